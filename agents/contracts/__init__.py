@@ -1,0 +1,1 @@
+"""Pure wire types, one module a kind of message, each versioned by its `v`."""

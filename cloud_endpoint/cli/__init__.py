@@ -1,0 +1,1 @@
+"""The `galley` command of the platform team."""

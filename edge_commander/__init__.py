@@ -1,0 +1,1 @@
+"""Edge Commander: enrols the node, holds its identity, and manages its life."""

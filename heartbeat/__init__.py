@@ -1,0 +1,1 @@
+"""Heartbeat: reports that a node is alive, and its facts when they change."""

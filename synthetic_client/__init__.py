@@ -1,0 +1,1 @@
+"""Synthetic client: uses the platform as an app would, and measures it."""
