@@ -1,0 +1,1 @@
+"""Tests, and the site in a box that tests and demo share."""
