@@ -1,4 +1,4 @@
-"""Commands to nodes: JWS in JSON serialisation (RFC 7515 section 7.2), one per node, verb out of a closed list. Pure."""
+"""Commands to nodes: JWS JSON (RFC 7515 section 7.2), one per node, verb out of a closed list. Pure."""
 
 from __future__ import annotations
 

@@ -1,0 +1,179 @@
+"""The shared sections of `galley.yaml`, and how documents and environment become checked settings. Pure.
+
+Precedence: `/etc/galley/galley.yaml`, then `/etc/galley/galley.d/*.yaml` in name order, then the environment
+(`GALLEY_VESSEL__POLL_SECONDS=5`). All errors are collected, each with its path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from agents.core.errors import ConfigError
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+SECTIONS = ("node", "endpoint", "vessel", "heartbeat", "synthetic_client", "edge_commander", "cloud_endpoint")
+ENV_PREFIX = "GALLEY_"
+NOT_SETTINGS = frozenset({"GALLEY_CACHE", "GALLEY_KUBE_BIN"})
+"""Environment variables of the project's own tools that are no settings."""
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+
+
+class Listener(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a health and metrics port listens. Port 0 turns it off."""
+
+    bind: str = "127.0.0.1"
+    port: Port = 0
+
+
+class NodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`node:`. `machine`: `host`, or `file:<path>` of a JSON file with MachineFacts' fields."""
+
+    machine: str = "host"
+    state_dir: str = "/var/lib/galley"
+    run_dir: str = "/run/galley"
+    log_level: Annotated[str, msgspec.Meta(pattern="^(debug|info|warning|error)$")] = "info"
+
+
+class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`endpoint:`. `urls` in order of preference; `issuer`: the fixed URL that `aud` must be; `ca_file`: PEM."""
+
+    urls: Annotated[list[str], msgspec.Meta(min_length=1)]
+    issuer: str
+    ca_file: str | None = None
+
+
+@dataclass(frozen=True)
+class Settings(Generic[S]):
+    """What a daemon gets: the shared sections and its own. `endpoint` is None where the daemon runs alone."""
+
+    node: NodeSettings
+    endpoint: EndpointSettings | None
+    own: S
+
+
+def build(
+    documents: Iterable[tuple[str, Any]], environ: Mapping[str, str], section: str, type_: type[S]
+) -> Settings[S]:
+    """Merges `(name, document)` pairs and the environment, and checks all of it; raises ConfigError."""
+    problems: list[str] = []
+    merged: dict[str, Any] = {}
+    for name, document in documents:
+        _merge_document(merged, name, document, problems)
+    _merge_environment(merged, environ, problems)
+    if merged.pop("v", 1) != 1:
+        problems.append("v: must be 1")
+    problems += [f"{key}: unknown section" for key in merged if key not in SECTIONS]
+    node = _convert(merged.get("node", {}), NodeSettings, "node", problems)
+    endpoint = None
+    if merged.get("endpoint") is not None:
+        endpoint = _convert(merged["endpoint"], EndpointSettings, "endpoint", problems)
+    own = _convert(merged.get(section) or {}, type_, section, problems)
+    if endpoint is not None:
+        problems += [f"endpoint.urls[{i}]: {why}" for i, url in enumerate(endpoint.urls) if (why := insecure(url))]
+    if problems:
+        raise ConfigError(sorted(set(problems)))
+    assert node is not None and own is not None
+    return Settings(node=node, endpoint=endpoint, own=own)
+
+
+def insecure(url: str) -> str:
+    """Why an address may not be used: plain http is refused off loopback. Empty when it may."""
+    if url.startswith("https://"):
+        return ""
+    if not url.startswith("http://"):
+        return "must begin with https://"
+    host = url.removeprefix("http://").split("/", 1)[0].rsplit("@", 1)[-1]
+    host = host[1:].split("]")[0] if host.startswith("[") else host.split(":", 1)[0]
+    parts = host.split(".")
+    numeric = len(parts) == 4 and all(part.isdigit() for part in parts)
+    if host in ("localhost", "::1") or (numeric and parts[0] == "127"):
+        return ""
+    return "plain http is refused off loopback"
+
+
+def _merge_document(merged: dict[str, Any], name: str, document: Any, problems: list[str]) -> None:
+    if document is None:
+        return
+    if not isinstance(document, dict):
+        problems.append(f"{name}: must be a mapping")
+        return
+    for key, value in document.items():
+        if isinstance(value, dict) and isinstance(merged.get(key), dict):
+            merged[key] = {**merged[key], **value}
+        else:
+            merged[key] = value
+
+
+def _merge_environment(merged: dict[str, Any], environ: Mapping[str, str], problems: list[str]) -> None:
+    for variable, text in sorted(environ.items()):
+        if not variable.startswith(ENV_PREFIX) or variable in NOT_SETTINGS:
+            continue
+        path = variable.removeprefix(ENV_PREFIX).lower().split("__")
+        if len(path) < 2 or path[0] not in SECTIONS:
+            problems.append(f"{variable}: names no setting")
+            continue
+        where = merged
+        for part in path[:-1]:
+            child = where.get(part)
+            where[part] = where = dict(child) if isinstance(child, dict) else {}
+        where[path[-1]] = _scalar(text)
+
+
+def _scalar(text: str) -> Any:
+    """A value from the environment: JSON where it is JSON, else the text itself."""
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text
+
+
+T = TypeVar("T")
+
+
+def _convert(value: Any, type_: type[T], path: str, problems: list[str]) -> T | None:
+    """Converts one struct field by field, so that every error is found, each with its path."""
+    if not isinstance(value, dict):
+        problems.append(f"{path}: must be a mapping")
+        return None
+    before = len(problems)
+    fields = {field.encode_name: field for field in msgspec.structs.fields(type_)}  # type: ignore[arg-type]
+    hints = get_type_hints(type_, include_extras=True)
+    problems += [f"{path}.{key}: unknown key" for key in value if key not in fields]
+    for name, field in fields.items():
+        if name not in value:
+            if field.required:
+                problems.append(f"{path}.{name}: is required")
+            continue
+        _check_field(value[name], hints[field.name], f"{path}.{name}", problems)
+    if len(problems) > before:
+        return None
+    return msgspec.convert(value, type_)
+
+
+def _check_field(value: Any, hint: Any, path: str, problems: list[str]) -> None:
+    struct = _struct_of(hint)
+    if struct is not None and isinstance(value, dict):
+        _convert(value, struct, path, problems)
+        return
+    try:
+        msgspec.convert(value, hint)
+    except msgspec.ValidationError as error:
+        cause, _, inner = str(error).partition(" - at `$")
+        problems.append(f"{path}{inner.rstrip('`')}: {cause[:1].lower()}{cause[1:]}")
+
+
+def _struct_of(hint: Any) -> type[msgspec.Struct] | None:
+    if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+        return hint
+    if get_origin(hint) is not None:
+        found = [s for arg in get_args(hint) if (s := _struct_of(arg)) is not None]
+        is_union = type(None) in get_args(hint)
+        return found[0] if len(found) == 1 and is_union else None
+    return None
