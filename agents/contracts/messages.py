@@ -26,8 +26,9 @@ class Via(StrEnum):
 class Beat(Struct, frozen=True, kw_only=True, tag="beat", tag_field="kind"):
     """`I am alive`. Small: with its envelope at most 160 bytes.
 
-    `boot`: first 8 hex digits of the boot id. `up`: uptime in s. `ok`: health bits, see HealthBit.
-    `wit`: bit i set when the i-th sibling of the roster (sorted by node id, self left out) answered.
+    `boot`: first 8 hex digits of the boot id. `up`: uptime in s. `ok`: health bits, see health.pack and unpack.
+    `wit`: bit i set when the i-th sibling of the roster (sorted by node id, self left out) answered; 0 while
+    nothing asks them.
     """
 
     v: int = 1
@@ -141,7 +142,7 @@ class Histogram(Struct, frozen=True, kw_only=True):
 
 
 class StepResult(Struct, frozen=True, kw_only=True):
-    """One step of a scenario since the last report."""
+    """One step of a scenario since the last report. `errors` counts failures by kind, such as `timeout`."""
 
     step: Short
     type: Short
@@ -149,6 +150,7 @@ class StepResult(Struct, frozen=True, kw_only=True):
     failed: Count
     latency: Histogram
     error: Text = ""  # the last one
+    errors: dict[Short, Count] = {}
 
 
 class Synthetic(Struct, frozen=True, kw_only=True, tag="synthetic", tag_field="kind"):
