@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export GALLEY_CACHE ?= $(HOME)/.cache/galley
 
-.PHONY: help venv demo test test-fast lint lock clean
+.PHONY: help venv demo test test-fast bench lint lock clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -22,6 +22,23 @@ $(STAMP): requirements-dev.lock pyproject.toml
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . 2>/dev/null || $(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
+
+demo: venv  ## two restaurants on this machine: sets everything up and runs (ARGS=--no-story, KUBECONFIG=, SAMPLES=)
+	@$(PYTHON) tools/packages.py demo
+	@$(BIN)/python -m tests.site_in_a_box.demo $(ARGS)
+
+test: venv  ## all tiers
+	@$(PYTHON) tools/packages.py test
+	@$(BIN)/python -m tests.site_in_a_box.kube_build
+	@$(BIN)/python tools/tiers.py policy unit contract integration e2e
+
+test-fast: venv  ## what needs no server, in under a minute
+	@$(BIN)/python tools/tiers.py policy unit
+
+bench: venv  ## the tables of the README: ratios against a peer in the same run
+	@$(PYTHON) tools/packages.py test
+	@$(BIN)/python -m tests.site_in_a_box.kube_build
+	@$(BIN)/python -m tests.benchmarks $(ARGS)
 
 lint: venv  ## ruff, mypy, import-linter
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports

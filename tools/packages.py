@@ -1,0 +1,83 @@
+"""Installs the Debian packages that `make demo` and `make test` need, where they are missing. Standard library only.
+
+Usage: python3 tools/packages.py demo|test. Exit 1 with the list when they cannot be installed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+
+DEMO = ["git", "iproute2", "mosquitto", "python3-venv"]
+TEST = [
+    *DEMO,
+    "chromium",
+    "chromium-driver",
+    "containerd",
+    "containernetworking-plugins",
+    "iptables",
+    "mmdebstrap",
+    "runc",
+    "strace",
+    "systemd-container",
+]
+GROUPS = {"demo": DEMO, "test": TEST}
+OPTIONAL = {"chromium", "chromium-driver"}
+"""Where a distribution has none of these as a package, the tests that need them say `not run`."""
+
+
+def installed(package: str) -> bool:
+    """True when dpkg has the package installed."""
+    answer = subprocess.run(
+        ["dpkg-query", "-W", "-f", "${db:Status-Status}", package], capture_output=True, text=True, check=False
+    )
+    return answer.stdout == "installed"
+
+
+def available(package: str) -> bool:
+    """True when apt has a version of the package to install."""
+    answer = subprocess.run(["apt-cache", "policy", package], capture_output=True, text=True, check=False)
+    return "Candidate:" in answer.stdout and "Candidate: (none)" not in answer.stdout
+
+
+def as_root(*arguments: str) -> bool:
+    """Runs a command as root, by sudo where needed."""
+    prefix = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    environment = ["env", "DEBIAN_FRONTEND=noninteractive"]
+    return subprocess.run([*prefix, *environment, *arguments], check=False).returncode == 0
+
+
+QUIETLY = r"""
+if [ ! -e /usr/sbin/policy-rc.d ]; then
+    trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+    printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d
+    chmod 755 /usr/sbin/policy-rc.d
+fi
+apt-get -qq install -y --no-install-recommends -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 "$@"
+"""
+"""Nothing that a package brings may start a server of its own here: policy-rc.d says so while apt works."""
+
+
+def main(group: str) -> int:
+    """Installs what is missing of `group`; returns the exit status."""
+    if shutil.which("dpkg-query") is None or shutil.which("apt-get") is None:
+        print(f"this is no Debian or Ubuntu: install the equivalents of {' '.join(GROUPS[group])}", file=sys.stderr)
+        return 0
+    missing = [package for package in GROUPS[group] if not installed(package)]
+    if not missing:
+        return 0
+    print(f"installing Debian packages: {' '.join(missing)} (expected: up to 2 min)", flush=True)
+    as_root("apt-get", "-qq", "update")
+    wanted = [package for package in missing if package not in OPTIONAL or available(package)]
+    if not as_root("sh", "-c", QUIETLY, "install", *wanted):
+        print(f"cannot install them; as root: apt-get install {' '.join(wanted)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2 or sys.argv[1] not in GROUPS:
+        sys.exit(__doc__)
+    sys.exit(main(sys.argv[1]))
