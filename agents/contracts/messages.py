@@ -210,13 +210,25 @@ class CommandResult(Struct, frozen=True, kw_only=True, tag="command-result", tag
     detail: Text
 
 
-Body = Beat | Facts | Deployment | Synthetic | State | Alert | CommandResult
+class Challenge(Struct, frozen=True, kw_only=True, tag="challenge", tag_field="kind"):
+    """The value that the next command to this node must carry: published by Edge Commander, single use.
+
+    `challenge`: 128 random bits in base64url without padding. `expires`: Unix s by the endpoint's clock; a newer
+    message replaces an older one, which the node may still honour until it is used or expires.
+    """
+
+    v: int = 1
+    challenge: Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9_-]{22}$")]
+    expires: Count
+
+
+Body = Beat | Facts | Deployment | Synthetic | State | Alert | CommandResult | Challenge
 
 KINDS: dict[Stream, frozenset[str]] = {
     Stream.HEARTBEAT: frozenset({"beat", "facts", "alert"}),
     Stream.VESSEL: frozenset({"deployment", "alert"}),
     Stream.SYNTHETIC: frozenset({"synthetic", "alert"}),
-    Stream.COMMANDER: frozenset({"state", "command-result", "alert", "facts"}),
+    Stream.COMMANDER: frozenset({"state", "command-result", "alert", "facts", "challenge"}),
 }
 """What each stream may carry."""
 
