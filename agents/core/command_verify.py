@@ -1,0 +1,143 @@
+"""Signed commands: made, and judged by the same rules at the endpoint and on the node. Pure.
+
+`wipe retire rejoin upgrade rotate` need operators' keys (Ed25519), as many as the verb's rule says;
+`sync snapshot collect-diagnostics reboot` may carry the endpoint's key (ES256) or an operator's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from joserfc import jws
+from joserfc.errors import JoseError
+
+from agents.contracts.codec import ContractError, decode, encode
+from agents.contracts.command import ENDPOINT_MAY_SIGN, Command, JwsSignature, SignedCommand
+from agents.core.jose import (
+    Jwk,
+    SignatureRefused,
+    Signer,
+    algorithm,
+    check_header,
+    decode64,
+    encode64,
+    import_public,
+    protected_header,
+)
+
+COMMAND_TYPE = "galley-command+jws"
+MAX_VALID_SECONDS = 24 * 3600
+SKEW = 30
+
+
+class CommandRefused(SignatureRefused):
+    """Why a command is not accepted. `code` is stable, for the audit."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+@dataclass(frozen=True)
+class CommandKeys:
+    """Public keys by thumbprint. `operators`: Ed25519, from the operators' document; `endpoint`: ES256."""
+
+    operators: Mapping[str, Jwk] = field(default_factory=dict)
+    endpoint: Mapping[str, Jwk] = field(default_factory=dict)
+
+
+def sign_command(command: Command, signers: Sequence[Signer]) -> SignedCommand:
+    """The JWS in general JSON serialisation, one signature a signer."""
+    payload = encode64(encode(command))
+    signatures = []
+    for signer in signers:
+        head = encode64(protected_header(signer.public, COMMAND_TYPE))
+        signature = encode64(signer.sign(f"{head}.{payload}".encode()))
+        signatures.append(JwsSignature(protected=head, signature=signature))
+    return SignedCommand(payload=payload, signatures=signatures)
+
+
+def verify_command(
+    signed: SignedCommand,
+    keys: CommandKeys,
+    *,
+    site: str,
+    node: str,
+    now: int,
+    after: int,
+    challenges: frozenset[str] | None,
+    operators_needed: int = 1,
+) -> Command:
+    """The command, where every rule holds; raises CommandRefused.
+
+    `now`: Unix s. `after`: the highest sequence already taken. `challenges`: the node's unused ones, None where
+    the judge does not know them (the node always does). `operators_needed`: distinct operators for their verbs.
+    """
+    command = _payload(signed)
+    by_operators, by_endpoint = _signers(signed, keys)
+    if command.verb not in ENDPOINT_MAY_SIGN:
+        if len(by_operators) < operators_needed:
+            raise CommandRefused("signature", f"{command.verb.value} needs {operators_needed} operator signature(s)")
+    elif not by_operators and not by_endpoint:
+        raise CommandRefused("signature", "no signature by a known key")
+    if command.node != node:
+        raise CommandRefused("node", "the command is for another node")
+    if command.site != site:
+        raise CommandRefused("site", "the command is for another site")
+    _check_time(command, now)
+    if command.sequence <= after:
+        raise CommandRefused("sequence", f"sequence {command.sequence} is not above {after}")
+    if challenges is not None and command.challenge not in challenges:
+        raise CommandRefused("challenge", "the challenge is not one of the node's")
+    return command
+
+
+def _payload(signed: SignedCommand) -> Command:
+    try:
+        return decode(decode64(signed.payload), Command)
+    except ContractError as error:
+        code = "verb" if str(error).endswith("`$.verb`") else "payload"
+        raise CommandRefused(code, f"payload: {error}") from None
+    except SignatureRefused as error:
+        raise CommandRefused("payload", f"payload: {error}") from None
+
+
+def _check_time(command: Command, now: int) -> None:
+    if command.expires <= now:
+        raise CommandRefused("expired", "the command has expired")
+    if command.issued > now + SKEW:
+        raise CommandRefused("issued", "issued lies in the future")
+    if not 0 < command.expires - command.issued <= MAX_VALID_SECONDS:
+        raise CommandRefused("expires", f"a command is valid for at most {MAX_VALID_SECONDS} s")
+
+
+def _signers(signed: SignedCommand, keys: CommandKeys) -> tuple[set[str], set[str]]:
+    """Thumbprints of operators and endpoint keys that signed. One wrong or unknown signature refuses the whole."""
+    operators: set[str] = set()
+    endpoint: set[str] = set()
+    for entry in signed.signatures:
+        try:
+            head = check_header(entry.protected)
+        except SignatureRefused as error:
+            raise CommandRefused("signature", str(error)) from None
+        kid = head.get("kid", "")
+        public = keys.operators.get(kid) or keys.endpoint.get(kid)
+        if public is None:
+            raise CommandRefused("signature", "signed by an unknown key")
+        if head.get("alg") != algorithm(public) or head.get("typ") != COMMAND_TYPE:
+            raise CommandRefused("signature", "alg and typ must be those of the key and of commands")
+        _verify_one(signed.payload, entry, public)
+        (operators if kid in keys.operators else endpoint).add(kid)
+    return operators, endpoint
+
+
+def _verify_one(payload: str, entry: JwsSignature, public: Jwk) -> None:
+    try:
+        jws.deserialize_json(
+            {"payload": payload, "protected": entry.protected, "signature": entry.signature},
+            import_public(encode(public)),
+            algorithms=[algorithm(public)],
+        )
+    except (JoseError, ValueError):
+        raise CommandRefused("signature", "a signature is wrong") from None
