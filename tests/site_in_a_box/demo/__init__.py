@@ -1,0 +1,1 @@
+"""`make demo`: two restaurants on this machine, and a short live story."""
