@@ -1,0 +1,314 @@
+"""The client of a Kubernetes API server: requests, discovery, lists, watches, server-side apply.
+
+The only module (with kube_import) that touches kubernetes_asyncio, of which it uses how a kubeconfig or a pod's
+account becomes addresses, TLS and credentials. Requests go to its HTTP session directly, JSON by msgspec.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import aiohttp
+import msgspec
+
+from agents.core.errors import Rejected, Retryable
+from agents.core.ports import Object
+from agents.io import kube_discovery
+from agents.io.kube_discovery import Discovery, Resource
+from agents.io.kube_errors import Gone, KubeRejected, error_of
+from agents.io.kube_import import ApiClient, ConfigException, Configuration, load_incluster_config, load_kube_config
+
+__all__ = ["Discovery", "Event", "Gone", "Kube", "KubeRejected", "Listed", "Resource"]
+
+APPLY = "application/apply-patch+yaml"
+"""Server-side apply. JSON is YAML, so the body is sent as JSON."""
+_MAX_EVENT_BYTES = 16 * 1024 * 1024
+_PAGE = 500
+
+
+@dataclass(frozen=True)
+class Listed:
+    """The items of a collection as of `resource_version`."""
+
+    items: list[Object]
+    resource_version: str
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event of a watch. For BOOKMARK the object has a resourceVersion only."""
+
+    type: Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
+    object: Object
+
+
+class _Shared:
+    """What all views of one connection share."""
+
+    def __init__(self, client: Any, configuration: Any, user_agent: str) -> None:
+        self.client = client
+        self.configuration = configuration
+        self.session: aiohttp.ClientSession = client.rest_client.pool_manager
+        self.user_agent = user_agent
+        self.discovery: Discovery | None = None
+        self.discovering = asyncio.Lock()
+
+
+class Kube:
+    """A connection, seen as one user. `acting_as` gives the same connection as another user."""
+
+    def __init__(self, shared: _Shared, impersonate: str | None) -> None:
+        self._shared = shared
+        self.user = impersonate
+
+    @classmethod
+    async def connect(cls, *, kubeconfig: Path | None, impersonate: str | None = None, user_agent: str) -> Kube:
+        """Loads the configuration (None: in-cluster); sends nothing yet. Raises Rejected when it is not usable."""
+        configuration = Configuration()
+        try:
+            if kubeconfig is None:
+                load_incluster_config(client_configuration=configuration)
+            else:
+                if not kubeconfig.is_file():
+                    raise Rejected("no such kubeconfig", file=str(kubeconfig))
+                await load_kube_config(config_file=str(kubeconfig), client_configuration=configuration)
+            configuration.connection_pool_maxsize = 0  # open watches must not starve requests
+            client = ApiClient(configuration)
+        except (ConfigException, OSError, ValueError, KeyError, TypeError) as error:
+            # Only the kind of error: the text may quote the file, and the file holds credentials.
+            where = str(kubeconfig) if kubeconfig else "in-cluster configuration"
+            detail = str(error) if isinstance(error, ConfigException) else type(error).__name__
+            raise Rejected(f"not usable: {detail}"[:300], file=where) from None
+        return cls(_Shared(client, configuration, user_agent), impersonate)
+
+    def acting_as(self, user: str | None) -> Kube:
+        """The same connection, impersonating `user` (such as `system:serviceaccount:ns:name`)."""
+        return Kube(self._shared, user)
+
+    @property
+    def server(self) -> str:
+        """The API server's address."""
+        return str(self._shared.configuration.host)
+
+    async def aclose(self) -> None:
+        """Closes the connection, for all its views."""
+        await self._shared.client.close()
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        body: Object | None = None,
+        content_type: str = "application/json",
+        timeout: float = 10.0,
+        accept: str = "application/json",
+    ) -> Object:
+        """One request; the answer's JSON. Raises Retryable (429, 5xx, no connection, timeout) or KubeRejected."""
+        data = None if body is None else msgspec.json.encode(body)
+        headers = await self._headers(accept)
+        if data is not None:
+            headers["Content-Type"] = content_type
+        try:
+            async with self._shared.session.request(
+                method,
+                self._url(path),
+                params=params,
+                data=data,
+                headers=headers,
+                timeout=aiohttp.ClientTimeout(total=timeout),
+                allow_redirects=False,
+            ) as response:
+                answer = await response.read()
+                if response.status >= 300:
+                    raise error_of(response.status, response.headers, answer, path=path, body=body)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise self._unreachable(error) from None
+        if not answer:
+            return {}
+        try:
+            decoded: Object = msgspec.json.decode(answer)
+        except msgspec.DecodeError:
+            raise Retryable(f"API server: {method} {path}: the answer is no JSON") from None
+        return decoded
+
+    async def discover(self, *, fresh: bool = False, than: Discovery | None = None) -> Discovery:
+        """What is served, cached; `fresh` asks again unless a newer one than `than` is there already."""
+        shared = self._shared
+        async with shared.discovering:
+            if shared.discovery is None or (fresh and (than is None or shared.discovery is than)):
+                core, groups = await asyncio.gather(
+                    self.request("GET", "/api", accept=kube_discovery.ACCEPT),
+                    self.request("GET", "/apis", accept=kube_discovery.ACCEPT),
+                )
+                shared.discovery = kube_discovery.read(core, groups)
+            return shared.discovery
+
+    async def get(self, resource: Resource, namespace: str, name: str, *, timeout: float = 10.0) -> Object | None:
+        """The object, or None when it does not exist."""
+        try:
+            return await self.request("GET", resource.path(namespace, name), timeout=timeout)
+        except KubeRejected as error:
+            if error.status == 404:
+                return None
+            raise
+
+    async def list(
+        self,
+        resource: Resource,
+        namespace: str = "",
+        *,
+        selector: str = "",
+        timeout: float = 30.0,
+        cached: bool = False,
+    ) -> Listed:
+        """The collection, page by page. `cached`: from the server's watch cache, which may be a moment old."""
+        params = {"limit": str(_PAGE)}
+        if cached:
+            params = {"resourceVersion": "0"}
+        if selector:
+            params["labelSelector"] = selector
+        items: list[Object] = []
+        while True:
+            page = await self.request("GET", resource.path(namespace), params=params, timeout=timeout)
+            items += page.get("items") or ()
+            meta = page.get("metadata") or {}
+            if not meta.get("continue"):
+                break
+            params["continue"] = meta["continue"]
+        for item in items:  # items of a list do not name their kind
+            item.setdefault("apiVersion", resource.api_version)
+            item.setdefault("kind", resource.kind)
+        return Listed(items, str(meta.get("resourceVersion", "")))
+
+    async def watch(
+        self,
+        resource: Resource,
+        namespace: str = "",
+        *,
+        resource_version: str,
+        selector: str = "",
+        seconds: int = 300,
+    ) -> AsyncIterator[Event]:
+        """Events after `resource_version`, with bookmarks, until the server ends the watch (about `seconds`).
+
+        Raises Gone when the version is too old: list anew. Raises Retryable when the connection breaks.
+        """
+        params = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": resource_version,
+            "timeoutSeconds": str(seconds),
+        }
+        if selector:
+            params["labelSelector"] = selector
+        path = resource.path(namespace)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=seconds + 30)
+        try:
+            async with self._shared.session.request(
+                "GET",
+                self._url(path),
+                params=params,
+                headers=await self._headers("application/json"),
+                timeout=timeout,
+                allow_redirects=False,
+            ) as response:
+                if response.status >= 300:
+                    raise error_of(response.status, response.headers, await response.read(), path=path)
+                async for line in _lines(response):
+                    yield _event(line, path)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise self._unreachable(error) from None
+
+    async def apply(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        body: Object,
+        *,
+        manager: str,
+        force: bool = True,
+        dry_run: bool = False,
+        timeout: float = 15.0,
+    ) -> Object:
+        """Server-side apply, fields strictly checked. The object as the server has it (or, dry, would have it)."""
+        params = {"fieldManager": manager, "force": "true" if force else "false", "fieldValidation": "Strict"}
+        if dry_run:
+            params["dryRun"] = "All"
+        return await self.request(
+            "PATCH", resource.path(namespace, name), params=params, body=body, content_type=APPLY, timeout=timeout
+        )
+
+    async def delete(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        *,
+        uid: str = "",
+        resource_version: str = "",
+        propagation: Literal["Background", "Foreground", "Orphan"] = "Background",
+        dry_run: bool = False,
+        timeout: float = 15.0,
+    ) -> bool:
+        """Deletes; False when it was not there. With preconditions that fail: KubeRejected, status 409."""
+        options: Object = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": propagation}
+        preconditions = {k: v for k, v in (("uid", uid), ("resourceVersion", resource_version)) if v}
+        if preconditions:
+            options["preconditions"] = preconditions
+        if dry_run:
+            options["dryRun"] = ["All"]
+        try:
+            await self.request("DELETE", resource.path(namespace, name), body=options, timeout=timeout)
+        except KubeRejected as error:
+            if error.status == 404:
+                return False
+            raise
+        return True
+
+    def _url(self, path: str) -> str:
+        return f"{self._shared.configuration.host}{path}"
+
+    def _unreachable(self, error: BaseException) -> Retryable:
+        what = "no answer in time" if isinstance(error, TimeoutError) else f"{type(error).__name__}: {error}"[:300]
+        return Retryable(f"API server {self.server}: {what}")
+
+    async def _headers(self, accept: str) -> dict[str, str]:
+        headers = {"Accept": accept, "User-Agent": self._shared.user_agent}
+        if self.user:
+            headers["Impersonate-User"] = self.user
+        with contextlib.suppress(KeyError):
+            await self._shared.client.update_params_for_auth(headers, [], ["BearerToken"])
+        return headers
+
+
+async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """Splits a watch's stream, whatever the length of a line (aiohttp's own line reader has a bound)."""
+    rest = bytearray()
+    async for chunk in response.content.iter_any():
+        rest += chunk
+        while (end := rest.find(b"\n")) >= 0:
+            line = bytes(rest[:end])
+            del rest[: end + 1]
+            if line.strip():
+                yield line
+        if len(rest) > _MAX_EVENT_BYTES:
+            raise Retryable("API server: an event of a watch is longer than 16 MiB")
+
+
+def _event(line: bytes, path: str) -> Event:
+    try:
+        document: Any = msgspec.json.decode(line)
+    except msgspec.DecodeError:
+        raise Retryable(f"API server: watch {path}: an event is no JSON") from None
+    if document["type"] == "ERROR":
+        status = document.get("object") or {}
+        raise error_of(int(status.get("code") or 500), {}, msgspec.json.encode(status), path=path)
+    return Event(document["type"], document["object"])
