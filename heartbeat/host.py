@@ -1,0 +1,123 @@
+"""What the host tells: memory, load, file systems, interfaces, heat, clock. Touches /proc, /sys and statvfs(2).
+
+All of it blocks; callers use threads (see patience). psutil reads below `proc_root`, which a pod or a played
+machine may have elsewhere.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import socket
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import psutil
+
+from agents.contracts.messages import Disk, Link
+from heartbeat.judge import watched_link
+
+_TIME_ERROR = 5
+_TIMEX_BYTES = 512
+
+
+def use_proc(proc_root: str) -> None:
+    """Makes psutil read below `proc_root` (process-wide)."""
+    psutil.PROCFS_PATH = proc_root
+
+
+def uptime(proc_root: str) -> int:
+    """Whole seconds since boot, suspended time included (proc(5))."""
+    return int(float((Path(proc_root) / "uptime").read_text().split()[0]))
+
+
+def memory() -> tuple[int, int]:
+    """Total and available bytes."""
+    found = psutil.virtual_memory()
+    return found.total, found.available
+
+
+def disk(path: str) -> Disk:
+    """One file system, as an unprivileged writer sees it. Raises OSError."""
+    found = os.statvfs(path)
+    inodes = 100.0 if found.f_files == 0 else min(100.0, 100.0 * found.f_favail / found.f_files)
+    return Disk(
+        path=path,
+        total=found.f_blocks * found.f_frsize,
+        free=found.f_bavail * found.f_frsize,
+        inodes_free_percent=round(inodes, 1),
+    )
+
+
+def links() -> list[Link]:
+    """The node's own interfaces, by name; no link-local addresses."""
+    addresses = psutil.net_if_addrs()
+    return [
+        Link(
+            name=name,
+            up=stats.isup,
+            speed=max(0, stats.speed),
+            addresses=sorted(
+                entry.address.split("%")[0]
+                for entry in addresses.get(name, [])
+                if entry.family in (socket.AF_INET, socket.AF_INET6) and not entry.address.startswith("fe80:")
+            ),
+        )
+        for name, stats in sorted(psutil.net_if_stats().items())
+        if watched_link(name)
+    ]
+
+
+def heat() -> tuple[float | None, float | None]:
+    """The hottest sensor in degrees Celsius and its own high mark; None where there is none."""
+    sensors = [entry for chip in psutil.sensors_temperatures().values() for entry in chip if entry.current]
+    if not sensors:
+        return None, None
+    hottest = max(sensors, key=lambda entry: entry.current)
+    return hottest.current, hottest.high or None
+
+
+def clock_synchronized() -> bool | None:
+    """What the kernel says of its clock (adjtimex(2), read only); None where it may not be asked."""
+    state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
+    return None if state < 0 else state != _TIME_ERROR
+
+
+def os_name(os_release: str) -> str:
+    """PRETTY_NAME of os-release(5); empty where it cannot be read."""
+    try:
+        lines = Path(os_release).read_text(errors="replace").splitlines()
+    except OSError:
+        return ""
+    found = [line.split("=", 1)[1] for line in lines if line.startswith("PRETTY_NAME=")]
+    return found[0].strip().strip("\"'")[:256] if found else ""
+
+
+def load() -> list[float]:
+    """The load averages of 1, 5 and 15 minutes."""
+    return [round(value, 2) for value in os.getloadavg()]
+
+
+def boot_time_ms() -> int:
+    """When the kernel says that it booted, Unix ms."""
+    return int(psutil.boot_time() * 1000)
+
+
+def cpus() -> int:
+    """Logical processors."""
+    return psutil.cpu_count() or 1
+
+
+def kernel() -> str:
+    """The running kernel's release."""
+    return platform.release()
+
+
+def versions() -> dict[str, str]:
+    """What Galley and what Python runs here."""
+    try:
+        own = version("galley")
+    except PackageNotFoundError:
+        own = "unknown"
+    return {"galley": own, "python": platform.python_version()}
