@@ -47,13 +47,13 @@ class Program:
 
 
 PROGRAMS = (
-    Program("etcd", "kube", "go.etcd.io/etcd/server/v3", 60),
-    Program("kube-apiserver", "kube", "k8s.io/kubernetes/cmd/kube-apiserver", 210),
-    Program("kube-controller-manager", "kube", "k8s.io/kubernetes/cmd/kube-controller-manager", 60),
-    Program("kube-scheduler", "kube", "k8s.io/kubernetes/cmd/kube-scheduler", 15),
+    Program("etcd", "kube", "go.etcd.io/etcd/server/v3", 75),
+    Program("kube-apiserver", "kube", "k8s.io/kubernetes/cmd/kube-apiserver", 250),
+    Program("kube-controller-manager", "kube", "k8s.io/kubernetes/cmd/kube-controller-manager", 90),
+    Program("kube-scheduler", "kube", "k8s.io/kubernetes/cmd/kube-scheduler", 10),
     Program("kwok", "kwok", "sigs.k8s.io/kwok/cmd/kwok", 110),
-    Program("kubectl", "kube", "k8s.io/kubernetes/cmd/kubectl", 30),
-    Program("kubelet", "kube", "k8s.io/kubernetes/cmd/kubelet", 60),
+    Program("kubectl", "kube", "k8s.io/kubernetes/cmd/kubectl", 45),
+    Program("kubelet", "kube", "k8s.io/kubernetes/cmd/kubelet", 50),
 )
 CONTROL_PLANE = tuple(p.name for p in PROGRAMS if p.name != "kubelet")
 EVERYTHING = tuple(p.name for p in PROGRAMS)

@@ -7,6 +7,7 @@ until it ends; a server may stop and start again on its port.
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import os
 import random
@@ -15,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 _LOWEST = 15000
-_held: list[int] = []
+_held: dict[Path, int] = {}
 
 
 def free_port(host: str = "127.0.0.1") -> int:
@@ -40,10 +41,20 @@ def _reserve(file: Path, host: str, port: int) -> bool:
     lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(lock).st_ino != file.stat().st_ino:  # its last holder removed it after we opened it
+            raise FileNotFoundError(file)
         with socket.socket() as probe:
             probe.bind((host, port))
     except OSError:
         os.close(lock)
         return False
-    _held.append(lock)
+    _held[file] = lock
     return True
+
+
+@atexit.register
+def _release() -> None:
+    for file, lock in _held.items():
+        file.unlink(missing_ok=True)
+        os.close(lock)
+    _held.clear()

@@ -131,11 +131,11 @@ class Program:
 
     def pss_bytes(self) -> int:
         """Proportional set size in bytes, 0 when it does not run."""
-        if not self.running:
-            return 0
-        for line in Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) * 1024
+        if self.running:
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ended just now
+                for line in Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines():
+                    if line.startswith("Pss:"):
+                        return int(line.split()[1]) * 1024
         return 0
 
 
