@@ -1,0 +1,56 @@
+"""Finds and reads the configuration: `/etc/galley/galley.yaml`, `galley.d/*.yaml`, then the environment.
+
+Touches those files and the environment; what the values mean is decided in agents.core.settings.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from agents.core.errors import ConfigError, Rejected
+from agents.core.settings import Settings, build
+from agents.io.yamlfile import read
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+ROOT = Path("/etc/galley")
+
+
+def load(
+    section: str,
+    type_: type[S],
+    path: Path | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    root: Path = ROOT,
+) -> Settings[S]:
+    """The checked settings of one daemon; with `path`, that file alone and the environment.
+
+    Raises ConfigError with every problem at once. Files that cannot be read are named first, alone: what they
+    would have held cannot be judged.
+    """
+    files = [path] if path is not None else [root / "galley.yaml", *_drop_ins(root / "galley.d")]
+    documents: list[tuple[str, Any]] = []
+    problems: list[str] = []
+    for file in files:
+        try:
+            documents.append((str(file), read(file)))
+        except Rejected as error:
+            problems.append(str(error))
+    if problems:
+        raise ConfigError(problems)
+    return build(documents, os.environ if environ is None else environ, section, type_)
+
+
+def _drop_ins(directory: Path) -> list[Path]:
+    try:
+        return sorted(file for file in directory.iterdir() if file.suffix == ".yaml")
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise ConfigError([f"{directory}: cannot be read: {error.strerror}"]) from None

@@ -1,0 +1,85 @@
+"""Reads the project's own YAML files (configuration, scenarios) strictly; touches the named file alone.
+
+Scalars follow the YAML 1.2 core schema, not 1.1: `22:22`, `on` and dates are text. Duplicate keys, aliases (so no
+bomb), non-text keys, a second document and files above 1 MiB are refused, each with file and line. Manifests have a
+reader of their own in Vessel.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from yaml.nodes import MappingNode, ScalarNode
+
+from agents.core.errors import Rejected
+
+MAX_BYTES = 1024 * 1024
+
+
+class _Loader(yaml.SafeLoader):
+    yaml_implicit_resolvers: dict[str, Any] = {}
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.constructor.ConstructorError(None, None, "aliases are refused", self.peek_event().start_mark)  # type: ignore[no-untyped-call]
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if not isinstance(key, ScalarNode) or key.tag != "tag:yaml.org,2002:str":
+                raise yaml.constructor.ConstructorError(None, None, "a key must be text", key.start_mark)
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"duplicate key {key.value!r}", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _construct_int(loader: _Loader, node: ScalarNode) -> int:
+    text = loader.construct_scalar(node)
+    return int(text, 0) if text[:2] in ("0x", "0o") else int(text)
+
+
+for _tag, _pattern, _first in (
+    ("null", r"^(?:~|null|Null|NULL|)$", [*"~nN", ""]),
+    ("bool", r"^(?:true|True|TRUE|false|False|FALSE)$", list("tTfF")),
+    ("int", r"^(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$", list("-+0123456789")),
+    (
+        "float",
+        r"^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$",
+        list("-+.0123456789"),
+    ),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), _first)
+_Loader.add_constructor("tag:yaml.org,2002:int", _construct_int)
+
+
+def parse(text: str | bytes, name: str) -> Any:
+    """Reads one YAML document; `name` stands in errors. Raises Rejected with file and line; never quotes values."""
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of SafeLoader
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 0
+        raise Rejected(error.problem or error.context or "is not YAML", file=name, line=line) from None
+    except yaml.reader.ReaderError as error:
+        raise Rejected(f"is not YAML text: {error.reason}", file=name) from None
+    except RecursionError:
+        raise Rejected("is nested too deeply", file=name) from None
+    except ValueError:
+        raise Rejected("holds a value that cannot be read", file=name) from None
+
+
+def read(path: Path) -> Any:
+    """Reads the file; raises Rejected naming it when it is missing, unreadable, too large or not strict YAML."""
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise Rejected(f"cannot be read: {error.strerror}", file=str(path)) from None
+    if len(data) > MAX_BYTES:
+        raise Rejected(f"is larger than {MAX_BYTES} bytes", file=str(path))
+    return parse(data, str(path))

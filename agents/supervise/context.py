@@ -1,0 +1,66 @@
+"""What a daemon's `build` gets, and the values that describe a daemon."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import msgspec
+from structlog.typing import FilteringBoundLogger
+
+from agents.core.ports import Clock, Machine, Notifier
+from agents.core.settings import Settings
+from agents.supervise.health import Health
+from agents.supervise.metrics import Metrics
+from agents.supervise.pulse import Pulse
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+@dataclass(frozen=True)
+class Loop:
+    """One loop of a daemon. `run` ends when `pulse.stopping`; earlier, it has done all it had to do.
+
+    Retryable and Rejected are its own to handle: one that escapes is a bug and crashes the daemon.
+    """
+
+    name: str
+    run: Callable[[Pulse], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Context(Generic[S]):
+    """The daemon's surroundings. `state_dir` exists with mode 0700; `stack` is closed at stop, last in first out.
+
+    Setting `stopping` ends the daemon cleanly, with exit status 0.
+    """
+
+    name: str
+    settings: Settings[S]
+    clock: Clock
+    machine: Machine
+    state_dir: Path
+    run_dir: Path
+    log: FilteringBoundLogger
+    health: Health
+    metrics: Metrics
+    stack: AsyncExitStack
+    stopping: asyncio.Event
+    notifier: Notifier
+
+
+@dataclass(frozen=True)
+class DaemonSpec(Generic[S]):
+    """A daemon: `name` of command, state directory and log; its `section` of galley.yaml and that section's type.
+
+    `settings` has a field `health: Listener`. `build` does local work alone, no network: READY=1 follows it.
+    """
+
+    name: str
+    section: str
+    settings: type[S]
+    build: Callable[[Context[S]], Awaitable[Sequence[Loop]]]
