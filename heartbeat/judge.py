@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,6 +34,14 @@ class Seen:
     runtime: bool | None = None
     outbox_filled: float | None = None
     uplink: bool | None = None
+
+
+def boot_prefix(boot_id: str) -> str:
+    """Eight hex digits that change with the boot: the id's own first ones, else those of its hash."""
+    text = boot_id.replace("-", "")[:8].lower()
+    if len(text) == 8 and all(letter in "0123456789abcdef" for letter in text):
+        return text
+    return hashlib.sha256(boot_id.encode()).hexdigest()[:8]
 
 
 def disk_good(disk: Disk | None) -> bool:

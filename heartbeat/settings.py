@@ -27,7 +27,9 @@ class Pod(StrEnum):
     NONE = "none"
 
 
-class HeartbeatSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class HeartbeatSettings(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"own_port": "health"}
+):
     """Times in s. Empty addresses and paths turn the look at that thing off: its bit is then `unknown`.
 
     `disks`: paths whose file systems are watched, besides that of the state directory.
@@ -35,6 +37,8 @@ class HeartbeatSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     `kubelet`: URL of its healthz port. `runtime_socket`: the container runtime's.
     `os_release`: where the host's own file is seen (a pod has it mounted elsewhere).
     `probe_timeout`: how long one look may take; what does not answer is bad.
+    `own_port`: the section's `health`, under another name here: the one on duty has the port, which heartbeat
+    sees to itself.
     """
 
     interval_seconds: Interval = 15.0
@@ -42,7 +46,7 @@ class HeartbeatSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     facts_check_seconds: Positive = 60.0
     mode: Mode = Mode.UNIT
     pod: Pod = Pod.NONE
-    health: Listener = Listener(port=9402)
+    own_port: Listener = Listener(port=9402)
     disks: Annotated[list[str], msgspec.Meta(max_length=16)] = ["/"]
     identity_socket: str = ""
     local_api: str = ""
@@ -52,3 +56,8 @@ class HeartbeatSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     probe_timeout: Positive = 2.0
     outbox_rows: Annotated[int, msgspec.Meta(ge=100)] = 50_000
     outbox_bytes: Annotated[int, msgspec.Meta(ge=1_000_000)] = 32_000_000
+
+    @property
+    def health(self) -> Listener:
+        """None for the supervisor to open: see `own_port`."""
+        return Listener(port=0)
