@@ -182,8 +182,7 @@ class Heart:
         previous: float | None = None
         while not pulse.stopping:
             point = self._grid.after(self._world.clock.monotonic() + lead / 2)
-            await self._until(point - lead, pulse)
-            if pulse.stopping:
+            if not await self._until(point - lead, pulse):
                 return
             if not self.on_duty.is_set():
                 previous = None
@@ -198,8 +197,9 @@ class Heart:
                     self._missed.inc(self._grid.missed(previous, now))
                 previous = now
 
-    async def _until(self, point: float, pulse: Pulse) -> None:
+    async def _until(self, point: float, pulse: Pulse) -> bool:
         await pulse.sleep(max(0.0, point - self._world.clock.monotonic()))
+        return not pulse.stopping
 
     async def _compose(self, seen: Seen) -> Beat:
         world = self._world

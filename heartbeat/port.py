@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
 from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger
@@ -10,7 +10,7 @@ from structlog.typing import FilteringBoundLogger
 from agents.core.errors import Retryable
 from agents.supervise.daemon import Pulse
 
-LOOK = 1.0
+LOOK = 60.0
 RETRY = 10.0
 
 
@@ -27,27 +27,35 @@ class Openable(Protocol):
 class DutyPort:
     """The loop that keeps the port with the duty."""
 
-    def __init__(self, port: Openable, on_duty: Callable[[], bool], log: FilteringBoundLogger) -> None:
+    def __init__(
+        self, port: Openable, on_duty: asyncio.Event, off_duty: asyncio.Event, log: FilteringBoundLogger
+    ) -> None:
         self._port = port
         self._on_duty = on_duty
+        self._off_duty = off_duty
         self._log = log
 
     async def run(self, pulse: Pulse) -> None:
         """Until the daemon ends. A taken port is tried again; beats go on without it."""
-        is_open, said = False, ""
+        said = ""
         try:
             while not pulse.stopping:
-                if is_open and not self._on_duty():
-                    await self._port.aclose()
-                    is_open = False
-                elif not is_open and self._on_duty():
-                    try:
-                        await self._port.open()
-                        is_open, said = True, ""
-                    except Retryable as error:
-                        if str(error) != said:
-                            said = str(error)
-                            self._log.warning("runs without its health port", cause=said, retry_seconds=RETRY)
-                await pulse.sleep(RETRY if said else LOOK)
+                if not await pulse.wait(self._on_duty, LOOK):
+                    continue
+                try:
+                    await self._port.open()
+                except Retryable as error:
+                    if str(error) != said:
+                        said = str(error)
+                        self._log.warning("runs without its health port", cause=said, retry_seconds=RETRY)
+                    await pulse.wait(self._off_duty, RETRY)
+                    continue
+                said = ""
+                await self._hold(pulse)
+                await self._port.aclose()
         finally:
             await self._port.aclose()
+
+    async def _hold(self, pulse: Pulse) -> None:
+        while not pulse.stopping and not await pulse.wait(self._off_duty, LOOK):
+            pass
