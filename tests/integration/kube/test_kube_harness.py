@@ -188,10 +188,12 @@ with Etcd(binaries, folder) as etcd, KubeSite("orphan", folder, etcd, nodes=["nu
 """
 
 
-def test_no_process_is_left_after_a_kill_of_the_starter(kube_binaries: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_no_process_is_left_however_the_starter_ends(end: signal.Signals, kube_binaries: Path, tmp_path: Path) -> None:
     child = subprocess.Popen(
         [sys.executable, "-c", CHILD, kube_binaries, tmp_path],
         stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # the traceback of KeyboardInterrupt
         text=True,
         cwd=REPOSITORY,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
@@ -201,7 +203,8 @@ def test_no_process_is_left_after_a_kill_of_the_starter(kube_binaries: Path, tmp
         pids = [int(pid) for pid in child.stdout.readline().split()]
         assert len(pids) == 5
         assert all(alive(pid) for pid in pids)
-        child.send_signal(signal.SIGKILL)
+        child.send_signal(end)
+        child.wait(20)
         wait_until(lambda: not any(alive(pid) for pid in pids), 10, f"{pids} gone")
     finally:
         child.kill()
