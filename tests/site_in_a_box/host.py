@@ -1,0 +1,154 @@
+"""One host with a real systemd, in systemd-nspawn on an overlay of the tree. It shares this machine's loopback.
+
+The guest sees a bare cgroup2 of its own (its mount namespace gets a fresh one), as cgroups here may be hybrid.
+Needs root. All methods block.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.site_in_a_box import host_tree
+from tests.site_in_a_box.process import Program
+
+BOOT_SECONDS = 60
+
+START = """
+set -e
+mount --make-rprivate /
+umount -R /sys/fs/cgroup 2>/dev/null || true
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+mkdir -p /sys/fs/cgroup/{name}
+mount -t overlay overlay -o lowerdir={lower},upperdir={folder}/upper,workdir={folder}/work {folder}/root
+exec systemd-nspawn --quiet --register=no --keep-unit --boot --directory={folder}/root --machine={name} \
+    --resolv-conf=off --timezone=off --link-journal=no --console=pipe {options}
+"""
+
+
+class Host:
+    """A booted machine. `options`: more arguments of systemd-nspawn, such as `--bind=`."""
+
+    def __init__(self, name: str, folder: Path, *, options: Sequence[str] = ()) -> None:
+        self.name = name
+        self.folder = folder
+        for part in ("upper", "work", "root"):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+        script = START.format(name=name, lower=host_tree.ensure(), folder=folder, options=" ".join(options))
+        self.program = Program(
+            f"host {name}",
+            ["unshare", "--mount", "--propagation=private", "bash", "-c", script],
+            log=folder / "console.log",
+            env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
+        )
+        self.pid1 = 0
+
+    def path(self, inside: str) -> Path:
+        """A file of the guest before it boots (the overlay's upper): to lay configuration there."""
+        target = self.folder / "upper" / inside.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return target
+
+    def prepare(self) -> None:
+        """Lays the suite into the guest; call before `boot`."""
+        root = self.folder / "root"
+        lower = host_tree.ensure()
+        options = f"lowerdir={lower},upperdir={self.folder}/upper,workdir={self.folder}/work"
+        subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, str(root)], check=True)
+        try:
+            host_tree.install_suite(root)
+            (root / "etc/machine-id").write_text(uuid.uuid4().hex + "\n")
+        finally:
+            subprocess.run(["umount", str(root)], check=True)
+
+    def boot(self) -> None:
+        """Boots, and returns when systemd answers; StartError with the console's tail otherwise."""
+        self.program.start()
+        self.program.wait_ready(self._booted, seconds=BOOT_SECONDS, what="booted")
+
+    def _booted(self) -> bool:
+        self.pid1 = self._find_pid1()
+        if not self.pid1:
+            return False
+        state = self.run("systemctl", "is-system-running", check=False).strip()
+        return state in ("running", "degraded")
+
+    def _find_pid1(self) -> int:
+        """The guest's PID 1: nspawn's descendant that is called systemd (its first child is a helper at first)."""
+        todo = [self.program.pid]
+        while todo:
+            parent = todo.pop()
+            try:
+                tasks = list(Path(f"/proc/{parent}/task").iterdir())
+                children = [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
+                for child in children:
+                    if Path(f"/proc/{child}/comm").read_text().strip() == "systemd":
+                        return child
+            except OSError:
+                continue
+            todo += children
+        return 0
+
+    def run(self, *command: str, check: bool = True, seconds: float = 60) -> str:
+        """Runs a command as root in the guest; returns its output (both streams)."""
+        enter = ["nsenter", "-t", str(self.pid1), "-m", "-u", "-i", "-p", "-n", "-C", "--"]
+        environment = {
+            "PATH": "/opt/galley/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "LC_ALL": "C.UTF-8",
+            "SYSTEMD_COLORS": "0",
+        }
+        done = subprocess.run(
+            [*enter, *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env=environment, timeout=seconds, check=False,
+        )  # fmt: skip
+        if check and done.returncode != 0:
+            raise RuntimeError(f"{' '.join(command)} in {self.name} failed ({done.returncode}):\n{done.stdout[-3000:]}")
+        return done.stdout
+
+    def property(self, unit: str, name: str) -> str:
+        """One property of a unit."""
+        return self.run("systemctl", "show", "--value", "-p", name, unit).strip()
+
+    def wait_property(self, unit: str, name: str, wanted: str, *, seconds: float = 30) -> None:
+        """Waits until a unit's property has a value; AssertionError with the journal's tail otherwise."""
+        deadline = time.monotonic() + seconds
+        while (now := self.property(unit, name)) != wanted:
+            if time.monotonic() > deadline:
+                journal = self.run("journalctl", "-u", unit, "-n", "30", "--no-pager", check=False)
+                raise AssertionError(f"{unit}: {name} is {now!r}, not {wanted!r}, after {seconds:.0f} s\n{journal}")
+            time.sleep(0.1)
+
+    def power_off(self) -> None:
+        """A clean shutdown, then whatever is left is killed."""
+        if self.pid1 and self.program.running:
+            os.kill(self.pid1, signal.SIGRTMIN + 4)
+            self.program._wait(20)
+        self.program.stop(grace=2)
+
+    def cut_power(self) -> None:
+        """SIGKILL to PID 1: everything in the guest is gone at once."""
+        if self.pid1:
+            os.kill(self.pid1, signal.SIGKILL)
+            self.program._wait(10)
+        self.program.kill()
+
+    def remove(self) -> None:
+        """Removes the guest's own files."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        self.boot()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.power_off()

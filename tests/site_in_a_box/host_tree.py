@@ -1,0 +1,126 @@
+"""The file tree of a NUC's operating system for systemd-nspawn: Debian 13 with the suite in /opt/galley.
+
+The base (Debian packages and the locked Python dependencies) is made once into the cache, keyed by what goes
+into it; the suite itself is laid into a host's own overlay at each boot, as it changes with every commit.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+RECIPE = "1"  # one more whenever _make does something else
+SUITE = "trixie"
+PYTHON = "3.13"
+PACKAGES = ["ca-certificates", "dbus", "git", "iproute2", "procps", "python3", "systemd", "systemd-sysv"]
+PARTS = ["agents", "vessel", "heartbeat", "synthetic_client", "edge_commander", "cloud_endpoint"]
+EXPECTED_SECONDS = 60
+
+
+def cache() -> Path:
+    """The project's cache folder, outside the repository."""
+    return Path(os.environ.get("GALLEY_CACHE") or Path.home() / ".cache" / "galley")
+
+
+def key() -> str:
+    """Names the base by what goes into it."""
+    digest = hashlib.sha256(" ".join([RECIPE, SUITE, PYTHON, *PACKAGES]).encode())
+    digest.update((ROOT / "requirements.lock").read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def ensure() -> Path:
+    """The base tree, made where it is missing (needs root, mmdebstrap and Debian's packages)."""
+    tree = cache() / f"host-tree-{key()}"
+    if tree.is_dir():
+        return tree
+    tree.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(tree.parent / "host-tree.lock"):
+        if not tree.is_dir():
+            _make(tree)
+    return tree
+
+
+def _make(tree: Path) -> None:
+    print(f"making the tree of a host, Debian {SUITE} (expected: {EXPECTED_SECONDS} s)", flush=True)
+    for old in tree.parent.glob("host-tree-*.new"):
+        shutil.rmtree(old)
+    new = tree.with_name(tree.name + ".new")
+    _run("mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, str(new))
+    _run(sys.executable, "-c", "import pip", what="pip")
+    _run("chroot", str(new), "python3", "-m", "venv", "--without-pip", "/opt/galley")
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    wheels = new.with_name(new.name + ".wheels")
+    target = ["--python-version", PYTHON, "--implementation", "cp", "--only-binary=:all:", "--no-deps"]
+    locked = ["--require-hashes", "-r", str(ROOT / "requirements.lock")]
+    try:
+        _run(*pip, "download", *target, *locked, "-d", str(wheels))
+        site = site_packages(new)
+        _run(*pip, "install", *target, *locked, "--no-index", "--find-links", str(wheels), "--target", str(site))
+    finally:
+        shutil.rmtree(wheels, ignore_errors=True)
+    shutil.rmtree(site / "bin", ignore_errors=True)
+    new.rename(tree)
+
+
+def site_packages(tree: Path) -> Path:
+    """Where the suite's environment keeps its packages."""
+    return tree / "opt/galley/lib" / f"python{PYTHON}" / "site-packages"
+
+
+def install_suite(tree: Path) -> None:
+    """Lays the suite into a tree: packages, commands, units, users; the units are not enabled."""
+    for part in PARTS:
+        shutil.copytree(
+            ROOT / part,
+            site_packages(tree) / part,
+            dirs_exist_ok=True,
+            ignore=shutil.ignore_patterns("__pycache__"),
+        )
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    for name, entry in scripts.items():
+        module, function = entry.split(":")
+        script = tree / "opt/galley/bin" / name
+        script.write_text(
+            f"#!/opt/galley/bin/python3 -I\nimport sys\nfrom {module} import {function}\nsys.exit({function}())\n"
+        )
+        script.chmod(0o755)
+    for source, target in (
+        ("*.service", "etc/systemd/system"),
+        ("sysusers.d/*.conf", "etc/sysusers.d"),
+        ("tmpfiles.d/*.conf", "etc/tmpfiles.d"),
+    ):
+        (tree / target).mkdir(parents=True, exist_ok=True)
+        for file in (ROOT / "systemd").glob(source):
+            shutil.copy(file, tree / target / file.name)
+    (tree / "etc/galley").mkdir(exist_ok=True)
+    _run("systemd-sysusers", f"--root={tree}")
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _run(*command: str, what: str = "") -> None:
+    """Runs a command; RuntimeError with the end of its output when it fails."""
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=900
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"{what or command[0]} failed ({done.returncode}):\n{done.stdout[-2000:]}")
+
+
+if __name__ == "__main__":
+    print(ensure())
