@@ -16,12 +16,12 @@ from structlog.typing import FilteringBoundLogger
 from agents.contracts.health import HealthBit, pack, unpack
 from agents.contracts.messages import Alert, Beat, Body, Facts, Severity, Via
 from agents.core.errors import Retryable
+from agents.core.grid import Grid
 from agents.core.ports import Clock, Machine, Outbox
 from agents.supervise.daemon import Health, Metrics, Pulse
 from heartbeat.duty import Choice, Mark, Step, choose, pod_lives
 from heartbeat.judge import Seen, bits, boot_prefix, changes
 from heartbeat.post import Lock, MarkFile
-from heartbeat.schedule import Grid
 from heartbeat.settings import HeartbeatSettings, Mode
 
 TURN = 0.5

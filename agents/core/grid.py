@@ -1,8 +1,8 @@
-"""When to beat: a fixed grid on the monotonic clock, shifted by the node's id. Pure.
+"""When to do what is done again and again: a fixed grid on the monotonic clock, shifted by an id. Pure.
 
-The grid hangs on the clock and not on the start of the process, so it neither drifts with the length of a
-beat nor moves with a restart, and after a suspended machine or a late loop the next beat is the next point
-of the grid: what was missed is missed, never sent in a burst.
+The grid hangs on the clock and not on the start of the process, so it neither drifts with the length of the work
+nor moves with a restart, and after a suspended machine or a late loop the next turn is the next point of the grid:
+what was missed is missed, never done in a burst.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Grid:
         return max(0, round((now - previous) / self.interval) - 1)
 
 
-def spread(node: str, interval: float) -> Grid:
-    """The node's own grid: nodes that boot in the same second (a region's power is back) beat spread over the
+def spread(identity: str, interval: float) -> Grid:
+    """The identity's own grid: nodes that boot in the same second (a region's power is back) are spread over the
     whole interval, the same node always at the same place."""
-    digest = hashlib.sha256(b"galley-beat-phase\0" + node.encode()).digest()
+    digest = hashlib.sha256(b"galley-phase\0" + identity.encode()).digest()
     return Grid(interval, interval * int.from_bytes(digest[:8], "big") / 2**64)
