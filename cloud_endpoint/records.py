@@ -1,0 +1,223 @@
+"""What the endpoint keeps and shows, as typed records; also the answers of its API. Times in Unix ms. Pure."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+
+from agents.contracts.codec import Struct
+from agents.contracts.identity import AtlasSource
+from agents.contracts.ids import NodeId, SiteId
+from agents.contracts.messages import Short
+
+
+class SiteRecord(Struct, frozen=True, kw_only=True):
+    """One restaurant. `generation` rises with any change of its labels, Atlas or roster."""
+
+    site: SiteId
+    labels: dict[Short, Short] = {}
+    atlas: AtlasSource | None = None
+    generation: int = 0
+    created_ms: int = 0
+
+
+class ShippingRecord(Struct, frozen=True, kw_only=True):
+    """One line of the shipping list. `proof`: `code` or `approval`."""
+
+    hardware_id: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+    node: NodeId
+    site: SiteId
+    name: Short
+    address: Short = ""
+    proof: str
+    code_used_ms: int | None = None
+    code_tries: int = 0
+    created_ms: int = 0
+
+
+class DeviceRecord(Struct, frozen=True, kw_only=True):
+    """An enrolled (or revoked) device with its two public keys."""
+
+    node: NodeId
+    hardware_id: str
+    site: SiteId
+    name: str
+    address: str
+    status: str
+    signing: dict[str, Any]
+    signing_kid: str
+    sealing: dict[str, Any]
+    sealing_kid: str
+    hostname: str = ""
+    hardware: str = ""
+    enrolled_ms: int = 0
+
+
+class EnrolmentRecord(Struct, frozen=True, kw_only=True):
+    """A device that asked and is not enrolled: pending, quarantined or refused. Seen and judged by an operator."""
+
+    id: int
+    node: NodeId
+    hardware_id: str
+    status: str
+    reason: str
+    signing_kid: str
+    sealing_kid: str
+    hostname: str
+    hardware: str
+    source: str
+    first_ms: int
+    last_ms: int
+    tries: int
+
+
+class OperatorRecord(Struct, frozen=True, kw_only=True):
+    """A person or script. `key`: public key of the login; `command_key`: Ed25519 key that signs commands.
+    `site`: None for all sites."""
+
+    name: str
+    key: dict[str, Any]
+    kid: str
+    scopes: list[str]
+    command_key: dict[str, Any] | None = None
+    site: str | None = None
+    created_ms: int = 0
+    revoked_ms: int | None = None
+
+
+class NodeRecord(Struct, frozen=True, kw_only=True):
+    """A node as last heard. `beat_ms`: receipt of its newest beat by the store's clock, None: never.
+    `beat`, `facts`, `state`: bodies as in agents.contracts.messages; `*_ms`: receipt."""
+
+    node: NodeId
+    site: SiteId
+    name: str
+    address: str
+    status: str
+    beat_ms: int | None = None
+    beat: dict[str, Any] | None = None
+    facts_ms: int | None = None
+    facts: dict[str, Any] | None = None
+    state_ms: int | None = None
+    state: dict[str, Any] | None = None
+
+
+class DeploymentRecord(Struct, frozen=True, kw_only=True):
+    """What came of one app at one revision. `body`: a Deployment message."""
+
+    site: SiteId
+    app: str
+    node: str
+    t: int
+    received_ms: int
+    body: dict[str, Any]
+
+
+class SyntheticRecord(Struct, frozen=True, kw_only=True):
+    """The last window of one step. `body`: a StepResult; `seconds`: length of the window."""
+
+    site: SiteId
+    scenario: str
+    step: str
+    node: str
+    t: int
+    received_ms: int
+    seconds: float
+    body: dict[str, Any]
+
+
+class HistoryRecord(Struct, frozen=True, kw_only=True):
+    """One stored message. `key`: app of a deployment, scenario of a synthetic, code of an alert."""
+
+    id: int
+    site: SiteId
+    node: str
+    kind: str
+    key: str
+    t: int
+    received_ms: int
+    body: dict[str, Any]
+
+
+class AlertRecord(Struct, frozen=True, kw_only=True):
+    """Alarms with the same site, node and code are one line that counts. `source`: `node` or `endpoint`."""
+
+    id: int
+    site: str
+    node: str
+    code: str
+    severity: str
+    text: str
+    source: str
+    first_ms: int
+    last_ms: int
+    count: int
+
+
+class StreamRecord(Struct, frozen=True, kw_only=True):
+    """One run of one stream: how far it is settled, in how many ranges, and what the outbox dropped by policy."""
+
+    node: str
+    stream: str
+    run: str
+    ack: int
+    have: list[tuple[int, int]]
+    dropped: int
+    rejected: int
+    first_ms: int
+    last_ms: int
+
+
+class GapRecord(Struct, frozen=True, kw_only=True):
+    """Messages `first..last` of a run that the outbox evicted by policy before they were sent."""
+
+    node: str
+    stream: str
+    run: str
+    first: int
+    last: int
+    kind: str
+    at_ms: int
+
+
+class DeadLetterRecord(Struct, frozen=True, kw_only=True):
+    """A message that could not be read; `body` cut at 4096 bytes."""
+
+    id: int
+    node: str
+    stream: str
+    run: str
+    seq: int
+    at_ms: int
+    problem: str
+    body: str
+
+
+class CommandRecord(Struct, frozen=True, kw_only=True):
+    """A command in a node's queue. `outcome` is None until the node answered."""
+
+    node: str
+    site: str
+    sequence: int
+    command_id: str
+    verb: str
+    by: str
+    created_ms: int
+    expires_ms: int
+    outcome: str | None = None
+    detail: str = ""
+    answered_ms: int | None = None
+
+
+class AuditRecord(Struct, frozen=True, kw_only=True):
+    """Who did what to whom, and what came of it."""
+
+    id: int
+    at_ms: int
+    actor: str
+    source: str
+    action: str
+    target: str
+    outcome: str
+    detail: str

@@ -1,0 +1,84 @@
+"""SQL of the nodes' command queues."""
+
+from __future__ import annotations
+
+from agents.contracts.codec import decode, encode
+from agents.contracts.command import Command, SignedCommand
+from agents.contracts.messages import CommandResult
+from cloud_endpoint.records import CommandRecord
+from cloud_endpoint.store.port import Tx
+from cloud_endpoint.store.text import load, record
+
+
+def highest(tx: Tx, node: str) -> int:
+    """The highest sequence ever stored for the node, 0 for none."""
+    return int(tx.execute("SELECT COALESCE(MAX(sequence), 0) AS n FROM commands WHERE node = ?", (node,))[0]["n"])
+
+
+def highest_waiting(tx: Tx, node: str) -> int:
+    """The highest sequence that waits for the node: not answered, not expired; 0 for none."""
+    rows = tx.execute(
+        "SELECT COALESCE(MAX(sequence), 0) AS n FROM commands WHERE node = ? AND outcome IS NULL AND expires_ms > ?",
+        (node, tx.now_ms),
+    )
+    return int(rows[0]["n"])
+
+
+def add(tx: Tx, command: Command, signed: SignedCommand, by: str) -> None:
+    """Stores a verified command; its sequence is above all before it."""
+    tx.execute(
+        "INSERT INTO commands (node, sequence, site, command_id, verb, signed, by_whom, created_ms, expires_ms)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            command.node,
+            command.sequence,
+            command.site,
+            command.id,
+            command.verb.value,
+            encode(signed).decode(),
+            by,
+            tx.now_ms,
+            command.expires * 1000,
+        ),
+    )
+    tx.notify(f"commands:{command.node}")
+    tx.notify(f"node:{command.node}")
+
+
+def known_id(tx: Tx, command_id: str) -> bool:
+    """Whether a command with this id was stored before, for whichever node."""
+    return bool(tx.execute("SELECT node FROM commands WHERE command_id = ?", (command_id,)))
+
+
+def waiting(tx: Tx, node: str, after: int, limit: int = 50) -> list[SignedCommand]:
+    """Commands with a sequence above `after`, ascending: not answered, not expired."""
+    rows = tx.execute(
+        "SELECT signed FROM commands WHERE node = ? AND sequence > ? AND outcome IS NULL AND expires_ms > ?"
+        " ORDER BY sequence LIMIT ?",
+        (node, after, tx.now_ms, limit),
+    )
+    return [decode(row["signed"], SignedCommand) for row in rows]
+
+
+def answered(tx: Tx, node: str, result: CommandResult) -> None:
+    """Notes what the node says came of a command; the first answer stands."""
+    tx.execute(
+        "UPDATE commands SET outcome = ?, detail = ?, answered_ms = ? WHERE node = ? AND command_id = ?"
+        " AND outcome IS NULL",
+        (result.outcome, result.detail, tx.now_ms, node, result.command_id),
+    )
+
+
+def of_node(tx: Tx, node: str, limit: int = 100) -> list[CommandRecord]:
+    """A node's commands, the newest first."""
+    rows = tx.execute("SELECT * FROM commands WHERE node = ? ORDER BY sequence DESC LIMIT ?", (node, limit))
+    return [record(CommandRecord, {**row, "by": row["by_whom"]}) for row in rows]
+
+
+def challenge(tx: Tx, node: str) -> str | None:
+    """The node's newest published challenge that has not expired."""
+    rows = tx.execute("SELECT body FROM node_latest WHERE node = ? AND kind = 'challenge'", (node,))
+    if not rows:
+        return None
+    body = load(rows[0]["body"])
+    return str(body["challenge"]) if body["expires"] * 1000 > tx.now_ms else None

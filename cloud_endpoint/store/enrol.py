@@ -1,0 +1,132 @@
+"""Enrolment as one unit of work: what is known is read, the pure table decides, its effects are stored."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+
+from agents.contracts.identity import EnrolAnswer, EnrolRequest, EnrolStatus
+from agents.contracts.ids import node_id
+from agents.core.errors import Rejected
+from agents.core.jose import thumbprint
+from cloud_endpoint.records import DeviceRecord
+from cloud_endpoint.rules.enrolment import Decision, DeviceStatus, Known, Proof, decide
+from cloud_endpoint.store import audit, clients, devices, sites
+from cloud_endpoint.store.port import Tx
+
+
+def code_hash(hardware_id: str, code: str) -> str:
+    """How a one-time code is stored. The hardware id salts it; codes the endpoint makes have 80 random bits."""
+    text = b"galley-code-v1\0" + hardware_id.strip().encode() + b"\0" + code.strip().encode()
+    return hashlib.sha256(text).hexdigest()
+
+
+def enrol(tx: Tx, request: EnrolRequest, source: str) -> EnrolAnswer:
+    """Judges a request whose proof of possession was verified."""
+    node = node_id(request.hardware_id)
+    decision = decide(_known(tx, node, request))
+    device = devices.get(tx, node)
+    if decision.enrol:
+        device = _register(tx, node, request)
+        tx.execute("UPDATE shipping SET code_used_ms = ? WHERE node = ?", (tx.now_ms, node))
+        audit.add(tx, node, "enrol", device.site, detail=f"key {device.signing_kid}", source=source)
+    elif decision.status is not EnrolStatus.ENROLLED:
+        _note(tx, node, request, decision, source)
+    return EnrolAnswer(
+        status=decision.status,
+        node=node,
+        site=device.site if device is not None and decision.status is EnrolStatus.ENROLLED else None,
+        reason=decision.reason,
+        server_time=tx.now_ms,
+    )
+
+
+def approve(tx: Tx, enrolment: int, *, actor: str, site: str | None, name: str | None) -> DeviceRecord:
+    """A person's word: these keys are the device's from now on, and any older key of it is revoked.
+    `site`, `name`: where the shipping list does not say. Raises Rejected."""
+    found = devices.asked(tx, enrolment)
+    if found is None:
+        raise Rejected(f"no device waits under {enrolment}", path="$.id")
+    asked, request = found
+    if sites.shipped(tx, asked.node) is None:
+        if not site or not name:
+            raise Rejected("the device is not on the shipping list: give site and name", path="$.site")
+        sites.ship(
+            tx, hardware_id=asked.hardware_id, site=site, name=name, address="", proof="approval", code_hash=None
+        )
+    if devices.get(tx, asked.node) is not None:
+        clients.revoke(tx, asked.node)
+    device = _register(tx, asked.node, request)
+    audit.add(tx, actor, "device approve", asked.node, detail=f"site {device.site}, key {asked.signing_kid}")
+    return device
+
+
+def refuse(tx: Tx, enrolment: int, *, actor: str) -> None:
+    """A person says no. Raises Rejected when nobody waits under that number."""
+    found = devices.asked(tx, enrolment)
+    if found is None:
+        raise Rejected(f"no device waits under {enrolment}", path="$.id")
+    devices.bar(tx, enrolment)
+    audit.add(tx, actor, "device refuse", found[0].node, detail=f"key {found[0].signing_kid}")
+
+
+def _known(tx: Tx, node: str, request: EnrolRequest) -> Known:
+    kids = (thumbprint(request.signing), thumbprint(request.sealing))
+    device = devices.get(tx, node)
+    rows = tx.execute("SELECT proof, code_hash, code_used_ms, code_tries FROM shipping WHERE node = ?", (node,))
+    matches: bool | None = None
+    if request.code and rows and rows[0]["code_hash"]:
+        matches = hmac.compare_digest(code_hash(request.hardware_id, request.code), rows[0]["code_hash"])
+    return Known(
+        device=None if device is None else DeviceStatus(device.status),
+        same_keys=device is not None and (device.signing_kid, device.sealing_kid) == kids,
+        proof=Proof(rows[0]["proof"]) if rows else None,
+        code_used=bool(rows and rows[0]["code_used_ms"] is not None),
+        code_tries=rows[0]["code_tries"] if rows else 0,
+        code_matches=matches,
+        refused=devices.refused_before(tx, node, *kids),
+    )
+
+
+def _register(tx: Tx, node: str, request: EnrolRequest) -> DeviceRecord:
+    line = sites.shipped(tx, node)
+    assert line is not None
+    device = DeviceRecord(
+        node=node,
+        hardware_id=request.hardware_id.strip(),
+        site=line.site,
+        name=line.name,
+        address=line.address,
+        status=DeviceStatus.ENROLLED.value,
+        signing=request.signing,
+        signing_kid=thumbprint(request.signing),
+        sealing=request.sealing,
+        sealing_kid=thumbprint(request.sealing),
+        hostname=request.hostname,
+        hardware=request.hardware,
+        enrolled_ms=tx.now_ms,
+    )
+    devices.register(tx, device)
+    sites.changed(tx, line.site)
+    return device
+
+
+def _note(tx: Tx, node: str, request: EnrolRequest, decision: Decision, source: str) -> None:
+    if decision.count_try:
+        tx.execute("UPDATE shipping SET code_tries = code_tries + 1 WHERE node = ?", (node,))
+    if devices.refused_before(tx, node, thumbprint(request.signing), thumbprint(request.sealing)):
+        return
+    new = devices.remember(tx, node, request, status=decision.status, reason=decision.reason, source=source)
+    if not new:
+        return
+    audit.add(tx, node, "enrol", node, outcome=decision.status.value, detail=decision.reason, source=source)
+    if decision.alert:
+        device = devices.get(tx, node)
+        audit.raise_alert(
+            tx,
+            site=device.site if device else "",
+            node=node,
+            code="second-key",
+            severity="critical",
+            text=f"another device asks to be {node}: {decision.reason}",
+        )
