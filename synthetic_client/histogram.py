@@ -34,6 +34,13 @@ class Latencies:
         self.count += 1
         self.max = max(self.max, value)
 
+    def include(self, other: Latencies) -> None:
+        """Adds another's counts."""
+        self.buckets = [a + b for a, b in zip(self.buckets, other.buckets, strict=True)]
+        self.sum += other.sum
+        self.count += other.count
+        self.max = max(self.max, other.max)
+
     def wire(self) -> Histogram:
         """As it is reported."""
         return Histogram(bounds=list(BOUNDS), buckets=list(self.buckets), sum=self.sum, count=self.count, max=self.max)

@@ -55,9 +55,9 @@ class Tally:
         self.errors[kind.value] = self.errors.get(kind.value, 0) + 1
         self.error = f"{kind.value}: {text}"[:MAX_ERROR]
 
-    def take(self) -> StepResult:
-        """The window's result; a new window begins."""
-        result = StepResult(
+    def result(self) -> StepResult:
+        """As it is reported."""
+        return StepResult(
             step=self.step,
             type=self.type,
             ok=self.ok,
@@ -66,6 +66,19 @@ class Tally:
             error=self.error,
             errors=dict(sorted(self.errors.items())),
         )
+
+    def take(self) -> Tally:
+        """The window so far, as a value of its own; a new window begins here."""
+        window = Tally(self.step, self.type, self.ok, self.failed, self.latencies, self.errors, self.error)
         self.ok = self.failed = 0
         self.latencies, self.errors, self.error = Latencies(), {}, ""
-        return result
+        return window
+
+    def give_back(self, window: Tally) -> None:
+        """Adds a window that could not be reported to the one that runs now."""
+        self.ok += window.ok
+        self.failed += window.failed
+        self.latencies.include(window.latencies)
+        for kind, count in window.errors.items():
+            self.errors[kind] = self.errors.get(kind, 0) + count
+        self.error = self.error or window.error

@@ -1,0 +1,1 @@
+"""The steps' adapters: each touches one service the way an app does."""
