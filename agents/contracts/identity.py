@@ -115,7 +115,10 @@ class AtlasSource(Struct, frozen=True, kw_only=True):
 
 
 class SiteDocument(Struct, frozen=True, kw_only=True):
-    """`GET /v1/site`, at the cloud and at the identity socket: what a node must know of its site."""
+    """`GET /v1/site`, at the cloud and at the identity socket: what a node must know of its site.
+
+    `command_keys`: public keys (ES256) with which this endpoint signs the commands that it may sign itself.
+    """
 
     v: int = 1
     generation: int
@@ -125,6 +128,7 @@ class SiteDocument(Struct, frozen=True, kw_only=True):
     roster: list[Member]
     endpoints: list[Text]
     atlas: AtlasSource | None = None
+    command_keys: list[Jwk] = []
 
 
 class GitCredential(Struct, frozen=True, kw_only=True):
