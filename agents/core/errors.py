@@ -36,6 +36,10 @@ class Rejected(GalleyError):
         return super().__str__()
 
 
+class BatchRefused(Rejected):
+    """The cloud will not take this very batch: one of its messages, or its size, is at fault."""
+
+
 class ConfigError(Rejected):
     """The configuration is wrong; `problems` holds all errors at once. The process exits with 78 (EX_CONFIG)."""
 

@@ -35,8 +35,8 @@ def _load() -> tuple[Any, Any, Any, Any, Any]:
         _placeholder(_ROOT, folder)
         client = _placeholder(f"{_ROOT}.client", folder / "client")
         _placeholder(f"{_ROOT}.client.models", None)
-        client.Configuration = importlib.import_module(f"{_ROOT}.client.configuration").Configuration
-        client.ApiClient = importlib.import_module(f"{_ROOT}.client.api_client").ApiClient
+        for name, module in (("Configuration", "configuration"), ("ApiClient", "api_client")):
+            setattr(client, name, getattr(importlib.import_module(f"{_ROOT}.client.{module}"), name))
         _placeholder(f"{_ROOT}.config", folder / "config")
     client = sys.modules[f"{_ROOT}.client"]
     files = importlib.import_module(f"{_ROOT}.config.kube_config")

@@ -54,14 +54,19 @@ class Pulse:
 
     async def wait(self, event: asyncio.Event, seconds: float, *, grace: float = GRACE) -> bool:
         """Waits for the event, at most so long; True when it is set. Ends early as `sleep` does."""
-        self.expect(seconds + grace)
-        if not event.is_set():
-            waiter = asyncio.ensure_future(event.wait())
-            try:
-                await self._either(self._clock.sleep(seconds), waiter)
-            finally:
-                waiter.cancel()
+        if event.is_set():
+            self.expect(seconds + grace)
+        else:
+            await self.until(event.wait(), seconds, grace=grace)
         return event.is_set()
+
+    async def until(self, awaitable: Awaitable[object], seconds: float, *, grace: float = GRACE) -> None:
+        """Waits until the awaitable is done, at most so long; then it is cancelled. Ends early as `sleep` does."""
+        self.expect(seconds + grace)
+        waiter = asyncio.ensure_future(awaitable)
+        await self._either(self._clock.sleep(seconds), waiter)
+        if waiter.done() and not waiter.cancelled():
+            waiter.result()
 
     async def _either(self, sleeping: Awaitable[None], *others: asyncio.Future[Any]) -> None:
         tasks: list[asyncio.Future[Any]] = [asyncio.ensure_future(sleeping), *others]

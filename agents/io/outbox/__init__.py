@@ -1,0 +1,216 @@
+"""The outbox: one stream's durable queue in one SQLite file (WAL, one writer thread, group commit).
+
+Touches `<path>`, its WAL, and `<path>.lock`. A sequence number is given in the transaction that stores its message.
+What is evicted is recorded as dropped in the same transaction, and declared until the cloud settled it. A corrupt
+file is set aside as `<path>.corrupt-<n>` and reported by an alert in the new one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import sqlite3
+from pathlib import Path
+
+from agents.contracts.codec import encode
+from agents.contracts.ids import Stream
+from agents.contracts.ingest import MAX_BODY_BYTES, IngestAnswer, IngestRequest
+from agents.contracts.messages import KINDS, Alert, Body, Severity, kind_of
+from agents.core.errors import Rejected, Retryable
+from agents.core.ports import Clock
+from agents.io.outbox.policy import Bounds
+from agents.io.outbox.store import Corrupt, Store, create, is_transient
+from agents.io.outbox.writer import Writer
+from agents.io.state import quarantine, sync_directory
+
+__all__ = ["SqliteOutbox", "count"]
+
+MAX_ROWS = 50_000
+MAX_BYTES = 32 * 1024 * 1024
+
+
+class SqliteOutbox:
+    """Outbox port. Made by `open`; to be closed with `aclose`."""
+
+    def __init__(self, path: Path, stream: Stream, boot_id: str, clock: Clock, bounds: Bounds) -> None:
+        self._path = path
+        self.stream = stream
+        self._boot_id = boot_id
+        self._clock = clock
+        self._bounds = bounds
+        self._queued = asyncio.Event()
+        self._lock = -1
+        self._writer: Writer
+        self.quarantined: list[Path] = []
+
+    @classmethod
+    async def open(
+        cls,
+        path: Path,
+        stream: Stream,
+        boot_id: str,
+        clock: Clock,
+        *,
+        max_rows: int = MAX_ROWS,
+        max_bytes: int = MAX_BYTES,
+    ) -> SqliteOutbox:
+        """Opens or creates the file. A boot id other than the last starts a new run; the old one's messages stay.
+
+        Raises Retryable (no space, in use by another process) and Rejected (another stream's file, a newer schema).
+        """
+        outbox = cls(path, stream, boot_id, clock, Bounds(rows=max_rows, bytes=max_bytes))
+        await asyncio.to_thread(outbox._start)
+        if await outbox.pending() or outbox._writer.store.ranges:
+            outbox._queued.set()
+        return outbox
+
+    def _start(self) -> None:
+        self._take_lock()
+        try:
+            self._writer = Writer(self._open_store(), self._replace)
+        except sqlite3.Error as error:
+            self._give_lock()
+            raise Retryable(f"outbox {self._path}: {error}") from None
+        except OSError as error:
+            self._give_lock()
+            raise Retryable(f"outbox {self._path}: {error.strerror}") from None
+        except BaseException:
+            self._give_lock()
+            raise
+
+    def _take_lock(self) -> None:
+        name = self._path.with_name(self._path.name + ".lock")
+        try:
+            self._lock = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._give_lock()
+            raise Retryable(f"outbox {self._path}: in use by another process") from None
+        except OSError as error:
+            raise Retryable(f"outbox {name}: {error.strerror}") from None
+
+    def _give_lock(self) -> None:
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def _open_store(self) -> Store:
+        try:
+            size = self._path.stat().st_size
+        except FileNotFoundError:
+            return self._new_store()
+        try:
+            if size == 0:
+                raise Corrupt("is empty")
+            return Store(self._path, self.stream, self._boot_id, self._bounds)
+        except Corrupt as error:
+            return self._set_aside(str(error))
+        except sqlite3.Error as error:
+            if is_transient(error):
+                raise
+            return self._set_aside(str(error))
+
+    def _new_store(self) -> Store:
+        create(self._path, self.stream)
+        store = Store(self._path, self.stream, self._boot_id, self._bounds)
+        sync_directory(self._path.parent)
+        return store
+
+    def _set_aside(self, cause: str) -> Store:
+        target = quarantine(self._path)
+        for suffix in ("-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                self._path.with_name(self._path.name + suffix).rename(target.with_name(target.name + suffix))
+        self.quarantined.append(target)
+        store = self._new_store()
+        alert = Alert(
+            code="outbox-corrupt",
+            severity=Severity.WARNING,
+            text=f"the outbox was corrupt ({cause[:200]}) and is kept as {target.name}; what it held was not sent",
+        )
+        store.begin(durable=True)
+        store.put("alert", self._clock.wall_ms(), encode(alert))
+        store.commit()
+        return store
+
+    def _replace(self, store: Store, cause: str) -> Store:
+        store.close()
+        return self._set_aside(cause)
+
+    @property
+    def run(self) -> str:
+        """The current run."""
+        return self._writer.store.run
+
+    @property
+    def commits(self) -> int:
+        """Transactions committed since the start."""
+        return self._writer.commits
+
+    async def put(self, body: Body, *, durable: bool = False) -> int:
+        """Stores a message and returns its sequence number. With `durable` it survives a power cut on return.
+
+        Raises Rejected for a kind that does not belong on the stream or a body that is too large, Retryable when the
+        disk is full: what was stored before stays, and later puts work again once there is space.
+        """
+        kind = kind_of(body)
+        if kind not in KINDS[self.stream]:
+            raise Rejected(f"kind {kind!r} does not belong on stream {self.stream.value!r}")
+        data = encode(body)
+        if len(data) > MAX_BODY_BYTES:
+            raise Rejected(f"the {kind} is {len(data)} bytes, more than {MAX_BODY_BYTES}")
+        t = self._clock.wall_ms()
+        seq = await self._writer.submit(lambda store: store.put(kind, t, data), durable=durable)
+        self._queued.set()
+        return seq
+
+    async def batch(self, max_messages: int, max_bytes: int) -> IngestRequest | None:
+        """The next batch: urgent ones by value, then the newest; None when nothing is queued or to be declared."""
+        self._queued.clear()
+        request = await self._writer.submit(lambda store: store.batch(max_messages, max_bytes))
+        if request is not None:
+            self._queued.set()
+        return request
+
+    async def settle(self, request: IngestRequest, answer: IngestAnswer) -> int:
+        """Removes what the answer settles of the request; returns how many messages are still queued."""
+        return await self._writer.submit(lambda store: store.settle(request, answer))
+
+    async def refuse(self, request: IngestRequest, problem: str) -> None:
+        """Sets the request's messages aside that the cloud will not take, with an alert for each."""
+        t = self._clock.wall_ms()
+
+        def work(store: Store) -> None:
+            for envelope in request.messages:
+                if store.refuse(request.run, envelope.seq, problem):
+                    text = f"message {envelope.seq} of run {request.run} was refused and set aside: {problem}"[:1000]
+                    alert = Alert(code="message-refused", severity=Severity.WARNING, text=text)
+                    store.put("alert", t, encode(alert))
+
+        await self._writer.submit(work, durable=True)
+        self._queued.set()
+
+    async def wait(self) -> None:
+        """Returns when something is queued."""
+        await self._queued.wait()
+
+    async def pending(self) -> int:
+        """How many messages are queued."""
+        return await self._writer.submit(lambda store: store.rows)
+
+    async def aclose(self) -> None:
+        """Commits what waits and closes the file."""
+        await asyncio.to_thread(self._writer.close)
+        self._give_lock()
+
+
+def count(path: Path) -> int:
+    """How many messages another daemon's outbox holds, read without disturbing it. Raises Retryable."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=2.0)) as connection:
+            (rows,) = connection.execute("SELECT count(*) FROM messages").fetchone()
+            return int(rows)
+    except sqlite3.Error as error:
+        raise Retryable(f"outbox {path}: {error}") from None
