@@ -47,7 +47,7 @@ class HeartbeatSettings(
     mode: Mode = Mode.UNIT
     pod: Pod = Pod.NONE
     own_port: Listener = Listener(port=9402)
-    disks: Annotated[list[str], msgspec.Meta(max_length=16)] = ["/"]
+    disks: Annotated[list[str], msgspec.Meta(max_length=16)] = msgspec.field(default_factory=lambda: ["/"])
     identity_socket: str = ""
     local_api: str = ""
     kubelet: str = ""

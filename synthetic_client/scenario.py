@@ -36,7 +36,9 @@ class Http(_Step, frozen=True, kw_only=True, tag="http", tag_field="type"):
 
     url: Url
     method: Annotated[str, msgspec.Meta(pattern="^(GET|HEAD)$")] = "GET"
-    status: Annotated[list[Status], msgspec.Meta(min_length=1, max_length=20)] = [200]
+    status: Annotated[list[Status], msgspec.Meta(min_length=1, max_length=20)] = msgspec.field(
+        default_factory=lambda: [200]
+    )
     body_contains: Annotated[str, msgspec.Meta(max_length=1024)] = ""
     ca_file: Path_ | None = None
 
@@ -148,7 +150,7 @@ def _check_step(step: Any, path: str, interval: Any, found: list[tuple[str, str]
         elif field.required:
             found.append((f"{path}.{name}", "is required"))
     timeout = step.get("timeout_seconds", 5.0)
-    if _number(timeout) and _number(interval) and timeout > interval:
+    if _number(timeout) and _number(interval) and timeout > interval > 0:
         found.append((f"{path}.timeout_seconds", f"{timeout:g} s is longer than the interval of {interval:g} s"))
     if kind is Http:
         _check_http(step, path, found)
