@@ -1,0 +1,179 @@
+"""The command `edge-commander`: the daemon, and `edge-commander status`. Builds every adapter."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from agents.contracts.identity import Jwk
+from agents.contracts.ids import Stream
+from agents.contracts.ingest import IngestAnswer
+from agents.core.errors import ConfigError, Rejected, Retryable
+from agents.io.outbox import SqliteOutbox
+from agents.io.sender import LogOnlySender, Sender
+from agents.io.tls import client_context
+from agents.io.uplink import HttpUplink
+from agents.supervise.daemon import Context, DaemonSpec, Loop, Pulse, run_daemon
+from edge_commander.cloud import Cloud
+from edge_commander.commands import CommandLoop, CommandParts
+from edge_commander.distribution.existing import ExistingCluster, KubeApi
+from edge_commander.distribution.port import Distribution
+from edge_commander.keys import FileKeyStore
+from edge_commander.loop import NodeLoop, Parts
+from edge_commander.memory import Memory, prepare
+from edge_commander.operators import command_keys, read_operators
+from edge_commander.report import Reporter
+from edge_commander.routes import routes
+from edge_commander.settings import CommanderSettings, DistributionSettings
+from edge_commander.socket_server import Door, IdentitySocket
+from edge_commander.times import Times, image_build
+from edge_commander.tokens import Tokens
+from edge_commander.verbs import handlers
+
+CHECK_SECONDS = 5.0
+MAX_CODE = 256
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the daemon or a subcommand; returns the exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["status"]:
+        from edge_commander.status import main as status
+
+        return status(arguments[1:])
+    spec = DaemonSpec(name="edge-commander", section="edge_commander", settings=CommanderSettings, build=build)
+    return run_daemon(spec, arguments)
+
+
+async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
+    """Opens what is local: files, socket, outbox. Nothing here needs the network."""
+    own, endpoint = context.settings.own, context.settings.endpoint
+    operators = _operators(own)
+    keys_dir = Path(own.keys_dir)
+    context.stack.callback(os.close, prepare(keys_dir))
+    memory = Memory(keys_dir)
+    facts = context.machine.facts()
+    times = Times(context.clock, memory, image_build(own.image_build, own.image_build_file))
+    outbox = await SqliteOutbox.open(
+        context.state_dir / "outbox.db", Stream.COMMANDER, facts.boot_id, context.clock, max_rows=10_000
+    )
+    context.stack.push_async_callback(outbox.aclose)
+    reporter = Reporter(memory, outbox, times)
+    distribution = _distribution(own.distribution)
+    context.stack.push_async_callback(distribution.aclose)
+    cloud = tokens = None
+    if endpoint is not None:
+        cloud = Cloud(endpoint, client_context(endpoint), context.clock, times.heard)
+        context.stack.push_async_callback(cloud.aclose)
+        tokens = Tokens(cloud, endpoint.issuer, context.clock, times.now_s, random.uniform)
+        context.stack.push_async_callback(tokens.aclose)
+    socket = IdentitySocket(_doors(context), own.roles, routes(memory, tokens, outbox), context.log)
+    context.stack.push_async_callback(socket.aclose)
+    await socket.start()
+    node = NodeLoop(
+        Parts(
+            settings=own,
+            facts=facts,
+            issuer=endpoint.issuer if endpoint else "",
+            clock=context.clock,
+            memory=memory,
+            keys=FileKeyStore(keys_dir),
+            cloud=cloud,
+            tokens=tokens,
+            times=times,
+            distribution=distribution,
+            reporter=reporter,
+            log=context.log,
+            code=lambda: read_code(own.enrol_code_file),
+            uniform=random.uniform,
+            say=lambda ok, text: context.health.set("node", ok, text),
+        )
+    )
+    loops = [Loop("node", node.run), Loop("identity socket", lambda pulse: _keep_socket(socket, context, pulse))]
+    if endpoint is None or cloud is None or tokens is None:
+        return [*loops, Loop("outbox", LogOnlySender(outbox, log=context.log).run)]
+    commands = CommandLoop(
+        CommandParts(
+            cloud=cloud,
+            tokens=tokens,
+            memory=memory,
+            outbox=outbox,
+            reporter=reporter,
+            times=times,
+            clock=context.clock,
+            handlers=handlers(context.run_dir),
+            keys=lambda: command_keys(operators, memory.site),
+            seconds=own.command_seconds,
+            uniform=random.uniform,
+            log=context.log,
+        )
+    )
+    uplink = HttpUplink(endpoint, tokens.bearer, refused=tokens.bearer_refused, clock=context.clock)
+    context.stack.push_async_callback(uplink.aclose)
+
+    def answered(answer: IngestAnswer) -> None:
+        times.heard(answer.server_time)
+        commands.hint(answer.commands_after)
+
+    sender = Sender(
+        outbox,
+        uplink,
+        log=context.log,
+        say=lambda ok, text: context.health.set("uplink", ok, text),
+        answered=answered,
+    )
+    return [*loops, Loop("outbox", sender.run), Loop("commands", commands.run)]
+
+
+def _operators(own: CommanderSettings) -> Mapping[str, Jwk]:
+    try:
+        return read_operators(Path(own.operators_file) if own.operators_file else None)
+    except Rejected as error:
+        raise ConfigError([f"edge_commander.operators_file: {error}"]) from None
+
+
+def _distribution(settings: DistributionSettings) -> Distribution:
+    return ExistingCluster(Path(settings.kubeconfig) if settings.kubeconfig else None, _connect)
+
+
+async def _connect(kubeconfig: Path | None) -> KubeApi:
+    from agents.io.kube import Kube  # only a node with a cluster pays for it
+
+    return await Kube.connect(kubeconfig=kubeconfig, user_agent="edge-commander")
+
+
+def _doors(context: Context[CommanderSettings]) -> list[Door]:
+    own = context.settings.own
+    main_path = Path(own.socket) if own.socket else context.run_dir / "identity.sock"
+    doors = [Door(main_path, 0o666)]
+    for role in own.socket_roles:
+        doors.append(Door(main_path.with_name(f"{main_path.stem}-{role.value}{main_path.suffix}"), 0o600, role))
+    return doors
+
+
+async def _keep_socket(socket: IdentitySocket, context: Context[CommanderSettings], pulse: Pulse) -> None:
+    while not pulse.stopping:
+        try:
+            await socket.check()
+            context.health.set("identity socket", True, "serves")
+        except Retryable as error:
+            context.health.set("identity socket", False, str(error))
+        await pulse.sleep(CHECK_SECONDS)
+
+
+def read_code(file: str | None) -> str:
+    """The one-time code, read late: it may be put there after the start. Empty where there is none."""
+    if file is None:
+        return ""
+    try:
+        with Path(file).open("rb") as stream:
+            return stream.read(MAX_CODE).decode(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,280 @@
+"""The node's life: looks at keys, cloud and cluster, moves the state machine, and says why it waits.
+
+Level-triggered: each turn reads everything anew and does the one thing that its state asks for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import msgspec
+from structlog.typing import FilteringBoundLogger
+
+from agents.contracts.identity import EnrolRequest, SiteDocument
+from agents.contracts.ids import node_id
+from agents.contracts.messages import NodeState
+from agents.core.assertion import enrolment_proof
+from agents.core.backoff import Backoff
+from agents.core.errors import GalleyError, Rejected, Retryable
+from agents.core.ports import Clock, MachineFacts
+from agents.supervise.daemon import Pulse
+from edge_commander.cloud import ClockSuspect, Cloud
+from edge_commander.distribution.port import Distribution
+from edge_commander.enrolment import Verdict, judge
+from edge_commander.forming import Observation, look, own_name
+from edge_commander.keys import DeviceKeys, KeysDamaged, KeyStore
+from edge_commander.memory import Memory
+from edge_commander.reasons import NOTHING, Reason, Why
+from edge_commander.report import Reporter
+from edge_commander.settings import CommanderSettings
+from edge_commander.states import Event
+from edge_commander.times import Times
+from edge_commander.tokens import Tokens
+
+FORMING_SECONDS = 3.0
+DISK_SECONDS = 10.0
+_ASSIGNED = frozenset({NodeState.ASSIGNED, NodeState.FORMING, NodeState.READY})
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the loop works with. `cloud`, `tokens` None where no endpoint is configured. `code` reads the enrolment
+    code; `uniform` spreads waits; `say(ok, text)` tells health."""
+
+    settings: CommanderSettings
+    facts: MachineFacts
+    issuer: str
+    clock: Clock
+    memory: Memory
+    keys: KeyStore
+    cloud: Cloud | None
+    tokens: Tokens | None
+    times: Times
+    distribution: Distribution
+    reporter: Reporter
+    log: FilteringBoundLogger
+    code: Callable[[], str]
+    uniform: Callable[[float, float], float]
+    say: Callable[[bool, str], None]
+
+
+@dataclass
+class NodeLoop:
+    """One loop; `turn` is one look, and returns how long to wait for the next, s."""
+
+    parts: Parts
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _keys: DeviceKeys | None = None
+    _backoff: Backoff = field(default_factory=lambda: Backoff(base=0.5, cap=60.0))
+    _enrol_at: float = 0.0
+    _site_at: float = 0.0
+    _standing: Reason = NOTHING  # the cloud's word on an enrolled node that it no longer accepts
+
+    async def run(self, pulse: Pulse) -> None:
+        """Until the daemon stops. A disk that cannot be written is waited for, like everything else."""
+        while not pulse.stopping:
+            pulse.expect(120.0)
+            self.wake.clear()
+            try:
+                delay = await self.turn()
+                await self.parts.reporter.bring_up_to_date()
+            except Retryable as error:
+                self.parts.log.warning("cannot go on yet", cause=str(error))
+                delay = DISK_SECONDS
+            record = self.parts.memory.record
+            self.parts.say(record.reason == NOTHING, f"{record.state.value} {record.reason.text}".strip())
+            await pulse.wait(self.wake, delay)
+
+    async def turn(self) -> float:
+        """One look. Raises Retryable when the disk cannot be written."""
+        record = self.parts.memory.record
+        if record.state is NodeState.RETIRED:
+            return 3600.0
+        if not self._identify():
+            return self.parts.settings.enrol_seconds
+        match self.parts.memory.record.state:
+            case NodeState.ENROLLING:
+                return await self._enrolling()
+            case NodeState.ASSIGNED:
+                return await self._assigned()
+            case NodeState.FORMING | NodeState.READY:
+                return await self._clustered()
+            case _:
+                return self.parts.settings.observe_seconds
+
+    def _identify(self) -> bool:
+        """Keys and hardware are this node's; makes keys on a node that never had any."""
+        memory, node = self.parts.memory, node_id(self.parts.facts.hardware_id)
+        if memory.record.node not in (None, node):
+            self._because(Reason(Why.HARDWARE, f"the identity here is {memory.record.node}, this machine is {node}"))
+            return False
+        try:
+            keys = self._keys or self.parts.keys.load()
+            if keys is None and memory.record.state is not NodeState.FACTORY:
+                raise KeysDamaged("the device keys are gone")
+            self._keys = keys or self.parts.keys.create()
+        except KeysDamaged as error:
+            self._because(Reason(Why.KEYS, error.cause))
+            return False
+        if memory.record.node is None:
+            memory.save_record(msgspec.structs.replace(memory.record, node=node))
+        if memory.record.state is NodeState.FACTORY:
+            self._happened(Event.KEYS_READY)
+        if memory.record.state in _ASSIGNED and self.parts.tokens is not None:
+            self.parts.tokens.known_as(node, self._keys.signer)
+        return True
+
+    async def _enrolling(self) -> float:
+        if self.parts.cloud is None:
+            self._because(Reason(Why.CONFIG, "no endpoint is configured"))
+            return self.parts.settings.enrol_seconds
+        verdict = await self._ask_to_enrol(self.parts.cloud)
+        if isinstance(verdict, float):
+            return verdict
+        if not verdict.enrolled:
+            self._because(verdict.reason)
+            return self._spread(verdict.retry_after)
+        memory = self.parts.memory
+        now = self.parts.times.now_ms()
+        assigned = memory.record.happened(Event.ENROLLED, now)
+        memory.save_record(msgspec.structs.replace(assigned, site=verdict.site))
+        self.parts.log.info("enrolled", site=verdict.site)
+        return 0.0
+
+    async def _ask_to_enrol(self, cloud: Cloud) -> Verdict | float:
+        """The cloud's verdict, or how long to wait where it could not be asked; the reason is then set."""
+        assert self._keys is not None
+        facts, record = self.parts.facts, self.parts.memory.record
+        request = EnrolRequest(
+            hardware_id=facts.hardware_id,
+            signing=self._keys.signer.public,
+            sealing=self._keys.sealing,
+            proof=enrolment_proof(
+                facts.hardware_id,
+                self.parts.issuer,
+                self._keys.signer,
+                self._keys.sealing,
+                now=self.parts.times.now_s(),
+            ),
+            code=self.parts.code(),
+            hardware=facts.hardware[:256],
+            hostname=facts.hostname[:256],
+        )
+        try:
+            answer = await cloud.enrol(request)
+        except GalleyError as error:
+            self._backoff = self._backoff.failed()
+            if record.state is NodeState.ENROLLING:
+                self._because(self._unreachable(error))
+            hint = error.retry_after if isinstance(error, Retryable) else self.parts.settings.enrol_seconds
+            return self._backoff.delay(self.parts.uniform, hint)
+        self._backoff = self._backoff.succeeded()
+        self.parts.times.heard(answer.server_time)
+        return judge(answer, node_id(facts.hardware_id), record.site)
+
+    def _unreachable(self, error: GalleyError) -> Reason:
+        if isinstance(error, Rejected):
+            return Reason(Why.REFUSED, str(error))
+        clock = self.parts.times.problem()
+        if isinstance(error, ClockSuspect) or clock != NOTHING:
+            return clock if clock != NOTHING else Reason(Why.CLOCK, "the endpoint's certificate is not valid now")
+        return Reason(Why.ENDPOINT)
+
+    async def _assigned(self) -> float:
+        problem = await self._refresh_site()
+        memory = self.parts.memory
+        if memory.record.node is not None and own_name(memory.site, memory.record.node) is not None:
+            self._happened(Event.SITE_KNOWN)
+            return 0.0
+        await self._ask_standing()
+        self._because(self._standing if self._standing != NOTHING else problem or Reason(Why.SITE))
+        return self._spread(FORMING_SECONDS)
+
+    async def _clustered(self) -> float:
+        """Forming and ready: the same look at the cluster; forming ends when it is formed."""
+        await self._refresh_site()
+        await self._ask_standing()
+        record, settings = self.parts.memory.record, self.parts.settings
+        forming = record.state is NodeState.FORMING
+        clock = self.parts.times.problem()
+        name = own_name(self.parts.memory.site, record.node or "")
+        if name is None:
+            self._because(Reason(Why.SITE, "the roster lacks this node"))
+            return settings.observe_seconds
+        outlook = look(name, await self._observe())
+        if forming and outlook.formed and clock == NOTHING:
+            self._happened(Event.FORMED)
+            return settings.observe_seconds
+        standing = self._standing if self._standing != NOTHING else clock
+        self._because(standing if standing != NOTHING else outlook.reason)
+        return self._spread(min(FORMING_SECONDS, settings.observe_seconds) if forming else settings.observe_seconds)
+
+    async def _observe(self) -> Observation:
+        try:
+            health = await self.parts.distribution.health()
+            if not health.api:
+                return Observation(api=False)
+            return Observation(api=True, members=await self.parts.distribution.members())
+        except Retryable:
+            return Observation(api=False)
+        except Rejected as error:
+            return Observation(api=False, rejected=str(error))
+
+    async def _refresh_site(self) -> Reason | None:
+        """Takes a newer site document, where it is time to look; returns why there is none, for a node without."""
+        clock, memory = self.parts.clock, self.parts.memory
+        if self.parts.cloud is None or self.parts.tokens is None or clock.monotonic() < self._site_at:
+            return None
+        wait = self.parts.settings.site_seconds if memory.site is not None else FORMING_SECONDS
+        self._site_at = clock.monotonic() + self._spread(wait)
+        try:
+            document = await self.parts.cloud.site(await self.parts.tokens.bearer())
+        except GalleyError as error:
+            return self._unreachable(error) if isinstance(error, Retryable) else Reason(Why.SITE, str(error))
+        return self._take_site(document)
+
+    def _take_site(self, document: SiteDocument) -> Reason | None:
+        memory = self.parts.memory
+        if document.node != memory.record.node or document.site != memory.record.site:
+            return Reason(Why.MOVED, f"the endpoint's site document is {document.site}'s")
+        if memory.site is not None and document.generation < memory.site.generation:
+            self.parts.log.warning("an older site document was not taken", generation=document.generation)
+            return None
+        memory.save_site(document)
+        return None
+
+    async def _ask_standing(self) -> None:
+        """Where the endpoint refuses our assertions, enrolment is asked again: it says why. The node works on."""
+        cloud, tokens, now = self.parts.cloud, self.parts.tokens, self.parts.clock.monotonic()
+        if cloud is None or tokens is None:
+            return
+        if not tokens.refused:
+            self._standing = NOTHING
+            return
+        if now < self._enrol_at:
+            return
+        self._enrol_at = now + self._spread(self.parts.settings.enrol_seconds)
+        verdict = await self._ask_to_enrol(cloud)
+        if isinstance(verdict, float):
+            return
+        self._standing = verdict.reason
+        if verdict.enrolled:
+            tokens.accepted()
+
+    def _happened(self, event: Event) -> None:
+        memory = self.parts.memory
+        before = memory.record.state
+        memory.save_record(memory.record.happened(event, self.parts.times.now_ms()))
+        self.parts.log.info("state", before=before.value, why=event.value, state=memory.record.state.value)
+
+    def _because(self, reason: Reason) -> None:
+        memory = self.parts.memory
+        record = memory.record.because(reason, self.parts.times.now_ms())
+        if record is not memory.record:
+            memory.save_record(record)
+            self.parts.log.info("reason", state=record.state.value, reason=reason.text)
+
+    def _spread(self, seconds: float) -> float:
+        return seconds * self.parts.uniform(0.9, 1.1)

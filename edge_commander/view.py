@@ -1,0 +1,59 @@
+"""What the commander shows of itself, and what a person can do about it. Pure."""
+
+from __future__ import annotations
+
+import msgspec
+
+from agents.contracts.messages import NodeState
+from edge_commander.reasons import NodeRecord, Why
+
+
+class StatusDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """`GET /v1/status` at the identity socket. `since`: Unix ms. `pending`: messages in the outbox."""
+
+    v: int = 1
+    state: NodeState
+    reason: str
+    since: int
+    node: str | None
+    site: str | None
+    pending: int = 0
+    consumed: int = 0
+
+
+_ADVICE: dict[Why, str] = {
+    Why.CONFIG: "name an endpoint in /etc/galley/galley.yaml, or leave this node alone: Vessel runs without one",
+    Why.ENDPOINT: "check the uplink; the node goes on by itself when the endpoint can be reached",
+    Why.APPROVAL: "approve this device at the endpoint, or put its one-time code into the enrolment code file",
+    Why.QUARANTINED: "look at the endpoint which machine holds this hardware id, and approve or refuse this one",
+    Why.REFUSED: "look at the endpoint why this device is refused",
+    Why.KEYS: "put the device keys back from a copy, or have the endpoint retire this device and wipe it",
+    Why.HARDWARE: "put the disk back into its own machine, or wipe it",
+    Why.MOVED: "wipe this node before it serves another site",
+    Why.CLOCK: "set the clock, or make NTP reachable",
+    Why.SITE: "add this node to the site's roster at the endpoint",
+    Why.API: "look at the cluster's API server on this site",
+    Why.MEMBER: "look whether this node is part of the cluster (kubectl get nodes)",
+    Why.NODE_READY: "look at this node (kubectl describe node)",
+    Why.DISTRIBUTION: "look at edge_commander.distribution in /etc/galley/galley.yaml",
+    Why.WIPE_FAILED: "look at the console: a partition could not be erased",
+}
+
+
+def of_record(record: NodeRecord, *, pending: int = 0, consumed: int = 0) -> StatusDocument:
+    """The document of a durable record."""
+    return StatusDocument(
+        state=record.state,
+        reason=record.reason.text,
+        since=record.since,
+        node=record.node,
+        site=record.site,
+        pending=pending,
+        consumed=consumed,
+    )
+
+
+def advice(document: StatusDocument) -> str:
+    """What a person can do, by the reason's code; empty when nothing is to be done."""
+    fitting = [why for why in _ADVICE if document.reason.startswith(why.value)]
+    return _ADVICE[max(fitting, key=lambda why: len(why.value))] if fitting else ""
