@@ -17,7 +17,8 @@ from agents.contracts.health import HealthBit, pack, unpack
 from agents.contracts.messages import Alert, Beat, Body, Facts, Severity, Via
 from agents.core.errors import Retryable
 from agents.core.grid import Grid
-from agents.core.ports import Clock, Machine, Outbox
+from agents.core.ports import Clock, Machine
+from agents.io.sender import RefusingOutbox
 from agents.supervise.daemon import Health, Metrics, Pulse
 from heartbeat.duty import Choice, Mark, Step, choose, pod_lives
 from heartbeat.judge import Seen, bits, boot_prefix, changes
@@ -28,7 +29,7 @@ TURN = 0.5
 """Duty is looked at twice an interval, so that one late turn of the pod does not age its mark."""
 
 
-class Post(Outbox, Protocol):
+class Post(RefusingOutbox, Protocol):
     """An outbox that can be closed."""
 
     async def aclose(self) -> None:
