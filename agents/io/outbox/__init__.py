@@ -14,11 +14,14 @@ import os
 import sqlite3
 from pathlib import Path
 
-from agents.contracts.codec import encode
+import msgspec
+
+from agents.contracts.codec import ContractError, decode, encode
 from agents.contracts.ids import Stream
 from agents.contracts.ingest import MAX_BODY_BYTES, IngestAnswer, IngestRequest
 from agents.contracts.messages import KINDS, Alert, Body, Severity, kind_of
 from agents.core.errors import Rejected, Retryable
+from agents.core.fit import fit
 from agents.core.ports import Clock
 from agents.io.outbox.policy import Bounds
 from agents.io.outbox.store import Corrupt, Store, create, is_transient
@@ -152,15 +155,14 @@ class SqliteOutbox:
     async def put(self, body: Body, *, durable: bool = False) -> int:
         """Stores a message and returns its sequence number. With `durable` it survives a power cut on return.
 
-        Raises Rejected for a kind that does not belong on the stream or a body that is too large, Retryable when the
-        disk is full: what was stored before stays, and later puts work again once there is space.
+        Texts and lists too long for the contract are cut. Raises Rejected for a kind that does not belong on the
+        stream or a body out of contract (both are bugs), Retryable when the disk is full: what was stored before
+        stays, and later puts work again once there is space.
         """
         kind = kind_of(body)
         if kind not in KINDS[self.stream]:
             raise Rejected(f"kind {kind!r} does not belong on stream {self.stream.value!r}")
-        data = encode(body)
-        if len(data) > MAX_BODY_BYTES:
-            raise Rejected(f"the {kind} is {len(data)} bytes, more than {MAX_BODY_BYTES}")
+        data = _encode(body)
         t = self._clock.wall_ms()
         seq = await self._writer.submit(lambda store: store.put(kind, t, data), durable=durable)
         self._queued.set()
@@ -204,6 +206,24 @@ class SqliteOutbox:
         """Commits what waits and closes the file."""
         await asyncio.to_thread(self._writer.close)
         self._give_lock()
+
+
+def _encode(body: Body) -> bytes:
+    """The body as JSON that its contract accepts, cut to size where it must be. Raises Rejected."""
+    data = encode(body)
+    try:
+        if len(data) <= MAX_BODY_BYTES:
+            decode(data, type(body))
+            return data
+    except ContractError:
+        pass
+    try:
+        data = encode(fit(body, MAX_BODY_BYTES))
+    except msgspec.ValidationError as error:
+        raise Rejected(f"the {kind_of(body)} is out of contract: {error}") from None
+    if len(data) > MAX_BODY_BYTES:
+        raise Rejected(f"the {kind_of(body)} is {len(data)} bytes, more than {MAX_BODY_BYTES}")
+    return data
 
 
 def count(path: Path) -> int:
