@@ -1,19 +1,23 @@
 """The facts of the host: from the kernel's DMI tables and boot id, or from a file that plays a machine.
 
-DMI serial and UUID may be read by root alone; `<run_dir>/machine.json`, which the node's privileged start-up
-writes, serves the other users in the same form as a file machine.
+DMI serial and UUID may be read by root alone. The units get them as credentials, which systemd reads before it
+drops privileges (systemd.exec(5), LoadCredential=); pods, for which nobody does, from `<run_dir>/machine.json`,
+which the commander leaves there by `hand_over`. Where the process is root's it reads the tables itself.
 """
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 
 import msgspec
 
-from agents.core.errors import Rejected
+from agents.core.errors import Rejected, Retryable
 from agents.core.ports import Machine, MachineFacts
+from agents.io.state import write_durably
 
+HANDED_NAME = "machine.json"
 PLACEHOLDERS = frozenset(
     """
     none|null|unknown|n/a|na|not specified|not applicable|not available|default string|default|system serial number
@@ -35,50 +39,80 @@ def is_identity(text: str) -> bool:
 
 
 class HostMachine:
-    """This host. `root` is prepended to every path; `handed` is the file left for unprivileged users."""
+    """This host. `root` is prepended to every path; `credentials`: systemd's directory for this process;
+    `handed`: the file left for those who have neither privilege nor credential.
 
-    def __init__(self, root: Path = Path("/"), handed: Path | None = None) -> None:
+    A source that is there but may not be read ends the search: a lower one would give the node a second name.
+    """
+
+    def __init__(self, root: Path = Path("/"), handed: Path | None = None, credentials: Path | None = None) -> None:
         self._root = root
         self._handed = handed
+        self._credentials = credentials
 
     def facts(self) -> MachineFacts:
         """Reads the facts anew; raises Rejected naming what was tried when the hardware names itself nowhere."""
         dmi = self._root / "sys/class/dmi/id"
-        tried: list[str] = []
-        found: dict[str, str] = {}
-        sources = {
-            "serial": dmi / "product_serial",
-            "uuid": dmi / "product_uuid",
-            "board": dmi / "board_serial",
-            "tree": self._root / "sys/firmware/devicetree/base/serial-number",
-        }
-        for name, path in sources.items():
-            text, why = _read(path)
-            if is_identity(text):
-                found[name] = text
-            else:
-                tried.append(f"{path} ({why or 'a placeholder'})")
-        if not found:
-            if self._handed is not None and self._handed.exists():
-                return FileMachine(self._handed).facts()
-            raise Rejected(
-                "the hardware names itself nowhere; tried "
-                + ", ".join(tried)
-                + (f", {self._handed}" if self._handed else "")
-            )
-        boot_id, why = _read(self._root / "proc/sys/kernel/random/boot_id")
+        boot_file = self._root / "proc/sys/kernel/random/boot_id"
+        boot_id, why = _read(boot_file)
         if not boot_id:
-            raise Rejected(
-                f"the boot id cannot be read: {why}", file=str(self._root / "proc/sys/kernel/random/boot_id")
-            )
+            raise Rejected(f"the boot id cannot be read: {why}", file=str(boot_file))
+        hardware_id, serial = self._names(dmi)
         vendor, product = _read(dmi / "sys_vendor")[0], _read(dmi / "product_name")[0]
         return MachineFacts(
-            hardware_id=next(found[name] for name in sources if name in found),
-            serial=found.get("serial", ""),
+            hardware_id=hardware_id,
+            serial=serial,
             boot_id=boot_id,
             hostname=socket.gethostname(),
             hardware=" ".join(part for part in (vendor, product) if part) or "unknown",
         )
+
+    def _names(self, dmi: Path) -> tuple[str, str]:
+        """What the hardware is called for life, and its serial number (empty where it has none)."""
+        tried: list[str] = []
+        found: dict[str, str] = {}
+        for path in (
+            dmi / "product_serial",
+            dmi / "product_uuid",
+            dmi / "board_serial",
+            self._root / "sys/firmware/devicetree/base/serial-number",
+        ):
+            text, why, locked = self._privileged(path)
+            if is_identity(text):
+                found[path.name] = text
+            else:
+                tried.append(f"{path} ({why or 'a placeholder'})")
+            if locked:
+                break
+        if found:
+            return next(iter(found.values())), found.get("product_serial", "")
+        if self._handed is not None and self._handed.exists():
+            handed = FileMachine(self._handed).facts()
+            return handed.hardware_id, handed.serial
+        where = [*tried, f"{self._handed} (not there)"] if self._handed else tried
+        raise Rejected(f"the hardware names itself nowhere; tried {', '.join(where)}")
+
+    def _privileged(self, path: Path) -> tuple[str, str, bool]:
+        """Text, why there is none, and whether it is there for others' eyes alone."""
+        try:
+            return _clean(path.read_bytes()), "", False
+        except PermissionError as error:
+            credential = self._credentials / path.name if self._credentials else None
+            if credential is not None and credential.exists():
+                return *_read(credential), False
+            return "", error.strerror or "not permitted", True
+        except OSError as error:
+            return "", error.strerror or type(error).__name__, False
+
+
+def hand_over(facts: MachineFacts, run_dir: Path) -> None:
+    """Leaves the facts for the node's pods, mode 0644. Raises Retryable naming the file."""
+    path = run_dir / HANDED_NAME
+    try:
+        write_durably(path, msgspec.json.encode(facts))
+        path.chmod(0o644)
+    except OSError as error:
+        raise Retryable(f"{path}: cannot be written: {error.strerror}") from None
 
 
 class FileMachine:
@@ -106,7 +140,11 @@ class FileMachine:
 def open_machine(setting: str, run_dir: Path | None = None) -> Machine:
     """`host`, or `file:<path>`; raises Rejected for anything else. Reads nothing yet."""
     if setting == "host":
-        return HostMachine(handed=run_dir / "machine.json" if run_dir is not None else None)
+        credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+        return HostMachine(
+            handed=run_dir / HANDED_NAME if run_dir is not None else None,
+            credentials=Path(credentials) if credentials else None,
+        )
     if setting.startswith("file:") and len(setting) > 5:
         return FileMachine(Path(setting.removeprefix("file:")))
     raise Rejected("must be `host` or `file:<path>`", path="node.machine")
@@ -114,6 +152,10 @@ def open_machine(setting: str, run_dir: Path | None = None) -> Machine:
 
 def _read(path: Path) -> tuple[str, str]:
     try:
-        return path.read_bytes()[:4096].decode(errors="replace").strip("\0 \t\r\n"), ""
+        return _clean(path.read_bytes()), ""
     except OSError as error:
         return "", error.strerror or type(error).__name__
+
+
+def _clean(data: bytes) -> str:
+    return data[:4096].decode(errors="replace").strip("\0 \t\r\n")
