@@ -1,0 +1,280 @@
+"""The shell around a pass: waits until it leads, carries out what target.py chooses, repairs in between."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+from structlog.typing import FilteringBoundLogger
+
+from agents.contracts.messages import Phase, Problem
+from agents.core.backoff import Backoff
+from agents.core.errors import Rejected, Retryable
+from agents.core.ports import Clock
+from agents.io.state import StateFile
+from agents.supervise.pulse import Pulse
+from vessel.deploy import Deployer, Outcome
+from vessel.elector import Elector, LostLease
+from vessel.inventory_store import InventoryStore, Overtaken, Standing
+from vessel.keeper import Keeper, Send
+from vessel.mirror import Mirror
+from vessel.model import Atlas, AtlasRefused, Commit, describe
+from vessel.prepare import ClusterRefused, Prepared, Preparer
+from vessel.reports import WHOLE, Tally, report
+from vessel.target import Facts, choose, next_look, roll_back_to
+
+Say = Callable[[str, bool, str], None]
+_FIRST_RETRY = 30.0
+
+
+class Repository(Protocol):
+    """The Atlas' clone, as far as it is needed here."""
+
+    async def checkout(self, revision: str) -> Path: ...  # noqa: D102
+
+
+class Known(msgspec.Struct, frozen=True, kw_only=True):
+    """The state file: the newest commit known, so that a start without a network knows what to keep."""
+
+    revision: str
+    subject: str = ""
+    author: str = ""
+    time: int = 0
+
+    def commit(self) -> Commit:
+        """As the model's value."""
+        return Commit(self.revision, self.subject, self.author, self.time)
+
+
+@dataclass
+class Parts:
+    """What the engine is made of; built in __main__.py and in tests."""
+
+    clock: Clock
+    log: FilteringBoundLogger
+    elector: Elector
+    mirror: Mirror
+    store: InventoryStore
+    preparer: Preparer
+    deployer: Deployer
+    keeper: Keeper
+    repository: Repository
+    read: Callable[[Path, Commit], Awaitable[Atlas]]
+    send: Send
+    say: Say
+    state: StateFile[Known]
+    wake: asyncio.Event
+    bootstrap: Callable[[], Awaitable[None]]
+
+
+class Engine:
+    """One writer's life. `offer` names a new commit; `run` never ends by itself."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._p = parts
+        self._commits: dict[str, Commit] = {}
+        self._head = ""
+        self._held = ""
+        self._loaded = False
+        self._refused: dict[str, float] = {}
+        self._refusals: dict[str, tuple[int, list[Problem]]] = {}
+        self._retry_at = float("inf")
+        self._retries = Backoff(base=_FIRST_RETRY, cap=600.0)
+        self._ailing: set[str] = set()
+        self.passes = 0
+        known = parts.state.load()
+        if known is not None:
+            self._commits[known.revision] = known.commit()
+            self._head = known.revision
+
+    @property
+    def head(self) -> str:
+        """The newest revision known."""
+        return self._head
+
+    def offer(self, commit: Commit) -> None:
+        """A commit that is in the clone is the newest now: durable before it is acted upon."""
+        if commit.revision == self._head and commit.revision in self._commits:
+            return
+        self._commits[commit.revision] = commit
+        self._p.state.save(
+            Known(revision=commit.revision, subject=commit.subject, author=commit.author, time=commit.time)
+        )
+        self._head = commit.revision
+        self._p.wake.set()
+
+    async def run(self, pulse: Pulse) -> None:
+        """The loop."""
+        backoff = Backoff(base=0.5, cap=30.0)
+        while not pulse.stopping:
+            if not self._p.elector.leading:
+                self._loaded = False
+                await self._p.mirror.aclose()
+                self._p.say("atlas", True, "another node's Vessel is the writer")
+                await self._wait(pulse, 30.0)
+                continue
+            try:
+                pulse.expect(900)
+                pause = await self._turn()
+                backoff = backoff.succeeded()
+            except (LostLease, Overtaken) as error:
+                self._p.log.info("no longer the writer", cause=str(error))
+                self._loaded = False
+                self._held = ""
+                pause = 0.2
+            except Retryable as error:
+                backoff = backoff.failed()
+                self._held = ""
+                self._p.say("kubernetes", False, str(error))
+                self._p.log.warning("tries again", cause=str(error))
+                await pulse.sleep(backoff.delay(random.uniform, error.retry_after))
+                continue
+            except Rejected as error:
+                self._loaded = False
+                self._p.say("kubernetes", False, str(error))
+                self._p.log.error("cannot work", cause=str(error))
+                pause = 30.0
+            await self._wait(pulse, pause)
+
+    async def _wait(self, pulse: Pulse, seconds: float) -> None:
+        if await pulse.wait(self._p.wake, min(seconds, 30.0), grace=60.0):
+            self._p.wake.clear()
+            await asyncio.sleep(0.02)  # what belongs together comes together
+
+    async def _turn(self) -> float:
+        """One look at everything; seconds until the next, if nothing happens."""
+        if not self._loaded:
+            await self._p.bootstrap()
+            await self._p.store.load()
+            self._loaded = True
+            self._held = ""
+        self._p.say("kubernetes", not self._p.mirror.trouble, self._p.mirror.trouble or "reachable")
+        now = self._p.clock.monotonic()
+        if self._ailing and all(self._p.keeper.app_state(app).healthy for app in self._ailing):
+            self._ailing.clear()
+            self._retry_at = now  # became healthy after all: go on from here
+        target = choose(self._facts(), now)
+        if target:
+            await self._pass(target)
+            return 0.0
+        if not self._held:
+            return 30.0
+        return min(await self._p.keeper.repair(), next_look(self._facts(), now))
+
+    def _facts(self) -> Facts:
+        standing = self._p.store.standing
+        return Facts(
+            head=self._head,
+            applied=standing.applied,
+            healthy=standing.healthy,
+            quarantined=standing.quarantined,
+            held=self._held,
+            refused=self._refused,
+            retry_at=self._retry_at,
+        )
+
+    async def _pass(self, revision: str) -> None:
+        self.passes += 1
+        started = self._p.clock.monotonic()
+        commit = self._commits.get(revision, Commit(revision))
+        standing = self._p.store.standing
+        try:
+            prepared = await self._prepare(commit, standing)
+        except AtlasRefused as error:
+            await self._refuse(commit, error)
+            return
+        self._forgive(revision)
+        self._retry_at = float("inf")
+        newest = self._head
+        self._held = ""
+        outcome = await self._p.deployer.carry_out(prepared, lambda: self._head != newest)
+        if outcome.superseded:
+            self._p.log.info("superseded", revision=revision, by=self._head)
+            return
+        self._held = revision
+        await self._conclude(prepared, outcome, self._p.clock.monotonic() - started)
+
+    async def _prepare(self, commit: Commit, standing: Standing) -> Prepared:
+        self._p.log.info("checking", revision=commit.revision, subject=commit.subject)
+        atlas = await self._p.read(await self._p.repository.checkout(commit.revision), commit)
+        if commit.revision not in (standing.applied, standing.healthy) and commit.revision not in self._refusals:
+            await self._p.send(report(WHOLE, "", commit, Phase.CHECKING, Tally()))
+        prepared = await self._p.preparer.prepare(atlas, self._p.store.inventories)
+        prepared.quiet = not prepared.changes and commit.revision == standing.applied == standing.healthy
+        return prepared
+
+    async def _refuse(self, commit: Commit, error: AtlasRefused) -> None:
+        revision = commit.revision
+        tries, before = self._refusals.get(revision, (0, []))
+        again = float("inf")
+        if isinstance(error, ClusterRefused):
+            again = self._p.clock.monotonic() + min(600.0, _FIRST_RETRY * 2**tries)
+        self._refused[revision] = again
+        self._refusals[revision] = (tries + 1, error.problems)
+        self._p.say("atlas", False, f"{revision[:12]} refused: {error}"[:500])
+        if error.problems != before:
+            for problem in error.problems[:50]:
+                self._p.log.warning("refused", revision=revision, problem=describe(problem))
+            counted = Tally()
+            await self._p.send(report(WHOLE, "", commit, Phase.REFUSED, counted, error.problems))
+
+    def _forgive(self, revision: str) -> None:
+        self._refused.pop(revision, None)
+        self._refusals.pop(revision, None)
+
+    async def _conclude(self, prepared: Prepared, outcome: Outcome, seconds: float) -> None:
+        """Decides what a finished pass means, and says it."""
+        p, commit = self._p, prepared.atlas.commit
+        standing = p.store.standing
+        apps = p.deployer.standings(prepared, outcome)
+        summary = {"revision": commit.revision, "seconds": round(seconds, 3)}
+        if outcome.healthy:
+            held = any(d.wait for d in prepared.prunes.values())
+            quarantined = standing.quarantined if self._head == standing.quarantined else ""
+            reason = standing.reason if quarantined else ""
+            await p.store.save_standing(
+                Standing(
+                    applied=commit.revision,
+                    healthy=commit.revision,
+                    quarantined=quarantined,
+                    reason=reason,
+                    apps=apps,
+                )
+            )
+            phase = Phase.PRUNE_HELD if held else Phase.HEALTHY
+            await p.deployer.tell_whole(prepared, phase, outcome, (), seconds)
+            text = f"at {commit.revision[:12]}" + (
+                f"; {quarantined[:12]} is quarantined: {reason}" if quarantined else ""
+            )
+            p.say("atlas", not quarantined, text)
+            p.log.info("applied", phase=phase.value, **summary)
+            self._retries = self._retries.succeeded()
+            return
+        problems = [problem for found in outcome.failed.values() for problem in found]
+        back = "" if prepared.quiet else roll_back_to(commit.revision, standing.healthy)
+        cause = "; ".join(describe(problem) for problem in problems[:3])[:500]
+        partial = Phase.PARTIAL in outcome.phases.values()
+        await p.store.save_standing(
+            Standing(
+                applied=commit.revision,
+                healthy=standing.healthy,
+                quarantined=commit.revision if back else standing.quarantined,
+                reason=cause if back else standing.reason,
+                apps=apps,
+            )
+        )
+        if back:
+            text = f"rolled back to {back}; {commit.revision} is quarantined until a newer commit comes"
+            problems.insert(0, Problem(cause=text))
+        else:
+            self._retries = self._retries.failed()
+            self._retry_at = p.clock.monotonic() + self._retries.delay(random.uniform)
+            self._ailing = {app for app, phase in outcome.phases.items() if phase is Phase.DEGRADED}
+        await p.deployer.tell_whole(prepared, Phase.PARTIAL if partial else Phase.DEGRADED, outcome, problems, seconds)
+        p.say("atlas", False, f"{commit.revision[:12]}: {cause}")
+        p.log.warning("not healthy", cause=cause, back=back, **summary)
