@@ -6,8 +6,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 SUPERSEDED = 0
-"""Rank of facts that newer facts have replaced."""
-RANKS = {"beat": 1, "synthetic": 2, "facts": 3, "state": 4, "deployment": 5, "command-result": 6, "alert": 7}
+"""Rank of what a newer message of its kind has replaced."""
+LATEST = frozenset({"facts", "challenge"})
+"""Kinds of which only the newest matters."""
+RANKS = {
+    "beat": 1,
+    "synthetic": 2,
+    "facts": 3,
+    "challenge": 4,
+    "state": 4,
+    "deployment": 5,
+    "command-result": 6,
+    "alert": 7,
+}
 """Value by kind: the lowest goes first, the oldest within a rank. An unknown kind counts as a deployment."""
 URGENT = 4
 """From this rank on, messages are sent first, oldest first; below it the newest first."""

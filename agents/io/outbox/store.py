@@ -181,9 +181,9 @@ class Store:
     def put(self, kind: str, t: int, body: bytes) -> int:
         """Stores a message and returns its sequence number."""
         seq = self._next
-        if kind == "facts":
+        if kind in policy.LATEST:
             self.db.execute(
-                "UPDATE messages SET rank=? WHERE rank=? AND kind='facts'", (policy.SUPERSEDED, policy.RANKS["facts"])
+                "UPDATE messages SET rank=? WHERE rank=? AND kind=?", (policy.SUPERSEDED, policy.rank(kind), kind)
             )
         self.db.execute(
             "INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?)", (self.run_id, seq, kind, policy.rank(kind), t, body)
