@@ -166,10 +166,7 @@ def explain(said: str, scratch: Path, root: Path) -> tuple[str, int]:
     """
     lines = [line for line in said.splitlines() if line.strip()]
     text = lines[-1] if lines else "failed without a word"
-    for line in lines:
-        if line.startswith(("error:", "Error:")) or 'err="' in line:
-            text = line
-            break
+    text = next((told for told in lines if told.startswith(("error:", "Error:")) or 'err="' in told), text)
     if match := re.search(r'err="(.*)"$', text):
         text = match[1].replace('\\"', '"').replace("\\n", " ")
     text = text.removeprefix("error: ").removeprefix("Error: ")
