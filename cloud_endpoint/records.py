@@ -221,3 +221,62 @@ class AuditRecord(Struct, frozen=True, kw_only=True):
     target: str
     outcome: str
     detail: str
+
+
+class Alive(Struct, frozen=True, kw_only=True):
+    """`GET /healthz`: no more than that, for anyone may ask."""
+
+    status: str = "ok"
+
+
+class Done(Struct, frozen=True, kw_only=True):
+    """It is so now. `changed`: whether it was not so before."""
+
+    changed: bool = True
+
+
+class SiteView(Struct, frozen=True, kw_only=True):
+    """All of one site as last heard."""
+
+    site: SiteRecord
+    nodes: list[NodeRecord]
+    deployments: list[DeploymentRecord]
+    synthetics: list[SyntheticRecord]
+    alerts: list[AlertRecord]
+
+
+class StreamsView(Struct, frozen=True, kw_only=True):
+    """What of one node arrived, what its outboxes dropped by policy, and what could not be read."""
+
+    streams: list[StreamRecord]
+    gaps: list[GapRecord]
+    dead_letters: list[DeadLetterRecord]
+
+
+class Shipped(Struct, frozen=True, kw_only=True):
+    """A line of the shipping list. `code`: shown this once; the store has its hash."""
+
+    line: ShippingRecord
+    code: str = ""
+
+    def __repr__(self) -> str:
+        return f"Shipped(line={self.line!r})"
+
+
+class LoginLink(Struct, frozen=True, kw_only=True):
+    """`path` below the endpoint's address; `expires_in` in s."""
+
+    url: str
+    expires_in: int
+
+    def __repr__(self) -> str:
+        return f"LoginLink(expires_in={self.expires_in})"
+
+
+class NextCommand(Struct, frozen=True, kw_only=True):
+    """What a command to this node must say. `challenge`: empty where the node published none that is valid."""
+
+    node: NodeId
+    site: SiteId
+    sequence: int
+    challenge: str

@@ -1,0 +1,1 @@
+"""The HTTP application: gate, handlers, and the services they share."""

@@ -1,0 +1,101 @@
+"""Commands on the endpoint's own machine: demo certificates, the first operator, the API's description."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import time
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import msgspec
+
+from agents.core.errors import ConfigError, Rejected, Retryable
+from agents.core.jose import SoftwareKey, thumbprint
+from agents.io import config
+from cloud_endpoint import keyfile, openapi
+from cloud_endpoint.build import store_path
+from cloud_endpoint.certs import make_certs
+from cloud_endpoint.requests import Name
+from cloud_endpoint.routes import PEOPLE
+from cloud_endpoint.settings import EndpointOwn
+from cloud_endpoint.store import audit, clients
+from cloud_endpoint.store.port import Tx
+from cloud_endpoint.store.sqlite import SqliteStore
+
+COMMANDS = ("make-certs", "operator", "openapi")
+
+
+def run_local(program: str, argv: Sequence[str]) -> int:
+    """Runs one of COMMANDS; 0, 1, or 78 for a wrong configuration."""
+    options = _parser(program).parse_args(argv)
+    try:
+        if options.command == "make-certs":
+            make_certs(options.directory, options.name or ("localhost", "127.0.0.1", "::1"))
+        elif options.command == "openapi":
+            sys.stdout.write(openapi.render(version("galley")))
+        else:
+            _operator_add(program, options)
+    except ConfigError as error:
+        for problem in error.problems:
+            print(f"{program}: {problem}", file=sys.stderr)
+        return 78
+    except (Rejected, Retryable) as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser(program: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=program)
+    commands = parser.add_subparsers(dest="command", required=True)
+    certs = commands.add_parser("make-certs", help="a CA and a server certificate, for demo and tests")
+    certs.add_argument("directory", type=Path)
+    certs.add_argument("--name", action="append", help="a DNS name or address of the server (may be given again)")
+    commands.add_parser("openapi", help="prints the API's description")
+    verbs = commands.add_parser("operator").add_subparsers(dest="verb", required=True)
+    add = verbs.add_parser("add", help="registers an operator straight in the store")
+    add.add_argument("name")
+    add.add_argument("--key-out", type=Path, required=True, help="file for the new private key of the login")
+    add.add_argument("--command-key-out", type=Path, help="file for a new private key that signs commands (Ed25519)")
+    add.add_argument("--scopes", default="admin", help="comma-separated: " + ", ".join(sorted(PEOPLE)))
+    add.add_argument("--config", type=Path, metavar="FILE")
+    return parser
+
+
+def _operator_add(program: str, options: argparse.Namespace) -> None:
+    scopes = sorted({text.strip() for text in options.scopes.split(",") if text.strip()})
+    if not scopes or not set(scopes) <= {scope.value for scope in PEOPLE}:
+        raise Rejected("people's scopes are " + ", ".join(sorted(PEOPLE)), path="--scopes")
+    try:
+        name = msgspec.convert(options.name, Name)
+    except msgspec.ValidationError as error:
+        raise Rejected(str(error), path="name") from None
+    settings = config.load("cloud_endpoint", EndpointOwn, options.config)
+    path = store_path(settings.own, Path(settings.node.state_dir) / program)
+    key = SoftwareKey.generate()
+    command_key = SoftwareKey.generate("Ed25519") if options.command_key_out else None
+    keyfile.create(options.key_out, key)
+    if command_key is not None:
+        keyfile.create(options.command_key_out, command_key)
+    asyncio.run(_register(path, name, key, scopes, command_key))
+    print(f"operator {name} with {' '.join(scopes)}: key {thumbprint(key.public)} in {options.key_out}")
+
+
+async def _register(
+    path: Path, name: str, key: SoftwareKey, scopes: list[str], command_key: SoftwareKey | None
+) -> None:
+    store = await SqliteStore.open(path, lambda: time.time_ns() // 1_000_000)
+
+    def work(tx: Tx) -> None:
+        clients.add_operator(
+            tx, name, key.public, scopes, command_key=None if command_key is None else command_key.public
+        )
+        audit.add(tx, "local", "operator add", f"op:{name}", detail=" ".join(scopes))
+
+    try:
+        await store.write(work)
+    finally:
+        await store.aclose()

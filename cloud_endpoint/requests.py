@@ -1,0 +1,102 @@
+"""What people and devices ask of the API, where agents/contracts does not say it. Pure."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+
+from agents.contracts.codec import Struct
+from agents.contracts.command import Verb
+from agents.contracts.identity import AtlasSource, Scope
+from agents.contracts.ids import SITE_PATTERN, SiteId
+from agents.contracts.messages import Short
+
+Name = Annotated[str, msgspec.Meta(pattern="^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$")]
+"""A Kubernetes node name or an operator's name: a DNS label, dots allowed."""
+Limit = Annotated[int, msgspec.Meta(ge=1, le=1000)]
+
+
+class Strict(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """People's requests: a misspelt field is an error."""
+
+
+class TokenForm(Struct, frozen=True, kw_only=True):
+    """`application/x-www-form-urlencoded`, RFC 6749 section 4.4 and RFC 7523 section 2.2."""
+
+    grant_type: str
+    client_assertion_type: str
+    client_assertion: str
+    scope: str = ""
+
+
+class CommandsQuery(Strict, frozen=True, kw_only=True):
+    """`after`: the highest sequence the node has. `wait`: s to wait for one."""
+
+    after: Annotated[int, msgspec.Meta(ge=0)] = 0
+    wait: Annotated[float, msgspec.Meta(ge=0, le=25)] = 0
+
+
+class SiteQuery(Strict, frozen=True, kw_only=True):
+    """`site`: that one alone."""
+
+    site: Annotated[str, msgspec.Meta(pattern=f"^$|{SITE_PATTERN}")] = ""
+
+
+class PageQuery(Strict, frozen=True, kw_only=True):
+    """`before`: the id of the last line seen."""
+
+    before: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    limit: Limit = 100
+
+
+class HistoryQuery(Strict, frozen=True, kw_only=True):
+    """`kind`: of message; `key`: one app, scenario or code."""
+
+    kind: Annotated[str, msgspec.Meta(pattern="^[a-z-]{1,32}$")]
+    key: Short | None = None
+    before: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    limit: Limit = 100
+
+
+class SitePut(Strict, frozen=True, kw_only=True):
+    """The whole of what an operator says about a site."""
+
+    labels: Annotated[dict[Short, Short], msgspec.Meta(max_length=64)] = {}
+    atlas: AtlasSource | None = None
+
+
+class Ship(Strict, frozen=True, kw_only=True):
+    """One device for the shipping list. `proof`: `code` or `approval`. `code`: empty to have one made (better)."""
+
+    hardware_id: Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=r"\S")]
+    site: SiteId
+    name: Name
+    address: Short = ""
+    proof: Annotated[str, msgspec.Meta(pattern="^(code|approval)$")] = "code"
+    code: Annotated[str, msgspec.Meta(pattern="^$|^[!-~]{12,128}$")] = ""
+
+
+class Approve(Strict, frozen=True, kw_only=True):
+    """Where the device is not on the shipping list: its site and node name."""
+
+    site: SiteId | None = None
+    name: Name | None = None
+
+
+class OperatorAdd(Strict, frozen=True, kw_only=True):
+    """Public keys alone. `site`: None for all sites."""
+
+    name: Name
+    key: dict[str, Any]
+    scopes: Annotated[list[Scope], msgspec.Meta(min_length=1, max_length=8)]
+    command_key: dict[str, Any] | None = None
+    site: SiteId | None = None
+
+
+class CommandAsk(Strict, frozen=True, kw_only=True):
+    """A command for the endpoint to sign: one of its four verbs. `valid_seconds`: until it expires."""
+
+    verb: Verb
+    args: Annotated[dict[Short, Short], msgspec.Meta(max_length=16)] = {}
+    valid_seconds: Annotated[int, msgspec.Meta(ge=10, le=86400)] = 3600

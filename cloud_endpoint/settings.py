@@ -1,0 +1,83 @@
+"""`cloud_endpoint:` of galley.yaml. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Annotated
+
+import msgspec
+
+from agents.core.settings import Listener, Port, Positive
+
+Count = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class Tls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The one door for devices and people. `cert_file`, `key_file`: PEM, read again on change."""
+
+    bind: str = "0.0.0.0"  # noqa: S104 - a public server
+    port: Port = 8443
+    cert_file: str
+    key_file: str
+
+
+class Git(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Git credentials for the sites. `credential_file`: JSON, mode 0600, read at each request:
+    `{"v": 1, "default": {"host", "username", "password"}, "sites": {"store-1": {...}}}`.
+    `seconds`: how long a node may use one before it asks again; whoever rotates the file decides the rest."""
+
+    credential_file: str | None = None
+    seconds: Count = 600
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Requests per second and at once: of one source address without a login, of one client with one."""
+
+    source_rate: Positive = 20
+    source_burst: Positive = 200
+    client_rate: Positive = 50
+    client_burst: Positive = 500
+
+
+class Retention(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long the history is kept."""
+
+    beats_hours: Positive = 24
+    history_days: Positive = 30
+    audit_days: Positive = 400
+
+
+class EndpointOwn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The endpoint's own section. `issuer`: the fixed address that assertions and tokens name. `urls`: where nodes
+    reach this endpoint, in order of preference (default: the issuer). `health`: loopback only.
+    `store`, `token_key_file`, `command_key_file`: default in the state directory. `beat_seconds`: the interval that
+    pages show for nodes which have not told theirs."""
+
+    tls: Tls
+    issuer: Annotated[str, msgspec.Meta(pattern="^https?://[^ ]+$")]
+    urls: list[str] = []
+    health: Listener = Listener(port=8080)
+    store: str | None = None
+    token_key_file: str | None = None
+    command_key_file: str | None = None
+    git: Git = Git()
+    limits: Limits = Limits()
+    retention: Retention = Retention()
+    beat_seconds: Positive = 15
+
+
+def problems(own: EndpointOwn) -> list[str]:
+    """What the types cannot say; each with its path."""
+    found = []
+    if own.health.port and not _loopback(own.health.bind):
+        found.append("cloud_endpoint.health.bind: must be a loopback address")
+    if not own.issuer.startswith("https://"):
+        found.append("cloud_endpoint.issuer: must begin with https://")
+    return found
+
+
+def _loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address == "localhost"
