@@ -12,6 +12,7 @@ from agents.contracts.identity import Jwk
 from agents.contracts.ids import Stream
 from agents.contracts.ingest import IngestAnswer
 from agents.core.errors import ConfigError, Rejected, Retryable
+from agents.io.machine import hand_over
 from agents.io.outbox import SqliteOutbox
 from agents.io.sender import LogOnlySender, Sender
 from agents.io.tls import client_context
@@ -56,6 +57,10 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
     context.stack.callback(os.close, prepare(keys_dir))
     memory = Memory(keys_dir)
     facts = context.machine.facts()
+    try:
+        hand_over(facts, context.run_dir)
+    except Retryable as error:
+        context.log.warning("the facts were not handed over to pods", cause=str(error))
     times = Times(context.clock, memory, image_build(own.image_build, own.image_build_file))
     outbox = await SqliteOutbox.open(
         context.state_dir / "outbox.db", Stream.COMMANDER, facts.boot_id, context.clock, max_rows=10_000

@@ -48,8 +48,12 @@ class SingleFlight(Generic[T]):
         if fresh is Freshness.OVER:
             if self._task is not None:
                 await asyncio.shield(self._task)
-            held, now = self._lease, self._clock.monotonic()
-            if held is None or held.freshness(now) is Freshness.OVER:
+            before, held, now = held, self._lease, self._clock.monotonic()
+            if (
+                held is None
+                or held.freshness(now) is Freshness.OVER
+                or (past_cache and before is held and self._failure)
+            ):
                 raise self._refusal(now)
         assert held is not None
         return held.value, held.ends_at - now

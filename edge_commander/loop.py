@@ -227,7 +227,8 @@ class NodeLoop:
         clock, memory = self.parts.clock, self.parts.memory
         if self.parts.cloud is None or self.parts.tokens is None or clock.monotonic() < self._site_at:
             return None
-        wait = self.parts.settings.site_seconds if memory.site is not None else FORMING_SECONDS
+        settled = memory.record.state is not NodeState.ASSIGNED and memory.site is not None
+        wait = self.parts.settings.site_seconds if settled else min(FORMING_SECONDS, self.parts.settings.site_seconds)
         self._site_at = clock.monotonic() + self._spread(wait)
         try:
             document = await self.parts.cloud.site(await self.parts.tokens.bearer())

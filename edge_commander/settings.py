@@ -45,7 +45,7 @@ class CommanderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     enrol_code_file: str | None = None
     operators_file: str | None = None
     socket: str = ""
-    roles: dict[Uid, Role] = DEFAULT_ROLES
+    roles: dict[Uid, Role] = msgspec.field(default_factory=lambda: dict(DEFAULT_ROLES))
     socket_roles: list[Role] = []
     distribution: DistributionSettings = DistributionSettings()
     image_build: Annotated[int, msgspec.Meta(ge=0)] = 0

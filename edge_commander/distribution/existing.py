@@ -120,5 +120,5 @@ def member(node: Object) -> ClusterMember:
         ready=ready,
         server=CONTROL_PLANE in (metadata.get("labels") or {}),
         version=str((status.get("nodeInfo") or {}).get("kubeletVersion", "")),
-        addresses=[str(a.get("address", "")) for a in status.get("addresses") or []],
+        addresses=tuple(str(a.get("address", "")) for a in status.get("addresses") or ()),
     )
