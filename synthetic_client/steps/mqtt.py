@@ -13,6 +13,7 @@ import secrets
 import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import aiomqtt
 
@@ -27,6 +28,17 @@ _DENIED = frozenset({134, 135, 5})
 """Bad user name or password, not authorized (MQTT 5 section 2.4); 5 is that of MQTT 3.1.1."""
 _RETRY = Backoff(base=0.5, cap=15.0)
 _MAX_PASSWORD = 4096
+
+
+class _Client(aiomqtt.Client):
+    """aiomqtt drops the broker's reason for refusing a publish (PUBACK, MQTT 5 section 3.4.2.1); this one tells it."""
+
+    refused: Callable[[], None] = staticmethod(lambda: None)
+
+    def _on_publish(self, client: Any, userdata: Any, mid: int, reason_code: Any, properties: Any) -> None:
+        if getattr(reason_code, "value", 0) >= 128:
+            self.refused()
+        super()._on_publish(client, userdata, mid, reason_code, properties)
 
 
 class MqttRunner:
@@ -65,6 +77,8 @@ class MqttRunner:
             raise _failure(error) from None
         finally:
             self._waiting.pop(topic, None)
+            if received.done() and not received.cancelled():
+                received.exception()  # looked at, also where the publish failed first
         if back != sent:
             raise StepFailed(Kind.BODY, "other bytes came back")
         return self._clock.monotonic() - started
@@ -109,13 +123,13 @@ class MqttRunner:
             finally:
                 self._client = None
                 self._connected.clear()
-                self._fail_waiting()
+                self._fail_waiting(self._why)
             retry = retry.failed()
             await self._clock.sleep(retry.delay(random.uniform))
 
     def _new_client(self) -> aiomqtt.Client:
         step = self._step
-        return aiomqtt.Client(
+        client = _Client(
             step.host,
             step.port,
             username=step.username or None,
@@ -126,6 +140,11 @@ class MqttRunner:
             keepalive=30,
             max_queued_incoming_messages=100,
         )
+        client.refused = self._refused
+        return client
+
+    def _refused(self) -> None:
+        self._fail_waiting(StepFailed(Kind.DENIED, "the broker refuses the topic"))
 
     async def _subscribe(self, client: aiomqtt.Client) -> None:
         answer = await client.subscribe(f"{self._prefix}/+", qos=1)
@@ -137,10 +156,10 @@ class MqttRunner:
         if waiting is not None and not waiting.done():
             waiting.set_result(bytes(message.payload) if isinstance(message.payload, bytes | bytearray) else b"")
 
-    def _fail_waiting(self) -> None:
+    def _fail_waiting(self, why: StepFailed) -> None:
         for waiting in self._waiting.values():
             if not waiting.done():
-                waiting.set_exception(StepFailed(self._why.kind, str(self._why)))
+                waiting.set_exception(StepFailed(why.kind, str(why)))
 
 
 def _password(file: str) -> str:
