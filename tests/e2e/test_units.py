@@ -1,0 +1,225 @@
+"""The suite's units under a real systemd: they start offline, are confined, restart, and end when asked."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agents.contracts.ids import node_id
+from tests.site_in_a_box.host_suite import NODE_UNITS, PORTS, USERS, SuiteHost, free_name
+
+SERIAL = "GALLEY-E2E-0001"
+EXPOSURE = 2.0
+NOWHERE = {"urls": ["https://127.0.0.1:1"], "issuer": "https://galley.invalid"}
+SCENARIO = {
+    "v": 1,
+    "scenario": "site",
+    "interval_seconds": 2,
+    "report_seconds": 5,
+    "steps": [{"name": "cloud", "type": "cloud", "timeout_seconds": 2}],
+}
+unit = pytest.mark.parametrize("unit", NODE_UNITS)
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SuiteHost]:
+    """A node that never reached its endpoint."""
+    if os.geteuid() != 0:
+        pytest.fail("a host with a real systemd needs root: run the e2e tier as root (sudo -E make test)")
+    host = SuiteHost(free_name("unit"), tmp_path_factory.mktemp("host"), serial=SERIAL)
+    settings: dict[str, Any] = {**host.settings(), "endpoint": NOWHERE}
+    settings["vessel"]["atlas"] = {"url": "file:///srv/no-atlas", "branch": "main"}
+    settings["vessel"]["kubeconfig"] = "/etc/galley/kubeconfig"
+    host.lay_out(settings, SCENARIO, {"/etc/galley/kubeconfig": (USERS["vessel"], "{}")})
+    try:
+        host.boot()
+        yield host
+    finally:
+        host.power_off()
+        host.remove()
+
+
+def test_systemd_finds_no_fault_in_the_units_and_no_ordering_cycle(host: SuiteHost) -> None:
+    files = sorted(str(path.name) for path in Path("systemd").glob("*.service"))
+    assert len(files) == 5
+    said = host.run("systemd-analyze", "verify", "--man=no", *(f"/etc/systemd/system/{name}" for name in files))
+    assert said.strip() == ""
+    journal = host.run("journalctl", "-b", "--no-pager", "-o", "cat")
+    assert "ordering cycle" not in journal.lower()
+
+
+@pytest.mark.parametrize("unit", [*NODE_UNITS, "endpoint"])
+def test_exposure_is_low(host: SuiteHost, unit: str) -> None:
+    said = host.run("systemd-analyze", "security", "--no-pager", f"galley-{unit}.service")
+    found = re.search(r"exposure level for \S+: ([0-9.]+)", said)
+    assert found is not None, said[-500:]
+    assert float(found[1]) <= EXPOSURE, said
+
+
+@unit
+def test_starts_with_no_endpoint_in_reach(host: SuiteHost, unit: str) -> None:
+    host.wait_active(unit)
+    assert host.property(f"galley-{unit}", "NRestarts") == "0", host.journal(unit)
+    assert host.property(f"galley-{unit}", "Type") == "notify"
+
+
+@unit
+def test_runs_as_its_own_user_without_any_capability(host: SuiteHost, unit: str) -> None:
+    host.wait_active(unit)
+    status = dict(
+        line.split(":", 1)
+        for line in host.run("cat", f"/proc/{host.main_pid(unit)}/status").splitlines()
+        if ":" in line
+    )
+    assert status["Uid"].split() == [str(USERS[unit])] * 4
+    assert status["Gid"].split() == [str(USERS[unit])] * 4
+    assert {int(status[name], 16) for name in ("CapEff", "CapPrm", "CapBnd", "CapAmb")} == {0}
+    assert status["NoNewPrivs"].strip() == "1"
+    assert status["Seccomp"].strip() == "2"
+
+
+def test_users_have_their_fixed_ids_and_no_login(host: SuiteHost) -> None:
+    for unit, uid in USERS.items():
+        name = "galley-" + {"synthetic-client": "synthetic", "edge-commander": "commander"}.get(unit, unit)
+        entry = host.run("getent", "passwd", str(uid)).strip().split(":")
+        assert entry[:1] + entry[2:4] + entry[6:] == [name, str(uid), str(uid), "/usr/sbin/nologin"]
+
+
+@unit
+def test_state_is_for_its_owner_alone(host: SuiteHost, unit: str) -> None:
+    host.wait_active(unit)
+    folder = f"/var/lib/galley/{unit}"
+    uid = USERS[unit]
+    assert host.run("stat", "-c", "%a %u %g", folder).split() == ["700", str(uid), str(uid)]
+    for other in set(USERS.values()) - {uid}:
+        assert "Permission denied" in host.as_user(other, "ls", folder, check=False)
+    assert host.shell("find {} -perm /077 ! -type l", folder).strip() == ""
+
+
+def test_the_hardware_names_the_node_though_nobody_but_root_may_read_it(host: SuiteHost) -> None:
+    host.wait_active("edge-commander", "heartbeat", "synthetic-client")
+    for user in (771, 773):
+        assert "Permission denied" in host.as_user(user, "cat", "/sys/class/dmi/id/product_serial", check=False)
+    for unit in ("edge-commander", "heartbeat", "synthetic-client"):
+        assert f'"node":"{node_id(SERIAL)}"' in host.journal(unit), unit
+
+
+def test_a_credential_is_readable_by_its_unit_alone(host: SuiteHost) -> None:
+    host.wait_active("heartbeat")
+    file = "/run/credentials/galley-heartbeat.service/product_serial"
+    assert host.as_user(USERS["heartbeat"], "cat", file).strip() == SERIAL
+    assert "Permission denied" in host.as_user(USERS["vessel"], "cat", file, check=False)
+
+
+def test_the_device_key_is_the_commanders_alone(host: SuiteHost) -> None:
+    host.wait_active("edge-commander")
+    keys = host.shell("ls /var/lib/galley-ident/device-keys.json").strip()
+    assert host.run("stat", "-c", "%a %u", keys).split() == ["600", "773"]
+    for uid in (770, 771, 772, 774):
+        assert "Permission denied" in host.as_user(uid, "cat", keys, check=False)
+
+
+def test_listens_on_the_ports_that_the_docs_name_and_no_other(host: SuiteHost) -> None:
+    host.wait_active(*NODE_UNITS)
+    wanted = {f"{host.address}:{port}" for port in PORTS.values()}
+    deadline = time.monotonic() + 20
+    while (found := _listening(host)) != wanted and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert found == wanted
+
+
+def _listening(host: SuiteHost) -> set[str]:
+    """Listening TCP and unconnected UDP sockets of the suite (those of other programs show no process here)."""
+    lines = host.run("ss", "-H", "-l", "-t", "-u", "-n", "-p").splitlines()
+    return {line.split()[4] for line in lines if "pid=" in line}
+
+
+@unit
+def test_killed_it_comes_back(host: SuiteHost, unit: str) -> None:
+    host.wait_active(unit)
+    before, restarts = host.main_pid(unit), int(host.property(f"galley-{unit}", "NRestarts"))
+    host.run("kill", "-9", str(before))
+    host.wait_property(f"galley-{unit}", "NRestarts", str(restarts + 1))
+    host.wait_active(unit)
+    assert host.main_pid(unit) not in (0, before)
+
+
+def test_the_watchdog_ends_what_hangs_and_systemd_starts_it_again(host: SuiteHost) -> None:
+    host.wait_active(*NODE_UNITS)
+    for unit in NODE_UNITS:
+        host.put(f"/run/systemd/system/galley-{unit}.service.d/fast.conf", "[Service]\nWatchdogSec=4\n")
+    host.run("systemctl", "daemon-reload")
+    try:
+        host.run("systemctl", "restart", *(f"galley-{unit}" for unit in NODE_UNITS))
+        host.wait_active(*NODE_UNITS)
+        time.sleep(6)  # longer than the watchdog: it is being fed
+        for unit in NODE_UNITS:
+            assert host.property(f"galley-{unit}", "NRestarts") == "0", host.journal(unit)
+        pids = {unit: host.main_pid(unit) for unit in NODE_UNITS}
+        host.run("kill", "-STOP", *map(str, pids.values()))
+        for unit, pid in pids.items():
+            host.wait_property(f"galley-{unit}", "NRestarts", "1", seconds=30)
+            host.wait_active(unit)
+            assert host.main_pid(unit) != pid
+            assert "Watchdog timeout" in host.run("journalctl", "-b", "-u", f"galley-{unit}", "--no-pager")
+    finally:
+        host.shell("rm -rf /run/systemd/system/galley-*.service.d; systemctl daemon-reload")
+        host.run("systemctl", "restart", *(f"galley-{unit}" for unit in NODE_UNITS))
+
+
+@unit
+def test_asked_to_end_it_ends_cleanly_and_in_time(host: SuiteHost, unit: str) -> None:
+    host.wait_active(unit)
+    began = time.monotonic()
+    host.run("systemctl", "stop", f"galley-{unit}")
+    took = time.monotonic() - began
+    assert host.property(f"galley-{unit}", "Result") == "success", host.journal(unit)
+    assert host.property(f"galley-{unit}", "ExecMainCode") == "1"  # exited, not killed
+    assert host.property(f"galley-{unit}", "ExecMainStatus") == "0"
+    assert took < 10, f"{took:.1f} s"
+    host.run("systemctl", "start", f"galley-{unit}")
+    host.wait_active(unit)
+
+
+def test_a_wrong_configuration_is_told_whole_and_not_tried_again(host: SuiteHost) -> None:
+    bad = "node: {log_level: loud, colour: red}\n"
+    bad += "".join(f"{unit.replace('-', '_')}: {{health: {{port: 70000}}, nonsense: 1}}\n" for unit in NODE_UNITS)
+    host.put("/etc/galley/galley.d/50-wrong.yaml", bad)
+    names = [f"galley-{unit}" for unit in NODE_UNITS]
+    try:
+        host.run("systemctl", "restart", *names, check=False)
+        for unit in NODE_UNITS:
+            host.wait_property(f"galley-{unit}", "ActiveState", "failed")
+        time.sleep(3)  # RestartSec is 2: nobody tries again
+        for unit in NODE_UNITS:
+            section = unit.replace("-", "_")
+            assert host.property(f"galley-{unit}", "ExecMainStatus") == "78"
+            assert host.property(f"galley-{unit}", "ActiveState") == "failed"
+            assert host.property(f"galley-{unit}", "NRestarts") == "0"
+            said = host.journal(unit, "-n", "30")
+            for path in ("node.log_level", "node.colour", f"{section}.health.port", f"{section}.nonsense"):
+                assert path in said, f"{path}\n{said}"
+    finally:
+        host.shell("rm /etc/galley/galley.d/50-wrong.yaml; systemctl reset-failed 'galley-*'")
+        host.run("systemctl", "restart", *names)
+    host.wait_active(*NODE_UNITS)
+
+
+def test_one_unit_restarted_alone_still_knows_its_machine(host: SuiteHost) -> None:
+    host.wait_active("edge-commander", "heartbeat")
+    host.run("systemctl", "stop", "galley-edge-commander")
+    try:
+        host.run("systemctl", "restart", "galley-heartbeat")
+        host.wait_active("heartbeat")
+        line = f'"node":"{node_id(SERIAL)}"'
+        assert line in host.journal("heartbeat", "-n", "20")
+        assert host.run("stat", "-c", "%U %a", "/run/galley").split() == ["galley-commander", "755"]
+    finally:
+        host.run("systemctl", "start", "galley-edge-commander")
+    host.wait_active("edge-commander")
