@@ -89,7 +89,7 @@ def verify_command(
     if command.sequence <= after:
         raise CommandRefused("sequence", f"sequence {command.sequence} is not above {after}")
     if challenges is not None and command.challenge not in challenges:
-        raise CommandRefused("challenge", "the challenge is not one of the node's")
+        raise CommandRefused("challenge", "the challenge is not one that the node published and nobody used yet")
     return command
 
 

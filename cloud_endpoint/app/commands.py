@@ -117,7 +117,7 @@ def _store(tx: Tx, shared: Services, node: str, signed: SignedCommand, by: str) 
         node=node,
         now=tx.now_ms // 1000,
         after=queue.highest(tx, node),
-        challenges=None if challenge is None else frozenset({challenge}),
+        challenges=frozenset({challenge} if challenge else ()),
     )
     if queue.known_id(tx, checked.id):
         raise CommandRefused("id", "a command with this id was sent before")

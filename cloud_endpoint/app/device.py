@@ -68,7 +68,8 @@ async def enrol(request: web.Request) -> web.Response:
 async def site(request: web.Request) -> web.Response:
     """The site document of the token's node."""
     shared, who = services(request), principal(request)
-    document = await shared.store.read(lambda tx: sites.document(tx, who.subject, shared.urls))
+    keys = [shared.command_key.public]
+    document = await shared.store.read(lambda tx: sites.document(tx, who.subject, shared.urls, keys))
     if document is None or document.site != who.site:
         raise Problem(403, "the device is not enrolled at the site that the token names")
     return answer(document)

@@ -1,4 +1,4 @@
-"""Access tokens: JWT (RFC 9068) by this issuer's ES256 key, made and checked; revocations are held in memory. Pure."""
+"""Access tokens: JWT (RFC 9068) by this issuer's ES256 key, made and checked; revocations are held in memory."""
 
 from __future__ import annotations
 

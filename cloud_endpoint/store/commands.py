@@ -76,8 +76,12 @@ def of_node(tx: Tx, node: str, limit: int = 100) -> list[CommandRecord]:
 
 
 def challenge(tx: Tx, node: str) -> str | None:
-    """The node's newest published challenge that has not expired."""
-    rows = tx.execute("SELECT body FROM node_latest WHERE node = ? AND kind = 'challenge'", (node,))
+    """The node's newest published challenge: not expired, and no command was stored since it came (single use)."""
+    rows = tx.execute(
+        "SELECT body FROM node_latest WHERE node = ? AND kind = 'challenge' AND received_ms >"
+        " (SELECT COALESCE(MAX(created_ms), 0) FROM commands WHERE commands.node = node_latest.node)",
+        (node,),
+    )
     if not rows:
         return None
     body = load(rows[0]["body"])

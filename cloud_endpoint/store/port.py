@@ -1,4 +1,4 @@
-"""The Store port: units of work over a transaction, and word of what changed.
+"""The Store port: units of work over a transaction, and word of what changed. Pure.
 
 All SQL is in this package's query modules, written for SQLite and PostgreSQL alike: `?` placeholders, BIGINT,
 TEXT, `ON CONFLICT ... DO UPDATE`, `RETURNING`. An implementation brings a Tx and says when it is durable.
@@ -35,7 +35,7 @@ class Tx(Protocol):
         """Runs one statement and returns its rows."""
 
     def notify(self, topic: str) -> None:
-        """Names something that this unit of work changed: `site:<id>`, `node:<id>`, `commands:<node>`,
+        """Names something that this unit of work changed: `site:<id>`, `node:<id>`, `beat:<node>`, `commands:<node>`,
         `enrolments`, `alerts`, `revocations`, `operators`. Listeners hear of it after the commit."""
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from agents.contracts.messages import (
     Alert,
+    Beat,
     Body,
     Challenge,
     CommandResult,
@@ -62,8 +63,11 @@ def apply(tx: Tx, message: Arrived) -> None:
             "INSERT INTO history (site, node, kind, key, t, received_ms, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
             (message.site, message.node, kind_of(body), key, message.at.t, tx.now_ms, message.text),
         )
-    tx.notify(f"node:{message.node}")
-    tx.notify(f"site:{message.site}")
+    if isinstance(body, Beat):  # many a second in a large fleet: who shows sites must not read them anew for each
+        tx.notify(f"beat:{message.node}")
+    else:
+        tx.notify(f"node:{message.node}")
+        tx.notify(f"site:{message.site}")
 
 
 def _latest(tx: Tx, message: Arrived) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agents.contracts.identity import AtlasSource, Member, SiteDocument
+from agents.contracts.identity import AtlasSource, Jwk, Member, SiteDocument
 from agents.contracts.ids import node_id
 from agents.core.errors import Rejected
 from cloud_endpoint.records import ShippingRecord, SiteRecord
@@ -100,7 +100,7 @@ def shipping(tx: Tx, *, only: str | None = None, limit: int = 10_000) -> list[Sh
     return [record(ShippingRecord, row) for row in rows]
 
 
-def document(tx: Tx, node: str, endpoints: list[str]) -> SiteDocument | None:
+def document(tx: Tx, node: str, endpoints: list[str], command_keys: list[Jwk]) -> SiteDocument | None:
     """The site document for one node, None when it is not enrolled. The roster holds every shipped node of the
     site; keys only of those that are enrolled."""
     device = devices.get(tx, node)
@@ -129,6 +129,7 @@ def document(tx: Tx, node: str, endpoints: list[str]) -> SiteDocument | None:
         roster=roster,
         endpoints=endpoints,
         atlas=site.atlas,
+        command_keys=command_keys,
     )
 
 
