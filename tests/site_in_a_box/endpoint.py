@@ -14,7 +14,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,14 @@ class Endpoint:
     """One endpoint process with a store, certificates and an operator called `demo` in `folder`."""
 
     def __init__(
-        self, folder: Path, *, host: str = "127.0.0.1", port: int | None = None, issuer: str = ISSUER, **settings: Any
+        self,
+        folder: Path,
+        *,
+        host: str = "127.0.0.1",
+        port: int | None = None,
+        issuer: str = ISSUER,
+        names: Sequence[str] = (),
+        **settings: Any,
     ) -> None:
         self.folder = folder
         self.host = host
@@ -48,6 +55,7 @@ class Endpoint:
         self.operator_key_file = folder / "operator-key.json"
         self.command_key_file = folder / "operator-command-key.json"
         self._settings = settings
+        self._names = [host, "localhost", *names]
         environ = {k: v for k, v in os.environ.items() if not k.startswith("GALLEY_") and k != "NOTIFY_SOCKET"}
         self.program = Program(
             "galley-endpoint",
@@ -61,7 +69,8 @@ class Endpoint:
         if self.operator_key_file.exists():
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._run("make-certs", str(self.folder / "certs"), "--name", self.host, "--name", "localhost")
+        named = [part for name in self._names for part in ("--name", name)]
+        self._run("make-certs", str(self.folder / "certs"), *named)
         own = {
             "tls": {
                 "bind": self.host,

@@ -47,7 +47,6 @@ class NodePlan:
     kubeconfig: Path
     interval: float
     scenario: Path | None = None
-    enrol_code: str = ""
     extra: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -69,8 +68,9 @@ class NodePlan:
 class Node:
     """A node's files below `folder`, and its programs."""
 
-    def __init__(self, plan: NodePlan, folder: Path, cloud: Cloud) -> None:
+    def __init__(self, plan: NodePlan, folder: Path, cloud: Cloud, *, code: str = "") -> None:
         self.plan = plan
+        self.code = code
         self.folder = folder
         self.cloud = cloud
         self.proxy = UplinkProxy(plan.address, 8443, (cloud.host, cloud.port))
@@ -94,10 +94,10 @@ class Node:
         for part in ("state", "run", "ident", "log"):
             (self.folder / part).mkdir(mode=0o700, parents=True, exist_ok=True)
         self.boot()
-        if self.plan.enrol_code:
+        if self.code:
             code = self.folder / "enrol-code"
             code.touch(mode=0o600)
-            code.write_text(self.plan.enrol_code)
+            code.write_text(self.code)
         self.config.write_text(yaml.safe_dump(self.settings(), sort_keys=False))
 
     def boot(self) -> None:
@@ -158,7 +158,7 @@ class Node:
                 "poll_seconds": plan.interval,
             },
         }
-        if plan.enrol_code:
+        if self.code:
             settings["edge_commander"]["enrol_code_file"] = str(self.folder / "enrol-code")
         if plan.scenario:
             settings["synthetic_client"] = {
