@@ -124,7 +124,8 @@ def test_sigkill_at_any_moment_loses_nothing_queued(node):
     known: list[tuple[str, int, dict]] = []
     for round_number in range(5):
         program = node.start()
-        node.wait(lambda wanted=len(known) + 2: len(node.rows()) >= wanted)
+        wanted = len(known) + 2
+        node.wait(lambda wanted=wanted: len(node.rows()) >= wanted)
         time.sleep(0.07 * round_number)
         program.kill()
         rows = node.rows()
