@@ -29,6 +29,9 @@ from vessel.model import Commit
 _KEPT = "refs/vessel/"
 _PACKS = 12
 _SHORT = 256
+_NO_ROOM = re.compile(
+    r"memory|Too many open files|No space left|unable to create thread|Resource temporarily", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ class Clone:
         """Brings one revision, without history, into the clone."""
         check_revision(revision)
         self._make()
-        if not (self._repository / _KEPT / revision).exists():
+        if not self._has(revision):
             arguments = ["fetch", "--quiet", "--depth=1", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance"]
             wanted = f"+{revision}:{_KEPT}{revision}"
             outcome = self._git.run(
@@ -136,7 +139,8 @@ class Clone:
         fault = remote_fault(outcome.said, remote.url)
         if isinstance(fault, Rejected):
             raise fault
-        if outcome.status < 0 or re.search(r"index-pack (died|failed)|signal 25", outcome.said):
+        cut_off = re.search(r"early EOF|RPC failed|hung up|curl \d+|disconnect", outcome.said)
+        if outcome.status < 0 or (re.search(r"index-pack", outcome.said) and not cut_off):
             limit = self.bounds.fetch_bytes
             raise Rejected(f"the Atlas at {remote.url} sends a pack that is broken or has more than {limit} bytes")
         if is_corrupt(outcome.said):
@@ -146,7 +150,8 @@ class Clone:
     def commit(self, revision: str, stop: threading.Event) -> Commit:
         """The facts of a commit that is in the clone."""
         form = "--format=%H%x00%ct%x00%an <%ae>%x00%s"
-        text = self._local(["show", "--no-patch", "--no-notes", form, check_revision(revision), "--"], stop)
+        arguments = ["show", "--no-patch", "--no-notes", form, check_revision(revision), "--"]
+        text = self._local(arguments, stop, revision=revision)
         facts = text.decode(errors="replace").rstrip("\n").split("\0")
         if len(facts) != 4 or facts[0] != revision or not facts[1].isdigit():
             raise Rejected("is not a commit", file=revision)
@@ -159,11 +164,15 @@ class Clone:
             return tree
         bounds = self.bounds.export
         listing = self._local(
-            ["ls-tree", "-r", "-z", "-l", "--full-tree", revision], stop, output_bytes=bounds.files * 400
+            ["ls-tree", "-r", "-z", "-l", "--full-tree", revision],
+            stop,
+            output_bytes=bounds.files * 400,
+            revision=revision,
         )
 
         def read_batch(wanted: IO[bytes], size: int) -> bytes:
-            return self._local(["cat-file", "--batch", "--buffer"], stop, output_bytes=size, stdin=wanted)
+            arguments = ["cat-file", "--batch", "--buffer"]
+            return self._local(arguments, stop, output_bytes=size, stdin=wanted, revision=revision)
 
         try:
             return export(self._trees, revision, parse_tree(listing, bounds), read_batch)
@@ -187,6 +196,10 @@ class Clone:
         """The revisions whose files are on disk."""
         return sorted(tree.name for tree in self._trees.iterdir() if not tree.name.startswith("."))
 
+    def _has(self, revision: str) -> bool:
+        """Whether the clone claims to have a revision: git writes the reference after all its objects."""
+        return (self._repository / _KEPT / revision).exists()
+
     def _refs(self, stop: threading.Event) -> list[str]:
         return self._local(["for-each-ref", "--format=%(refname)", _KEPT], stop).decode().split()
 
@@ -200,10 +213,11 @@ class Clone:
         *,
         output_bytes: int = 1024 * 1024,
         stdin: IO[bytes] | None = None,
+        revision: str = "",
     ) -> bytes:
-        """A command on the clone. A damaged clone is set aside: Retryable, since the next fetch makes a new one."""
-        if not (self._repository / "HEAD").exists():
-            raise Retryable("there is no clone of the Atlas on disk yet")
+        """A command on the clone, reading `revision`. A damaged clone is set aside: Retryable, the next fetch is whole."""
+        if revision and not self._has(revision):
+            raise Retryable(f"the Atlas' commit {revision} has not been fetched yet")
         outcome = self._git.run(
             [f"--git-dir={self._repository}", *arguments],
             seconds=self.bounds.local_seconds,
@@ -215,7 +229,7 @@ class Clone:
         if outcome.status == 0:
             return outcome.output
         told = last_words(outcome.said)
-        if is_corrupt(outcome.said):
+        if is_corrupt(outcome.said) or (revision and outcome.status > 0 and not _NO_ROOM.search(outcome.said)):
             raise Retryable(self.set_aside(told))
         raise Retryable(f"git {arguments[0]} failed in the Atlas' clone: {told}")
 

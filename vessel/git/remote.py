@@ -30,7 +30,7 @@ class Remote:
     def __post_init__(self) -> None:
         """Raises Rejected when the address or the branch cannot be used."""
         parts = urlsplit(self.url)
-        if "@" in parts.netloc:
+        if parts.scheme in ("https", "http") and "@" in parts.netloc:
             raise Rejected("the Atlas' address holds a credential: give it as `credential`, not in the URL")
         if parts.scheme == "file":
             if parts.netloc or not parts.path.startswith("/"):
@@ -92,6 +92,7 @@ CONFIGURATION = {
     "fetch.unpackLimit": "1",
     "fetch.writeCommitGraph": "false",
     "gc.auto": "0",
+    "gc.packRefs": "false",
     "maintenance.auto": "false",
     "pack.threads": "1",
     "pack.windowMemory": "32m",

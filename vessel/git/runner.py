@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import resource
 import selectors
 import signal
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from git.cmd import Git
 
 _TICK = 0.2
+_OLDEST = (2, 31)
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,10 @@ class GitRunner:
         except ImportError as error:
             raise Rejected(f"git was not found on PATH: install git ({str(error).splitlines()[0]})") from None
         self._git: Git = Git(str(directory))
-        version = self._git.version_info
-        if version < (2, 31):
-            raise Rejected(f"git {'.'.join(map(str, version))} is too old: 2.31 or newer is needed")
+        said = self.run(["version"], seconds=10, configuration={}).output.decode(errors="replace")
+        numbers = re.search(r"(\d+)\.(\d+)", said)
+        if numbers is None or (int(numbers[1]), int(numbers[2])) < _OLDEST:
+            raise Rejected(f"{said.strip()[:80] or 'git'} is too old: {'.'.join(map(str, _OLDEST))} or newer is needed")
 
     def run(
         self,
