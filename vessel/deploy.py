@@ -239,9 +239,7 @@ class Deployer:
         kept = all(step.action is Action.KEEP for step in prepared.steps[app])
         return kept and self._store.inventories[app].meta.healthy == digest
 
-    async def _still_waits(
-        self, prepared: Prepared, app: str, outcome: Outcome, digest: str, spent: float
-    ) -> bool:
+    async def _still_waits(self, prepared: Prepared, app: str, outcome: Outcome, digest: str, spent: float) -> bool:
         """False once the app is healthy, failed or out of time, which is reported."""
         state = self._keeper.app_state(app)
         timeout = prepared.specs[app].timeout_seconds

@@ -69,7 +69,6 @@ class Parts:
     say: Say
     state: StateFile[Known]
     wake: asyncio.Event
-    bootstrap: Callable[[], Awaitable[None]]
 
 
 class Engine:
@@ -149,7 +148,6 @@ class Engine:
     async def _turn(self) -> float:
         """One look at everything; seconds until the next, if nothing happens."""
         if not self._loaded:
-            await self._p.bootstrap()
             await self._p.store.load()
             self._loaded = True
             self._held = ""

@@ -1,0 +1,283 @@
+"""The command `vessel`: the daemon, or bootstrap, status, lint, render. The only place that builds adapters."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from agents.contracts.identity import AtlasSource
+from agents.contracts.ids import Stream, node_id
+from agents.contracts.messages import Alert, Deployment, Severity
+from agents.core.errors import ConfigError, Rejected, Retryable
+from agents.core.ports import Outbox
+from agents.io.identity import SocketIdentity
+from agents.io.kube import Kube
+from agents.io.outbox import SqliteOutbox
+from agents.io.state import StateFile
+from agents.io.uplink import HttpUplink, LogOnlySender, Sender
+from agents.supervise.daemon import Context, DaemonSpec, Loop, Pulse, run_daemon
+from vessel.atlases import Atlases, Poller
+from vessel.bootstrap_apply import ensure
+from vessel.deploy import Deployer
+from vessel.elector import Elector
+from vessel.engine import Engine, Known, Parts
+from vessel.inventory_store import InventoryStore
+from vessel.keeper import Keeper, Send
+from vessel.mirror import Mirror
+from vessel.model import Atlas, Commit, describe
+from vessel.prepare import Preparer
+from vessel.reading.atlas import read_atlas
+from vessel.reading.kustomize import KubectlKustomizer
+from vessel.settings import VesselSettings
+from vessel.writer import Writer
+
+USER_AGENT = "galley-vessel"
+SYSTEM = "galley-system"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a subcommand, else the daemon; the exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    command = arguments[0] if arguments else ""
+    if command == "bootstrap":
+        from vessel.cli_bootstrap import main as bootstrap
+
+        return bootstrap(arguments[1:])
+    if command == "status":
+        from vessel.cli_status import main as status
+
+        return status(arguments[1:])
+    if command == "lint":
+        from vessel.cli_lint import main as lint
+
+        return lint(arguments[1:])
+    if command == "render":
+        from vessel.cli_render import main as render
+
+        return render(arguments[1:])
+    return run_daemon(DaemonSpec("vessel", "vessel", VesselSettings, build), arguments)
+
+
+async def build(context: Context[VesselSettings]) -> Sequence[Loop]:
+    """Local work alone: opens the outbox, makes the parts, returns the loops."""
+    own = context.settings.own
+    form = "pod" if os.environ.get("KUBERNETES_SERVICE_HOST") else "unit"
+    if form != own.mode:
+        return _idle(context, form)
+    if own.atlas is None and context.settings.endpoint is None:
+        raise ConfigError(["vessel.atlas: is required where there is no section `endpoint`"])
+    me, boot_id = _who(context)
+    outbox = await SqliteOutbox.open(context.state_dir / "outbox.db", Stream.VESSEL, boot_id, context.clock)
+    context.stack.push_async_callback(outbox.aclose)
+    identity = None
+    if context.settings.endpoint is not None:
+        identity = SocketIdentity(own.identity_socket, clock=context.clock)
+        context.stack.push_async_callback(identity.aclose)
+    kube = await Kube.connect(
+        kubeconfig=Path(own.kubeconfig) if own.kubeconfig else None,
+        user_agent=USER_AGENT,
+    )
+    context.stack.push_async_callback(kube.aclose)
+    wake = asyncio.Event()
+    elector = Elector(
+        kube,
+        context.clock,
+        me=own.identity or me,
+        namespace=SYSTEM,
+        say=lambda ok, text: context.health.set("lease", ok, text),
+        changed=wake.set,
+    )
+    context.stack.push_async_callback(elector.release)
+    atlases = _atlases(context, identity)
+    engine, measure = await _engine(context, kube, elector, atlases, outbox, wake)
+    poller = Poller(
+        atlases=atlases,
+        elector=elector,
+        engine=engine,
+        clock=context.clock,
+        log=context.log,
+        say=context.health.set,
+        send=_send(context, outbox),
+        poll_seconds=own.poll_seconds,
+        sync_file=context.run_dir / "sync.json",
+    )
+    return [
+        Loop("lease", lambda pulse: _lead(context, kube, elector, measure, pulse)),
+        Loop("atlas", poller.run),
+        Loop("engine", engine.run),
+        _sender(context, outbox, identity),
+    ]
+
+
+def _who(context: Context[VesselSettings]) -> tuple[str, str]:
+    """This node's name as a writer, and its boot id. Alone, on a machine that tells no serial, the host's name does."""
+    try:
+        facts = context.machine.facts()
+    except Rejected:
+        if context.settings.endpoint is not None:
+            raise
+        return socket.gethostname(), Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return node_id(facts.hardware_id), facts.boot_id
+
+
+async def _engine(  # noqa: PLR0917
+    context: Context[VesselSettings],
+    kube: Kube,
+    elector: Elector,
+    atlases: Atlases,
+    outbox: SqliteOutbox,
+    wake: asyncio.Event,
+) -> tuple[Engine, Callable[[], None]]:
+    own = context.settings.own
+    send = _send(context, outbox)
+    mirror = Mirror(kube, context.clock, random.uniform, wake)
+    context.stack.push_async_callback(mirror.aclose)
+    store = InventoryStore(kube, SYSTEM, elector.fence)
+    writer = Writer(kube, elector.fence, own.concurrency)
+    preparer = Preparer(
+        kube, mirror, writer, own.prune.policy(), refuse_undryable=own.webhook_without_dry_run == "refuse"
+    )
+    keeper = Keeper(mirror=mirror, store=store, writer=writer, clock=context.clock, send=send)
+    deployer = Deployer(
+        preparer=preparer,
+        mirror=mirror,
+        store=store,
+        writer=writer,
+        keeper=keeper,
+        clock=context.clock,
+        send=send,
+        wake=wake,
+    )
+    kustomizer = KubectlKustomizer(own.kubectl)
+
+    async def read(root: Path, commit: Commit) -> Atlas:
+        source = atlases.source
+        return await read_atlas(root, commit, kustomizer, path=source.path if source else ".")
+
+    state = StateFile(context.state_dir / "known.json", Known)
+    engine = Engine(
+        Parts(
+            clock=context.clock,
+            log=context.log,
+            elector=elector,
+            mirror=mirror,
+            store=store,
+            preparer=preparer,
+            deployer=deployer,
+            keeper=keeper,
+            repository=atlases,
+            read=read,
+            send=send,
+            say=context.health.set,
+            state=state,
+            wake=wake,
+        )
+    )
+    await _tell_quarantined(outbox, [str(path) for path in state.quarantined])
+    return engine, lambda: _measure(context, engine, mirror, keeper)
+
+
+def _measure(context: Context[VesselSettings], engine: Engine, mirror: Mirror, keeper: Keeper) -> None:
+    context.metrics.gauge("vessel_open_watches", "watches open now").set(mirror.open_watches)
+    context.metrics.gauge("vessel_passes", "passes since the start").set(engine.passes)
+    context.metrics.gauge("vessel_repairs", "objects repaired since the start").set(keeper.repairs)
+
+
+async def _lead(
+    context: Context[VesselSettings], kube: Kube, elector: Elector, measure: Callable[[], None], pulse: Pulse
+) -> None:
+    """Prepares the cluster where that is missing and allowed, then holds the lease or waits for it."""
+    ready = not context.settings.own.bootstrap
+    while not ready and not pulse.stopping:
+        try:
+            if await ensure(kube, context.clock):
+                context.log.info("prepared the cluster: namespaces, accounts, rights")
+            ready = True
+        except (Retryable, Rejected) as error:
+            context.health.set("kubernetes", False, str(error))
+            context.log.warning("the cluster is not ready for Vessel", cause=str(error))
+            await pulse.sleep(3.0)
+
+    def expect(seconds: float) -> None:
+        pulse.expect(seconds)
+        measure()
+
+    await elector.run(expect)
+
+
+def _send(context: Context[VesselSettings], outbox: SqliteOutbox) -> Send:
+    async def send(report: Deployment) -> None:
+        await outbox.put(report, durable=True)
+        context.log.info(
+            "report",
+            app=report.app,
+            phase=report.phase.value,
+            revision=report.revision,
+            problems=[describe(problem) for problem in report.problems[:5]],
+        )
+
+    return send
+
+
+async def _tell_quarantined(outbox: Outbox, paths: Sequence[str]) -> None:
+    for path in paths:
+        alert = Alert(
+            code="state-quarantined", severity=Severity.WARNING, text=f"a corrupt state file was set aside: {path}"
+        )
+        await outbox.put(alert, durable=True)
+
+
+def _atlases(context: Context[VesselSettings], identity: SocketIdentity | None) -> Atlases:
+    own, endpoint = context.settings.own, context.settings.endpoint
+    ca_file = (endpoint.ca_file or "") if endpoint else ""
+    atlases = Atlases(
+        context.state_dir,
+        fixed=own.atlas.source() if own.atlas else None,
+        identity=identity,
+        remembered=StateFile(context.state_dir / "source.json", AtlasSource),
+        ca_file=ca_file,
+    )
+    if own.atlas is not None:
+        if own.atlas.credential == "endpoint" and identity is None:
+            raise ConfigError(["vessel.atlas.credential: `endpoint` needs the section `endpoint`"])
+        try:
+            atlases.repository()
+        except Rejected as error:
+            raise ConfigError([f"vessel.atlas.url: {error}"]) from None
+    return atlases
+
+
+def _sender(context: Context[VesselSettings], outbox: SqliteOutbox, identity: SocketIdentity | None) -> Loop:
+    def say(ok: bool, text: str) -> None:
+        context.health.set("uplink", ok, text)
+
+    endpoint = context.settings.endpoint
+    if endpoint is None or identity is None:
+        return Loop("uplink", LogOnlySender(outbox, log=context.log, say=say).run)
+    uplink = HttpUplink(endpoint, identity.token, refused=identity.refused, clock=context.clock)
+    context.stack.push_async_callback(uplink.aclose)
+    return Loop("uplink", Sender(outbox, uplink, log=context.log, say=say).run)
+
+
+def _idle(context: Context[VesselSettings], form: str) -> Sequence[Loop]:
+    """The form that the node's config does not name: a unit ends, a pod stays, and both say why."""
+    text = f"this node runs Vessel as a {context.settings.own.mode} (vessel.mode), not as a {form}"
+    context.log.info("idle", cause=text)
+    context.health.set("vessel", True, text)
+    if form == "unit":
+        context.stopping.set()
+
+    async def stay(pulse: Pulse) -> None:
+        while not pulse.stopping:
+            await pulse.sleep(60)
+
+    return [Loop("idle", stay)]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

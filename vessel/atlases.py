@@ -1,0 +1,205 @@
+"""Touches the disk and the network: which Atlas this site has, its clone, and polling it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from structlog.typing import FilteringBoundLogger
+
+from agents.contracts.identity import AtlasSource, GitCredential
+from agents.contracts.messages import Phase, Problem
+from agents.core.errors import Rejected, Retryable
+from agents.core.ports import Clock, Identity
+from agents.io.state import StateFile
+from agents.supervise.pulse import Pulse
+from vessel.elector import Elector
+from vessel.engine import Engine, Say
+from vessel.git.remote import Remote
+from vessel.git.repository import AtlasRepository, CredentialSource, credential_from_file
+from vessel.keeper import Send
+from vessel.model import Commit
+from vessel.reports import WHOLE, Tally, report
+
+_LOOK = 1.0
+_MAX_PAUSE = 300.0
+
+
+class Atlases:
+    """The repository of the Atlas that the settings or the site document name; another source is another clone."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        fixed: AtlasSource | None,
+        identity: Identity | None,
+        remembered: StateFile[AtlasSource],
+        ca_file: str = "",
+    ) -> None:
+        self._directory = directory
+        self._fixed = fixed
+        self._identity = identity
+        self._remembered = remembered
+        self._ca_file = ca_file
+        self._source: AtlasSource | None = fixed or remembered.load()
+        self._repository: AtlasRepository | None = None
+
+    @property
+    def source(self) -> AtlasSource | None:
+        """Where the Atlas lies, as far as known."""
+        return self._source
+
+    async def refresh(self) -> None:
+        """Asks the identity socket where the Atlas lies; what was known stays when it does not answer."""
+        if self._fixed is not None or self._identity is None:
+            return
+        try:
+            site = await self._identity.site()
+        except Retryable:
+            if self._source is None:
+                raise
+            return
+        if site.atlas is not None and site.atlas != self._source:
+            self._remembered.save(site.atlas)
+            self._source, self._repository = site.atlas, None
+
+    def repository(self) -> AtlasRepository:
+        """The clone. Raises Rejected when the address is not usable, Retryable while none is known."""
+        if self._source is None:
+            raise Retryable("the site has no Atlas yet")
+        if self._repository is None:
+            source = self._source
+            remote = Remote(source.url, source.branch, self._ca_file)
+            mark = hashlib.sha256(f"{source.url}\0{source.branch}".encode()).hexdigest()[:12]
+            self._repository = AtlasRepository(
+                self._directory / f"clone-{mark}", remote, credential=self._credential(source)
+            )
+        return self._repository
+
+    async def checkout(self, revision: str) -> Path:
+        """The files of a revision."""
+        return await self.repository().checkout(revision)
+
+    def _credential(self, source: AtlasSource) -> CredentialSource | None:
+        kind, _, rest = source.credential.partition(":")
+        if kind == "none":
+            return None
+        if kind == "file" and rest:
+            return credential_from_file(Path(rest), urlsplit(source.url).hostname or "")
+        if kind == "endpoint":
+            identity = self._identity
+            if identity is None:
+                raise Rejected("the Atlas' credential is `endpoint`, but there is no identity socket")
+
+            async def ask() -> GitCredential | None:
+                return await identity.git_credential()
+
+            return ask
+        raise Rejected(f"the Atlas' credential {kind!r} is not none, file:<path> or endpoint")
+
+
+class Poller:
+    """Asks the remote while this node is the writer; else fetches what the writer's Lease names."""
+
+    def __init__(
+        self,
+        *,
+        atlases: Atlases,
+        elector: Elector,
+        engine: Engine,
+        clock: Clock,
+        log: FilteringBoundLogger,
+        say: Say,
+        send: Send,
+        poll_seconds: float,
+        sync_file: Path,
+    ) -> None:
+        self._atlases = atlases
+        self._elector = elector
+        self._engine = engine
+        self._clock = clock
+        self._log = log
+        self._say = say
+        self._send = send
+        self._poll_seconds = poll_seconds
+        self._sync_file = sync_file
+        self._synced = self._sync_mark()
+        self._told = ""
+        self._failures = 0
+
+    async def run(self, pulse: Pulse) -> None:
+        """The loop."""
+        next_poll = 0.0
+        was_leading = False
+        fetched = ""
+        while not pulse.stopping:
+            pulse.expect(600)
+            leading, now = self._elector.leading, self._clock.monotonic()
+            mark = self._sync_mark()
+            asked = mark != self._synced
+            self._synced = mark
+            if leading and (now >= next_poll or not was_leading or asked):
+                await self._guarded(self._poll)
+                next_poll = self._clock.monotonic() + self._pause()
+            elif not leading and self._elector.revision and self._elector.revision != fetched:
+                wanted = self._elector.revision
+                if await self._guarded(partial(self._follow, wanted)):
+                    fetched = wanted
+            was_leading = leading
+            await pulse.sleep(min(_LOOK, self._poll_seconds))
+
+    def _pause(self) -> float:
+        return (
+            min(_MAX_PAUSE, self._poll_seconds * 2 ** min(self._failures, 6)) if self._failures else self._poll_seconds
+        )
+
+    async def _poll(self) -> None:
+        await self._atlases.refresh()
+        repository = self._atlases.repository()
+        revision = await repository.poll()
+        if revision != self._engine.head:
+            self._log.info("a new commit", revision=revision)
+            self._engine.offer(await repository.fetch(revision))
+        self._elector.announce(revision)
+
+    async def _follow(self, revision: str) -> None:
+        await self._atlases.refresh()
+        self._engine.offer(await self._atlases.repository().fetch(revision))
+
+    async def _guarded(self, action: Callable[[], Awaitable[Any]]) -> bool:
+        try:
+            await action()
+        except Retryable as error:
+            self._failures += 1
+            self._say("git", False, f"{error} (what was applied is kept from drifting)")
+            return False
+        except Rejected as error:
+            self._failures += 1
+            self._say("git", False, str(error))
+            await self._complain(str(error))
+            return False
+        self._failures = 0
+        self._told = ""
+        self._say("git", True, "reachable")
+        return True
+
+    async def _complain(self, cause: str) -> None:
+        if cause == self._told:
+            return
+        self._told = cause
+        self._log.error("the Atlas cannot be polled", cause=cause)
+        problem = Problem(cause=cause[:4000])
+        await self._send(report(WHOLE, "", Commit(self._engine.head), Phase.REFUSED, Tally(), [problem]))
+
+    def _sync_mark(self) -> tuple[int, int]:
+        """Changes when Edge Commander replaced the file by which a person asks for a poll now."""
+        try:
+            found = self._sync_file.stat()
+        except OSError:
+            return (0, 0)
+        return (found.st_mtime_ns, found.st_ino)

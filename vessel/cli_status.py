@@ -1,0 +1,91 @@
+"""`vessel status`: where the site stands, as the cluster itself tells: who writes, which revision, each app."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from agents.core.errors import Rejected, Retryable
+from agents.io import config
+from agents.io.kube import Kube
+from vessel.elector import LEASES
+from vessel.inventory_store import InventoryStore
+from vessel.lease import read
+from vessel.settings import VesselSettings
+
+SYSTEM = "galley-system"
+
+
+def main(argv: Sequence[str]) -> int:
+    """The subcommand; the exit status: 0 all well, 3 something is not, 1 the cluster did not tell."""
+    parser = argparse.ArgumentParser(prog="vessel status", description=__doc__)
+    parser.add_argument("--config", type=Path, metavar="FILE")
+    parser.add_argument("--kubeconfig", type=Path)
+    parser.add_argument("--output", choices=("text", "json"), default="text")
+    options = parser.parse_args(argv)
+    try:
+        kubeconfig = options.kubeconfig or _configured(options.config)
+        document = asyncio.run(_collect(kubeconfig))
+    except (Rejected, Retryable) as error:
+        print(f"vessel status: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps(document, indent=2) if options.output == "json" else as_text(document))
+    return 0 if document["well"] else 3
+
+
+def _configured(path: Path | None) -> Path | None:
+    own = config.load("vessel", VesselSettings, path).own
+    return Path(own.kubeconfig) if own.kubeconfig else None
+
+
+async def _collect(kubeconfig: Path | None) -> dict[str, Any]:
+    kube = await Kube.connect(kubeconfig=kubeconfig, user_agent="galley-vessel-status")
+    try:
+        lease = read(await kube.get(LEASES, SYSTEM, "vessel"))
+        store = InventoryStore(kube, SYSTEM, lambda: 0.0)
+        await store.load()
+    finally:
+        await kube.aclose()
+    standing = store.standing
+    apps = {name: msgspec.to_builtins(app) for name, app in standing.apps.items()}
+    for name, inventory in store.inventories.items():
+        app = apps.setdefault(name, {})
+        app["objects"] = len(inventory.entries)
+        app.setdefault("owner", inventory.meta.owner)
+    newest = lease.revision if lease else ""
+    return {
+        "v": 1,
+        "writer": lease.holder if lease else "",
+        "newest": newest,
+        "applied": standing.applied,
+        "healthy": standing.healthy,
+        "quarantined": standing.quarantined,
+        "reason": standing.reason,
+        "apps": apps,
+        "well": bool(standing.applied) and standing.applied == standing.healthy and newest in ("", standing.applied),
+    }
+
+
+def as_text(document: dict[str, Any]) -> str:
+    """For people."""
+    lines = [
+        f"writer       {document['writer'] or 'nobody'}",
+        f"newest       {document['newest'] or 'unknown'}",
+        f"applied      {document['applied'] or 'nothing yet'}",
+        f"healthy      {document['healthy'] or 'nothing yet'}",
+    ]
+    if document["quarantined"]:
+        lines.append(f"quarantined  {document['quarantined']}: {document['reason']}")
+    width = max([3, *(len(name) for name in document["apps"])])
+    lines.append(f"{'APP':{width}}  {'OBJECTS':>7}  {'PHASE':12}  OWNER")
+    for name, app in sorted(document["apps"].items()):
+        lines.append(f"{name:{width}}  {app.get('objects', 0):7}  {app.get('phase', ''):12}  {app.get('owner', '')}")
+        lines += [f"{'':{width}}  ! {problem}" for problem in app.get("problems", ())]
+    return "\n".join(lines)
