@@ -133,10 +133,10 @@ class Endpoint:
             yield client
 
     @contextlib.asynccontextmanager
-    async def client(self, name: str, key: SoftwareKey) -> AsyncIterator[EndpointClient]:
-        """A client with a name and a key; log in by `login(scope)`."""
+    async def client(self, name: str, key: SoftwareKey, *, keep_alive: bool = False) -> AsyncIterator[EndpointClient]:
+        """A client with a name and a key; log in by `login(scope)`. Without `keep_alive` a restart does not show."""
         context = ssl.create_default_context(cafile=str(self.ca_file))
-        connector = aiohttp.TCPConnector(ssl=context)
+        connector = aiohttp.TCPConnector(ssl=context, force_close=not keep_alive)
         async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=40)) as session:
             yield EndpointClient(self, session, name, key)
 
