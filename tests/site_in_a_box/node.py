@@ -86,7 +86,7 @@ class Node:
     def _program(self, name: str) -> Program:
         environment = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": "/nonexistent", "LC_ALL": "C.UTF-8"}
         environment["MALLOC_ARENA_MAX"] = "1"  # as the units have it
-        command = [BIN / name, "--config", self.config]
+        command: list[str | Path] = [BIN / name, "--config", self.config]
         return Program(f"{self.plan.name}/{name}", command, log=self.folder / "log" / f"{name}.log", env=environment)
 
     def lay_out(self) -> None:

@@ -10,14 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from secrets import token_urlsafe
-from typing import Any
 
 import yaml
 
@@ -27,55 +23,18 @@ from tests.site_in_a_box.endpoint import Endpoint, EndpointClient
 from tests.site_in_a_box.gitserver import GitServer
 from tests.site_in_a_box.kube_etcd import Etcd
 from tests.site_in_a_box.kube_site import KubeSite
+from tests.site_in_a_box.looks import Looks, run
 from tests.site_in_a_box.mosquitto import Mosquitto
 from tests.site_in_a_box.node import BIN, Cloud, Node, NodePlan
+from tests.site_in_a_box.restaurant import Restaurant, RestaurantPlan
 
-EXAMPLE = Path(__file__).resolve().parent.parent.parent / "examples" / "atlas"
 VESSEL_USER = "system:serviceaccount:galley-system:vessel"
 VESSEL_GROUPS = ("system:serviceaccounts", "system:serviceaccounts:galley-system")
 NOTICE = "Pods of these sites are played by KWOK: objects and controllers are real, containers are not."
-LOOK_SECONDS = 0.2
+SYNTHETIC = "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: galley-synthetic\n"
 
 
-@dataclass(frozen=True)
-class RestaurantPlan:
-    """One site. `labels`: provider, region and so on. `kubeconfig`: an existing cluster instead of one made here.
-
-    `atlas`: the folder its repository is filled with. `samples`: a folder of manifests for more apps.
-    """
-
-    site: str
-    nodes: int = 3
-    labels: dict[str, str] = field(default_factory=dict)
-    kubeconfig: Path | None = None
-    atlas: Path = EXAMPLE
-    samples: Path | None = None
-
-
-@dataclass
-class Restaurant:
-    """A site with everything that plays it. `kube` is None on an existing cluster."""
-
-    plan: RestaurantPlan
-    number: int
-    repo: AtlasRepo
-    git_password: str = field(repr=False)
-    kube: KubeSite | None = None
-    kubeconfig: Path = Path()
-    nodes: list[Node] = field(default_factory=list)
-
-    @property
-    def site(self) -> str:
-        """The site's id."""
-        return self.plan.site
-
-    @property
-    def names(self) -> list[str]:
-        """The names of its nodes."""
-        return [f"{self.site}-nuc{number}" for number in range(1, self.plan.nodes + 1)]
-
-
-class Town:
+class Town(Looks):
     """All of it. Build it by `Town.open`, or step by step in the order of its methods."""
 
     def __init__(
@@ -112,8 +71,9 @@ class Town:
             (self.folder / part).mkdir(parents=True, exist_ok=True)
         for number, plan in enumerate(self.plans, start=1):
             repo = AtlasRepo.create(self.folder / "git", plan.site, plan.atlas, self.folder / "work", plan.samples)
-            kubeconfig = plan.kubeconfig or Path()
-            self.restaurants.append(Restaurant(plan, number, repo, token_urlsafe(18), kubeconfig=kubeconfig))
+            one = Restaurant(plan, number, repo, token_urlsafe(18))
+            one.kubeconfig = one.admin_kubeconfig = plan.kubeconfig or Path()
+            self.restaurants.append(one)
 
     async def start_clusters(self) -> None:
         """One control plane a site, on one etcd, its nodes played by KWOK; then what Vessel needs in each."""
@@ -125,8 +85,8 @@ class Town:
             for one in own:
                 group.create_task(self._start_cluster(one))
         for one in self.restaurants:
-            kubeconfig = one.plan.kubeconfig or one.kubeconfig
-            await run(BIN / "vessel", "bootstrap", "--kubeconfig", kubeconfig)
+            await run(BIN / "vessel", "bootstrap", "--kubeconfig", one.admin_kubeconfig)
+            await self.kubectl_run(one, "apply", "-f", "-", stdin=SYNTHETIC)
             if one.kube is not None:
                 one.kubeconfig = await asyncio.to_thread(one.kube.kubeconfig_for, VESSEL_USER, VESSEL_GROUPS)
 
@@ -136,7 +96,7 @@ class Town:
         one.kube = KubeSite(one.site, folder, self.etcd, nodes=one.names, audit=True, node_grace_seconds=8)
         self.stack.push_async_callback(asyncio.to_thread, one.kube.down)
         await asyncio.to_thread(one.kube.up)
-        one.kubeconfig = one.kube.kubeconfig
+        one.admin_kubeconfig = one.kube.kubeconfig
 
     async def start_servers(self) -> None:
         """The Git server with a login a site, and the MQTT broker."""
@@ -206,7 +166,7 @@ class Town:
                     "name": "api",
                     "type": "kubernetes",
                     "namespace": "galley-synthetic",
-                    "kubeconfig": str(one.plan.kubeconfig or one.kube.kubeconfig if one.kube else one.kubeconfig),
+                    "kubeconfig": str(one.admin_kubeconfig),
                 },
                 {"name": "cloud", "type": "cloud", "timeout_seconds": 2},
                 {
@@ -238,65 +198,3 @@ class Town:
         """SIGTERM to every daemon of every node, all at once."""
         nodes = [node for one in self.restaurants for node in one.nodes]
         await asyncio.gather(*(asyncio.to_thread(node.stop) for node in nodes))
-
-    # What the cloud says.
-
-    async def site(self, one: Restaurant) -> dict[str, Any]:
-        """All of one site, as an operator reads it."""
-        return dict(await self.cloud.call("GET", f"/v1/fleet/sites/{one.site}"))
-
-    async def phases(self, one: Restaurant, revision: str) -> dict[str, str]:
-        """The phase of each app that was reported at a revision."""
-        view = await self.site(one)
-        bodies = [entry["body"] for entry in view["deployments"]]
-        return {body["app"]: body["phase"] for body in bodies if body["revision"] == revision}
-
-    async def wait_healthy(self, one: Restaurant, revision: str = "", *, seconds: float = 120) -> None:
-        """Waits until each app of the Atlas is reported healthy at a revision (default: the branch's)."""
-        wanted = revision or await asyncio.to_thread(one.repo.head)
-        apps = await asyncio.to_thread(one.repo.apps)
-
-        async def healthy() -> bool:
-            phases = await self.phases(one, wanted)
-            return all(phases.get(app) == "healthy" for app in apps)
-
-        await self.until(healthy, seconds=seconds, what=f"{one.site} healthy at {wanted[:10]}")
-
-    async def wait_beats(self, one: Restaurant, *, seconds: float = 60) -> None:
-        """Waits until every node of a site was heard within three intervals."""
-
-        async def beating() -> bool:
-            view = await self.site(one)
-            newest = [node["beat_ms"] or 0 for node in view["nodes"]]
-            fresh = (time.time() - 3 * self.interval - 1) * 1000
-            return len(newest) == one.plan.nodes and min(newest) > fresh
-
-        await self.until(beating, seconds=seconds, what=f"{one.site}: all nodes beat")
-
-    async def until(self, what_is: Callable[[], Awaitable[bool]], *, seconds: float, what: str) -> float:
-        """Waits until something is true and returns how long it took in s; TimeoutError naming it otherwise."""
-        began = time.monotonic()
-        while not await what_is():
-            if time.monotonic() - began > seconds:
-                raise TimeoutError(f"not so within {seconds:.0f} s: {what}")
-            await asyncio.sleep(LOOK_SECONDS)
-        return time.monotonic() - began
-
-
-async def run(*command: str | Path, seconds: float = 120) -> str:
-    """Runs a command and returns its output; RuntimeError with it when it fails."""
-    process = await asyncio.create_subprocess_exec(
-        *map(str, command),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    try:
-        output, _ = await asyncio.wait_for(process.communicate(), seconds)
-    except TimeoutError:
-        process.kill()
-        raise
-    if process.returncode != 0:
-        name = shutil.which(str(command[0])) or str(command[0])
-        raise RuntimeError(f"{Path(name).name} {command[1]} failed ({process.returncode}):\n{output.decode()}")
-    return output.decode()
