@@ -2,6 +2,7 @@
 
     <directory>/clone.git          bare, shallow: refs/vessel/<revision> for every revision that is kept
     <directory>/trees/<revision>/  the files of that revision
+    <directory>/lock               held while someone works here
     <directory>/clone.corrupt-<n>  what was found damaged, for a person to look at (the newest alone)
 
 Killed at any point, the next start removes what was half done: locks, packs and trees under temporary names.
@@ -10,11 +11,13 @@ Killed at any point, the next start removes what was half done: locks, packs and
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 import shutil
 import threading
-from collections.abc import Collection, Mapping
+import time
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -23,7 +26,7 @@ from agents.core.errors import Rejected, Retryable
 from vessel.git.export import TEMPORARY, ExportBounds, export, parse_tree
 from vessel.git.faults import Corrupt, is_corrupt, last_words, remote_fault
 from vessel.git.remote import CONFIGURATION, Remote, check_revision
-from vessel.git.runner import GitRunner, Outcome
+from vessel.git.runner import GitRunner, Outcome, Stopped
 from vessel.model import Commit
 
 _KEPT = "refs/vessel/"
@@ -57,7 +60,34 @@ class Clone:
         self._trees = directory / "trees"
         self._trees.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._git = GitRunner(directory)
-        self._recover()
+        self._recovered = False
+
+    @contextlib.contextmanager
+    def alone(self, stop: threading.Event) -> Iterator[None]:
+        """Works on the clone alone. git children inherit the lock, so those of a killed predecessor are waited for."""
+        with (self.directory / "lock").open("ab") as lock:
+            self._lock(lock.fileno(), stop)
+            self._git.inherited = (lock.fileno(),)
+            try:
+                if not self._recovered:
+                    self._recover()
+                    self._recovered = True
+                yield
+            finally:
+                self._git.inherited = ()
+
+    def _lock(self, descriptor: int, stop: threading.Event) -> None:
+        deadline = time.monotonic() + self.bounds.local_seconds
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise Retryable("another process still works on the Atlas' clone") from None
+                if stop.wait(0.1):
+                    raise Stopped from None
+            else:
+                return
 
     def _recover(self) -> None:
         """Removes what a killed predecessor left half done."""
@@ -215,7 +245,7 @@ class Clone:
         stdin: IO[bytes] | None = None,
         revision: str = "",
     ) -> bytes:
-        """A command on the clone, reading `revision`. A damaged clone is set aside: Retryable, the next fetch is whole."""
+        """A command on the clone, reading `revision`. A damaged clone is set aside (Retryable): a fetch renews it."""
         if revision and not self._has(revision):
             raise Retryable(f"the Atlas' commit {revision} has not been fetched yet")
         outcome = self._git.run(

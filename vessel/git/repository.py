@@ -8,6 +8,7 @@ checkout(revision) -> dir its files, from the clone alone: works offline and acr
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
@@ -48,7 +49,7 @@ class AtlasRepository:
     async def poll(self) -> str:
         """The revision the branch is at now."""
         configuration = await self._configuration()
-        return await self._run(lambda clone, stop: clone.poll(self._remote, configuration, stop))
+        return await self._run(lambda clone, stop: clone.poll(self._remote, configuration, stop), alone=False)
 
     async def fetch(self, revision: str) -> Commit:
         """Brings `revision` into the clone (at once when it is there) and returns its facts."""
@@ -85,14 +86,15 @@ class AtlasRepository:
         credential = await self._credential() if self._credential is not None else None
         return self._remote.configuration(credential)
 
-    async def _run(self, action: Callable[[Clone, threading.Event], T]) -> T:
+    async def _run(self, action: Callable[[Clone, threading.Event], T], *, alone: bool = True) -> T:
         stop = threading.Event()
 
         def act() -> T:
             try:
                 if self._clone is None:
                     self._clone = Clone(self._directory, self._bounds)
-                return action(self._clone, stop)
+                with self._clone.alone(stop) if alone else contextlib.nullcontext():
+                    return action(self._clone, stop)
             except Stopped:
                 raise Retryable("git was stopped") from None
             except OSError as error:

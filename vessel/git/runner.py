@@ -50,6 +50,8 @@ class GitRunner:
     def __init__(self, directory: Path) -> None:
         """Raises Rejected when there is no usable git."""
         self._directory = directory
+        self.inherited: tuple[int, ...] = ()
+        """Descriptors that the children get too."""
         try:
             from git.cmd import Git
         except ImportError as error:
@@ -78,6 +80,7 @@ class GitRunner:
             as_process=True,
             env=self._environment(configuration),
             start_new_session=True,
+            pass_fds=self.inherited,
         )
         child: subprocess.Popen[bytes] = process.proc
         deadline = time.monotonic() + seconds

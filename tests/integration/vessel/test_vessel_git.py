@@ -288,6 +288,15 @@ async def test_tls_with_an_authority_of_its_own(tmp_path: Path, origin: GitRepo)
             await atlas(tmp_path / "b", url).poll()
 
 
+def _certificate(folder: Path) -> tuple[Path, Path]:
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    made = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    command = ["openssl", "req", "-x509", *made, *subject, "-keyout", str(key), "-out", str(cert)]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    return cert, key
+
+
 @pytest.mark.parametrize(
     "target", ["/etc/passwd", "../../outside", "deep/../../x", ".git/config", "deep/er/../../../y"]
 )
