@@ -57,10 +57,6 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
     context.stack.callback(os.close, prepare(keys_dir))
     memory = Memory(keys_dir)
     facts = context.machine.facts()
-    try:
-        hand_over(facts, context.run_dir)
-    except Retryable as error:
-        context.log.warning("the facts were not handed over to pods", cause=str(error))
     times = Times(context.clock, memory, image_build(own.image_build, own.image_build_file))
     outbox = await SqliteOutbox.open(
         context.state_dir / "outbox.db", Stream.COMMANDER, facts.boot_id, context.clock, max_rows=10_000
@@ -78,6 +74,10 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
     socket = IdentitySocket(_doors(context), own.roles, routes(memory, tokens, outbox), context.log)
     context.stack.push_async_callback(socket.aclose)
     await socket.start()
+    try:
+        hand_over(facts, context.run_dir)
+    except Retryable as error:
+        context.log.warning("the facts were not handed over to pods", cause=str(error))
     node = NodeLoop(
         Parts(
             settings=own,
