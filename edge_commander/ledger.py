@@ -14,6 +14,8 @@ from agents.contracts.command import Command
 
 CHALLENGE_MS = 24 * 3600 * 1000
 RENEW_MS = CHALLENGE_MS // 2
+SKEW_MS = 10 * 60 * 1000
+"""The best guess of the time may step back by a little when the endpoint is heard; further back it is not trusted."""
 KEPT_REFUSALS = 64
 
 
@@ -51,12 +53,12 @@ def live(ledger: Ledger, now_ms: int) -> frozenset[str]:
 
 
 def _lives(one: IssuedChallenge, now_ms: int) -> bool:
-    return 0 <= now_ms - one.issued < CHALLENGE_MS
+    return -SKEW_MS <= now_ms - one.issued < CHALLENGE_MS
 
 
 def renewed(ledger: Ledger, now_ms: int, value: str) -> Ledger:
     """With the new challenge `value` where the newest is spent or half over; itself where it is not."""
-    if any(0 <= now_ms - one.issued < RENEW_MS for one in ledger.challenges):
+    if any(-SKEW_MS <= now_ms - one.issued < RENEW_MS for one in ledger.challenges):
         return ledger
     kept = [one for one in ledger.challenges if _lives(one, now_ms)]
     return msgspec.structs.replace(ledger, challenges=[*kept, IssuedChallenge(value=value, issued=now_ms)])

@@ -35,6 +35,7 @@ from edge_commander.tokens import Tokens
 
 FORMING_SECONDS = 3.0
 DISK_SECONDS = 10.0
+CODE_SECONDS = 1.0
 _ASSIGNED = frozenset({NodeState.ASSIGNED, NodeState.FORMING, NodeState.READY})
 
 
@@ -70,6 +71,7 @@ class NodeLoop:
     _backoff: Backoff = field(default_factory=lambda: Backoff(base=0.5, cap=60.0))
     _enrol_at: float = 0.0
     _site_at: float = 0.0
+    _told_code: str | None = None
     _standing: Reason = NOTHING  # the cloud's word on an enrolled node that it no longer accepts
 
     async def run(self, pulse: Pulse) -> None:
@@ -85,7 +87,17 @@ class NodeLoop:
                 delay = DISK_SECONDS
             record = self.parts.memory.record
             self.parts.say(record.reason == NOTHING, f"{record.state.value} {record.reason.text}".strip())
-            await pulse.wait(self.wake, delay)
+            await self._rest(pulse, delay)
+
+    async def _rest(self, pulse: Pulse, delay: float) -> None:
+        """Waits, but not longer than until a person put another enrolment code there."""
+        end = self.parts.clock.monotonic() + delay
+        while not pulse.stopping and not self.wake.is_set():
+            left = end - self.parts.clock.monotonic()
+            if left <= 0 or (self._told_code is not None and self.parts.code() != self._told_code):
+                return
+            watching = self._told_code is not None and self.parts.memory.record.state is NodeState.ENROLLING
+            await pulse.wait(self.wake, min(left, CODE_SECONDS) if watching else left)
 
     async def turn(self) -> float:
         """One look. Raises Retryable when the disk cannot be written."""
@@ -140,6 +152,7 @@ class NodeLoop:
         now = self.parts.times.now_ms()
         assigned = memory.record.happened(Event.ENROLLED, now)
         memory.save_record(msgspec.structs.replace(assigned, site=verdict.site))
+        self._told_code = None
         self.parts.log.info("enrolled", site=verdict.site)
         return 0.0
 
@@ -147,6 +160,7 @@ class NodeLoop:
         """The cloud's verdict, or how long to wait where it could not be asked; the reason is then set."""
         assert self._keys is not None
         facts, record = self.parts.facts, self.parts.memory.record
+        self._told_code = self.parts.code()
         request = EnrolRequest(
             hardware_id=facts.hardware_id,
             signing=self._keys.signer.public,
@@ -158,7 +172,7 @@ class NodeLoop:
                 self._keys.sealing,
                 now=self.parts.times.now_s(),
             ),
-            code=self.parts.code(),
+            code=self._told_code,
             hardware=facts.hardware[:256],
             hostname=facts.hostname[:256],
         )

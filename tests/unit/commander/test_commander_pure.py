@@ -196,7 +196,10 @@ class TestLedger:
         both = ledgers.renewed(first, NOW + ledgers.RENEW_MS, "second")
         assert ledgers.live(both, NOW + ledgers.RENEW_MS) == {"first", "second"}
         assert ledgers.live(both, NOW + ledgers.CHALLENGE_MS) == {"second"}
-        assert ledgers.live(both, NOW - 1) == frozenset()  # a clock that went back makes none valid
+        assert (
+            ledgers.live(both, NOW - ledgers.SKEW_MS - 1) == frozenset()
+        )  # a clock that went far back makes none valid
+        assert ledgers.live(first, NOW - 1000) == {"first"}
         third = ledgers.renewed(both, NOW + 2 * ledgers.RENEW_MS, "third")
         assert ledgers.live(third, NOW + 2 * ledgers.RENEW_MS) == {"second", "third"}
 

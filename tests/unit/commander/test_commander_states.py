@@ -1,5 +1,7 @@
 """The transition table: every pair of state and event, and what no path may do."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -58,7 +60,7 @@ def test_paths(events: list[Event]) -> None:
     if S.RETIRED in seen:
         assert set(seen[seen.index(S.RETIRED) :]) == {S.RETIRED}  # nothing leaves it
     assert S.FACTORY not in seen[1:]  # keys are made once
-    for before, after in zip(seen, seen[1:], strict=False):
+    for before, after in itertools.pairwise(seen):
         if after is S.READY:
             assert before is S.FORMING
         if after is S.ASSIGNED:
