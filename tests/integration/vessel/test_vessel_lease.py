@@ -1,0 +1,65 @@
+"""One of three writes: a writer that stops is replaced, and one that comes back late writes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from typing import Any
+
+
+def holder(slate: Any) -> str:
+    return str(slate.get("lease", "vessel", "galley-system")["spec"]["holderIdentity"])
+
+
+async def test_a_frozen_writer_is_replaced_and_does_not_write_when_it_thaws(slate: Any) -> None:
+    slate.repo.commit(
+        {
+            "apps/web/app.yaml": slate.app(),
+            "apps/web/all.yaml": slate.namespace() + "---\n" + slate.config_map("m", n="1"),
+        },
+        "first",
+    )
+    one = slate.vessel("one").start()
+    await one.wait_report(app="*", phase="healthy")
+    two = slate.vessel("two").start()
+    await two.wait(lambda: any(e["event"] == "ready" for e in two.events()), "ready")
+    first = slate.repo.head()
+    await two.wait(
+        lambda: list(two.state.glob("known.json")) and first in (two.state / "known.json").read_text(), "fetched"
+    )
+    assert two.reports() == []
+    assert holder(slate) == one.folder.name
+
+    one.program.signal(signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        await two.wait(lambda: holder(slate) == two.folder.name, "taken over", seconds=40)
+        assert 10 < time.monotonic() - began < 25
+        second = slate.repo.commit(
+            {"apps/web/all.yaml": slate.namespace() + "---\n" + slate.config_map("m", n="2")}, "second"
+        )
+        await two.wait_report(app="*", phase="healthy", revision=second)
+        assert slate.get("configmap", "m")["data"] == {"n": "2"}
+        slate.site.kubectl("annotate", "configmap", "m", "-n", slate.ns, "x=y")
+    finally:
+        mark = slate.site.audit_mark()
+        one.program.signal(signal.SIGCONT)
+    slate.site.kubectl("patch", "configmap", "m", "-n", slate.ns, "-p", '{"data":{"n":"3"}}')
+    await two.wait(lambda: slate.get("configmap", "m")["data"] == {"n": "2"}, "undone by the new writer", seconds=10)
+    await asyncio.sleep(6)
+    assert holder(slate) == two.folder.name
+    patches = [c for c in slate.site.audit_calls(since=mark) if c.verb == "patch" and c.user_agent == "galley-vessel"]
+    assert len(patches) == 1, patches
+    assert not [e for e in one.events() if e.get("phase") == "healthy" and e.get("revision") == second]
+
+
+async def test_a_stopped_writer_hands_over_at_once(slate: Any) -> None:
+    slate.repo.commit({"apps/web/app.yaml": slate.app(), "apps/web/all.yaml": slate.namespace()}, "first")
+    one = slate.vessel("one").start()
+    await one.wait_report(app="*", phase="healthy")
+    two = slate.vessel("two").start()
+    await two.wait(lambda: any(e["event"] == "ready" for e in two.events()), "ready")
+    await asyncio.to_thread(one.stop)
+    assert one.program.returncode == 0
+    await two.wait(lambda: holder(slate) == two.folder.name, "taken over", seconds=8)
