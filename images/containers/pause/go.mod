@@ -1,0 +1,3 @@
+module galley/pause
+
+go 1.21
