@@ -14,6 +14,7 @@ from cloud_endpoint.app.issuer import Issuer
 from cloud_endpoint.app.services import Services
 from cloud_endpoint.app.topics import Topics
 from cloud_endpoint.loop import Server, loops, refresh_revocations
+from cloud_endpoint.page.mount import Page
 from cloud_endpoint.rules.ratelimit import RateLimit
 from cloud_endpoint.settings import EndpointOwn, problems
 from cloud_endpoint.store.sqlite import SqliteStore
@@ -49,6 +50,8 @@ async def build(context: Context[EndpointOwn]) -> list[Loop]:
         by_client=RateLimit(own.limits.client_rate, own.limits.client_burst),
     )
     await refresh_revocations(services, context.health)
-    server = Server(build_app(services), own.tls, tls, services)
+    page = Page(services)
+    services.cookie_login = page.cookie_login
+    server = Server(build_app(services, page.handlers()), own.tls, tls, services)
     context.stack.push_async_callback(server.aclose)
-    return loops(server, services, tls, context.health)
+    return [*loops(server, services, tls, context.health), Loop("page", page.run)]

@@ -59,6 +59,12 @@ class HistoryQuery(Strict, frozen=True, kw_only=True):
     limit: Limit = 100
 
 
+class EventsQuery(Strict, frozen=True, kw_only=True):
+    """`after`: the `id` of the overview or event that the reader has."""
+
+    after: Annotated[str, msgspec.Meta(max_length=64)] = ""
+
+
 class SitePut(Strict, frozen=True, kw_only=True):
     """The whole of what an operator says about a site."""
 

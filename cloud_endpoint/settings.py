@@ -8,6 +8,7 @@ from typing import Annotated
 import msgspec
 
 from agents.core.settings import Listener, Port, Positive
+from cloud_endpoint.page.settings import PageSettings
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 
@@ -64,6 +65,7 @@ class EndpointOwn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     limits: Limits = Limits()
     retention: Retention = Retention()
     beat_seconds: Positive = 15
+    page: PageSettings = PageSettings()
 
 
 def problems(own: EndpointOwn) -> list[str]:

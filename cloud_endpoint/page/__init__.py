@@ -1,0 +1,1 @@
+"""The web page: login, live fleet summaries, and the static assets that show them."""
