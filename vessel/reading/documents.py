@@ -1,8 +1,9 @@
 """Bytes of a manifest file to documents with their places, as `kubectl create -f` splits and reads them. Pure.
 
 Lines beginning with `---` separate documents whatever stands around them; a file that begins with `{` is
-JSON first. Two deliberate differences from kubectl: duplicate keys, also after conversion (`1` and `"1"`),
-are refused, and so is what follows a `...` line, which kubectl drops without a word.
+JSON first. Deliberate differences from kubectl: refused are duplicate keys, also after conversion (`1` and `"1"`),
+what follows a `...` line or a whole value (kubectl drops it without a word), tags of one's own (there a text),
+and bytes that are not UTF-8 (there U+FFFD). JSON's `\\/` is also taken in YAML.
 Rules: k8s.io/apimachinery `util/yaml/decoder.go`.
 """
 

@@ -7,9 +7,7 @@ folder of files; what it cannot read it names, and it goes on with the others.
 
 from __future__ import annotations
 
-import asyncio
 import json
-import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from agents.contracts.messages import Problem
 from tests.site_in_a_box.kube_site import KubeSite
 from vessel.reading.documents import DocumentError, read_documents
 from vessel.reading.objects import manifests_of
@@ -50,7 +49,7 @@ TEXTS = [
     "  .inf: a\n  -.inf: b\n", "  16777217.0: a\n  -0.0: b\n  3.14159265358979: c\n  100000.0: d\n  1000000.0: e\n  0.0001: f\n  0.00001: g\n",
     "  ~: a\n", "  18446744073709551615: a\n", "  ? [a]\n  : b\n", "  ? {a: 1}\n  : b\n", "  ? a\n  : b\n  ? c\n", "  : a\n",
     "  a: |\n    x\n     y\n\n    z\n", "  a: |-\n    x\n\n", "  a: |+\n    x\n\n", "  a: >\n    x\n    y\n\n    z\n", "  a: |2\n      x\n", "  a: |\n    x",
-    "  a: >-\n    x\n      y\n    z\n", "  a: 'it''s'\n  b: \"\\u00e9\\n\\x41\\U0001F600\\/\"\n", "  a: \"x\n    y\n\n    z\"\n", "  a: x\n    y\n    z\n",
+    "  a: >-\n    x\n      y\n    z\n", "  a: 'it''s'\n  b: \"\\u00e9\\n\\x41\\U0001F600\"\n", "  a: \"x\n    y\n\n    z\"\n", "  a: x\n    y\n    z\n",
     "  a:\n  - b\n  - - c\n    - d\n  -\n    e: f\n", "  a: [b, c: d, {e: f}]\n", "  a: {b, c: , 'd'}\n", "  a: b # c\n  d: e#f\n  # g\n",
     "  a:\tb\n", "\ta: b\n", "  a: b\t\n", "  a: [b\n", "  a: 'b\n", "  a: b: c\n", "  a: @b\n", "  a: `b\n", "  a: %b\n", "  - a\n", "  a: - b\n",
     "  a: b\n c: d\n", "  a: b\n   c: d\n", "  a: \"\\z\"\n", "  a: \x01\n", "  a: \x7f\n", "  a: \x85b\n", "  a: \u2028b\n", "  a: \ufeffb\n", "  a: \U0001f600\n",
@@ -72,38 +71,43 @@ WHOLE = {
     "scalar": b"hello\n",
     "sequence": b"- a\n- b\n",
     "directive": b"%YAML 1.1\n---\n" + HEAD.replace("NAME", "directive").encode(),
-    "documents": b"\n---\n".join(HEAD.replace("NAME", f"doc-{n}").encode() + b"  a: b" for n in range(3)),
+    "documents": b"\n---\n".join(HEAD.replace("NAME", f"documents-{n}").encode() + b"  a: b" for n in range(3)),
     "list": json.dumps(
         {"apiVersion": "v1", "kind": "List", "items": [
-            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"item-{n}"}} for n in range(2)]}
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"list-{n}"}} for n in range(2)]}
     ).encode(),
-    "typedlist": b"apiVersion: v1\nkind: ConfigMapList\nitems:\n- metadata: {name: typed-1}\n  data: {a: on}\n"
-    b"- {apiVersion: v1, kind: ConfigMap, metadata: {name: typed-2}}\n",
+    "typedlist": b"apiVersion: v1\nkind: ConfigMapList\nitems:\n- metadata: {name: typedlist-1}\n  data: {a: on}\n"
+    b"- {apiVersion: v1, kind: ConfigMap, metadata: {name: typedlist-2}}\n",
     "emptylist": b"apiVersion: v1\nkind: ConfigMapList\nitems: []\n",
     "json": b'{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"json"},"data":{"a":1.0,"b":1e3,"c":9007199254740993,'
     b'"d":"\\ud83d\\ude00\\/","e":18446744073709551615,"f":1e-7,"g":-0.0,"h":0.1,"i":null,"j":1e25}}',
     "jsons": b'{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"jsons-1"}}\n'
     b'{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"jsons-2"}}\n',
-    "jsonyaml": b'{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"jy-1"}}\n---\n'
-    + HEAD.replace("NAME", "jy-2").encode() + b"  a: on\n",
+    "jsonyaml": b'{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"jsonyaml-1"}}\n---\n'
+    + HEAD.replace("NAME", "jsonyaml-2").encode() + b"  a: on\n",
     "flow": b"{apiVersion: v1, kind: ConfigMap, metadata: {name: flow}, data: {a: on}}\n",
     "jsontabs": b'{\t"apiVersion":\t"v1",\n\t"kind": "ConfigMap", "metadata": {"name": "jsontabs"}}\n',
-    "jsonbad": b'{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"},}}\n',
+    "jsonbad": b'{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "jsonbad"},}}\n',
     "deepjson": b'{"a":' * 20000 + b"1" + b"}" * 20000,
 }  # fmt: skip
 
-STRICTER = {"...\nx: y\n", "  a: !foo\n", "  a: !!set {b, c}\n", "  a: &v text\n  *v : 1\n"}
-"""What Vessel refuses and kubectl takes (documented in documents.py), all else must agree. The last: see below."""
+STRICTER = (
+    "is not supported",  # a tag of one's own: kubectl takes it for a text
+    "did not find expected <document start>",  # what follows a line of three dots, or a whole value, is dropped there
+    "is not valid JSON",
+    "is not UTF-8 text",  # there every wrong byte becomes U+FFFD
+)
+"""Causes for which Vessel refuses what kubectl takes."""
 
 
-def ours(data: bytes) -> dict[str, Any] | None:
-    """Names and bodies as Vessel reads them; None when it refuses the file."""
-    problems: list[object] = []
+def ours(data: bytes) -> dict[str, Any] | str:
+    """Names and bodies as Vessel reads them, or why it refuses the file."""
+    problems: list[Problem] = []
     try:
         manifests = manifests_of(read_documents(data), "f", problems.append)
-    except DocumentError:
-        return None
-    return None if problems else {manifest.ref.name: manifest.body for manifest in manifests}
+    except DocumentError as error:
+        return str(error)
+    return problems[0].cause if problems else {manifest.ref.name: manifest.body for manifest in manifests}
 
 
 class Kubectl:
@@ -112,8 +116,8 @@ class Kubectl:
     def __init__(self, site: KubeSite, program: Path, folder: Path) -> None:
         self.site, self.program, self.folder = site, program, folder
 
-    def read(self, files: dict[str, bytes]) -> tuple[dict[str, Any], set[str]]:
-        """All objects by name, and the names of the files that were refused."""
+    def read(self, files: dict[str, bytes]) -> dict[str, Any]:
+        """All objects by name. What stands in a file that kubectl refuses is not among them."""
         self.folder.mkdir(exist_ok=True)
         for old in self.folder.iterdir():
             old.unlink()
@@ -122,15 +126,14 @@ class Kubectl:
         command = [str(self.program), "--kubeconfig", str(self.site.kubeconfig), "create", "--dry-run=client"]
         arguments = ["-o", "json", "--validate=false", "-f", str(self.folder)]
         done = subprocess.run([*command, *arguments], capture_output=True, timeout=240)
-        out, said = done.stdout.decode(), done.stderr.decode(errors="replace")
-        refused = {match[1] for match in re.finditer(r"/([-\w]+)\.yaml", said)}
+        out = done.stdout.decode()
         found: dict[str, Any] = {}
         decoder, position = json.JSONDecoder(), 0
         while (position := out.find("{", position)) >= 0:
             value, position = decoder.raw_decode(out, position)
             for item in value["items"] if value["kind"] == "List" else [value]:
                 found[item["metadata"]["name"]] = item
-        return found, refused
+        return found
 
 
 @pytest.fixture
@@ -138,26 +141,33 @@ def kubectl(kube_site: KubeSite, kube_binaries: Path, tmp_path: Path) -> Kubectl
     return Kubectl(kube_site, kube_binaries / "kubectl", tmp_path / "files")
 
 
+def number(text: str) -> int | float:
+    """An integer past 64 bits is a float there, written without exponent."""
+    value = int(text)
+    return value if -(2**63) <= value < 2**63 else float(value)
+
+
 def normal(body: Any) -> Any:
     """What kubectl adds on its way is taken off: namespace, and the null timestamp."""
     metadata = {k: v for k, v in body["metadata"].items() if k not in ("namespace", "creationTimestamp")}
-    return json.loads(json.dumps({**body, "metadata": metadata}))
+    return json.loads(json.dumps({**body, "metadata": metadata}), parse_int=number)
 
 
-def compare(kubectl: Kubectl, files: dict[str, bytes], stricter: frozenset[str] = frozenset()) -> tuple[int, list[str]]:
-    theirs, refused = kubectl.read(files)
+def compare(kubectl: Kubectl, files: dict[str, bytes]) -> tuple[int, list[str]]:
+    """How many objects kubectl read, and where the two differ. A file's objects are named as it, or `name-...`."""
+    theirs = kubectl.read(files)
     wrong = []
     for name, data in files.items():
         mine = ours(data)
-        if mine is None:
-            if name not in refused and name not in stricter:
-                wrong.append(f"{name}: {data!r}: we refuse it, kubectl does not")
-            continue
-        if name in refused:
-            wrong.append(f"{name}: {data!r}: kubectl refuses it, we do not: {mine}")
+        if isinstance(mine, str):
+            taken = any(key == name or key.startswith(f"{name}-") for key in theirs)
+            if taken and not any(cause in mine for cause in STRICTER):
+                wrong.append(f"{name}: {data!r}: we refuse it ({mine}), kubectl does not")
             continue
         for key, body in mine.items():
-            if key not in theirs or normal(body) != normal(theirs[key]):
+            if key not in theirs:
+                wrong.append(f"{name}: {data!r}: kubectl refuses it, we do not: {body}")
+            elif normal(body) != normal(theirs[key]):
                 wrong.append(f"{name}: {data!r}:\n  ours   {body}\n  theirs {theirs.get(key)}")
     return len(theirs), wrong
 
@@ -178,8 +188,7 @@ def test_scalars(kubectl: Kubectl) -> None:
 
 
 def test_constructs(kubectl: Kubectl) -> None:
-    stricter = frozenset(f"t{n}" for n, text in enumerate(TEXTS) if text in STRICTER)
-    agree(compare(kubectl, of(TEXTS), stricter), 60)
+    agree(compare(kubectl, of(TEXTS)), 50)
 
 
 def test_whole_files(kubectl: Kubectl) -> None:
@@ -211,7 +220,7 @@ def test_what_hypothesis_thinks_of(kubectl: Kubectl) -> None:
     agree(compare(kubectl, of([f"  {text}: a\n" if key else f"  a: {text}\n" for text, key in drawn])), 1000)
 
 
-async def test_duplicate_keys_are_refused_where_kubectl_takes_the_last(kubectl: Kubectl) -> None:
+def test_duplicate_keys_are_refused_where_kubectl_takes_the_last(kubectl: Kubectl) -> None:
     texts = [
         "  a: 1\n  a: 2\n",
         "  1: a\n  '1': b\n",
@@ -220,6 +229,5 @@ async def test_duplicate_keys_are_refused_where_kubectl_takes_the_last(kubectl: 
         "  0x1: a\n  1: b\n",
     ]
     files = of(texts)
-    _, refused = await asyncio.to_thread(kubectl.read, files)
-    assert refused == set()
-    assert [ours(data) for data in files.values()] == [None] * len(texts)
+    assert set(kubectl.read(files)) == set(files)
+    assert all("stands twice (first in line" in str(ours(data)) for data in files.values())
