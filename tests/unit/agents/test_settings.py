@@ -1,0 +1,119 @@
+"""Settings: all errors at once, each with its path; precedence; environment; plain http off loopback."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+import pytest
+
+from agents.core.errors import ConfigError
+from agents.core.settings import Listener, build, insecure
+
+
+class Atlas(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    url: str
+    branch: str = "main"
+
+
+class Own(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    poll_seconds: Annotated[float, msgspec.Meta(gt=0)] = 30.0
+    atlas: Atlas | None = None
+    names: list[str] = []
+    health: Listener = Listener()
+
+
+def problems(*documents: Any, **environ: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        build([(f"file-{n}", document) for n, document in enumerate(documents)], environ, "vessel", Own)
+    return caught.value.problems
+
+
+def test_defaults_need_nothing() -> None:
+    settings = build([], {}, "vessel", Own)
+    assert settings.own == Own() and settings.endpoint is None
+    assert settings.node.state_dir == "/var/lib/galley"
+
+
+def test_all_errors_come_at_once_each_with_its_path() -> None:
+    found = problems(
+        {
+            "v": 2,
+            "kitchen": {},
+            "node": {"log_level": "loud", "colour": "red"},
+            "endpoint": {"urls": ["http://192.0.2.1"]},
+            "vessel": {"poll_seconds": 0, "atlas": {"branch": 5}, "names": ["a", 3], "health": {"port": 70000}},
+        },
+        GALLEY_NONSENSE="1",
+    )
+    assert found == sorted(found)
+    for path in (
+        "GALLEY_NONSENSE: names no setting",
+        "endpoint.issuer: is required",
+        "kitchen: unknown section",
+        "node.colour: unknown key",
+        "node.log_level: ",
+        "v: must be 1",
+        "vessel.atlas.branch: expected `str`, got `int`",
+        "vessel.atlas.url: is required",
+        "vessel.health.port: ",
+        "vessel.names[1]: expected `str`, got `int`",
+        "vessel.poll_seconds: expected `float` > 0",
+    ):
+        assert any(problem.startswith(path) for problem in found), (path, found)
+
+
+@pytest.mark.parametrize("document", ["text", 5, ["list"], True])
+def test_a_document_or_a_section_that_is_no_mapping(document: Any) -> None:
+    assert problems(document) == ["file-0: must be a mapping"]
+    assert problems({"node": document}) == ["node: must be a mapping"]
+
+
+def test_later_files_win_key_by_key_and_the_environment_wins_over_all() -> None:
+    documents = [
+        ("a", {"vessel": {"poll_seconds": 1, "names": ["a"], "atlas": {"url": "one"}}}),
+        ("b", {"vessel": {"poll_seconds": 2}}),
+        ("c", None),
+    ]
+    settings = build(
+        documents, {"GALLEY_VESSEL__NAMES": '["b"]', "GALLEY_VESSEL__ATLAS__BRANCH": "prod"}, "vessel", Own
+    )
+    assert settings.own == Own(poll_seconds=2, names=["b"], atlas=Atlas(url="one", branch="prod"))
+    assert documents[0][1]["vessel"]["atlas"] == {"url": "one"}, "the environment does not leak into the document"
+
+
+def test_the_environment_is_json_where_it_is_json_else_text() -> None:
+    environ = {"GALLEY_VESSEL__POLL_SECONDS": "2.5", "GALLEY_VESSEL__ATLAS": '{"url": "u"}', "OTHER": "x"}
+    assert build([], environ, "vessel", Own).own == Own(poll_seconds=2.5, atlas=Atlas(url="u"))
+    assert problems(GALLEY_VESSEL__POLL_SECONDS="soon") == ["vessel.poll_seconds: expected `float`, got `str`"]
+
+
+def test_the_projects_own_tool_variables_are_no_settings() -> None:
+    build([], {"GALLEY_CACHE": "x", "GALLEY_KUBE_BIN": "y"}, "vessel", Own)
+
+
+def test_other_daemons_sections_are_not_judged_here() -> None:
+    build([("a", {"heartbeat": {"whatever": 1}})], {}, "vessel", Own)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://cloud.example", "http://127.0.0.1:8080", "http://127.77.1.2", "http://localhost/x", "http://[::1]:80"],
+)
+def test_addresses_that_may_be_used(url: str) -> None:
+    assert insecure(url) == ""
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://cloud.example", "http://127.0.0.1.cloud.example", "http://127.0.0.1@192.0.2.1/", "http://10.0.0.1",
+        "http://localhost.example", "ftp://127.0.0.1", "cloud.example", "",
+    ],
+)  # fmt: skip
+def test_addresses_that_may_not(url: str) -> None:
+    assert insecure(url)
+
+
+def test_an_error_does_not_quote_a_value() -> None:
+    assert "hunter2" not in "".join(problems({"vessel": {"atlas": {"url": ["hunter2"]}}}))
