@@ -42,6 +42,8 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     except Retryable as error:
         shared.log.warning("a request must be tried again", cause=str(error))
         response = problem_answer(Problem(503, "the store is busy", headers={"Retry-After": "5"}))
+    except ConnectionError:
+        raise  # the caller went away: nobody to tell
     except Exception as error:
         shared.log.error("a handler failed", route=request.path, exc_info=error)
         response = problem_answer(Problem(500, "an error of the endpoint; it is in its log"))

@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 
 from agents.contracts.codec import ContractError, decode, encode
 from cloud_endpoint.problem import Problem
@@ -30,6 +31,8 @@ async def read_bytes(request: web.Request) -> bytes:
                 body += chunk
                 if len(body) > limit:
                     raise _too_large(limit)
+    except (web.RequestPayloadError, HttpProcessingError):
+        raise Problem(400, "the body is broken off or wrongly encoded", headers={"Connection": "close"}) from None
     except TimeoutError:
         raise Problem(
             408, f"the body did not arrive within {BODY_SECONDS} s", headers={"Connection": "close"}

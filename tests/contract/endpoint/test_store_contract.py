@@ -1,0 +1,356 @@
+"""What every Store must do, for each implementation: durable, all or nothing, one after the other, word of changes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from agents.contracts.codec import decode
+from agents.contracts.identity import AtlasSource, EnrolRequest, EnrolStatus
+from agents.contracts.ids import node_id
+from agents.contracts.ingest import IngestRequest
+from agents.core.errors import Rejected
+from agents.core.jose import SoftwareKey
+from cloud_endpoint.store import audit, clients, commands, devices, enrol, fleet, ingest, retention, sites
+from cloud_endpoint.store.port import Store, StoreUnusable, Tx
+from cloud_endpoint.store.sqlite import SqliteStore
+
+NOW = 1_700_000_000_000
+Opener = Callable[[], Awaitable[Store]]
+
+
+class Clock:
+    """The store's clock, turned by the test."""
+
+    def __init__(self) -> None:
+        self.ms = NOW
+
+    def __call__(self) -> int:
+        return self.ms
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=["sqlite"])
+def reopen(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Opener:
+    """Opens the same store, again and again."""
+    assert request.param == "sqlite"
+    return lambda: SqliteStore.open(tmp_path / "store.db", clock)
+
+
+@pytest.fixture
+async def store(reopen: Opener) -> AsyncIterator[Store]:
+    one = await reopen()
+    yield one
+    await one.aclose()
+
+
+def batch(seqs: list[int], run: str = "0" * 16, kind: str = "beat", t: int = 1) -> IngestRequest:
+    body = '{"kind":"beat","boot":"01234567","up":%d,"ok":1}'
+    messages = ",".join(f'{{"seq":{n},"t":{t},"m":{body % n}}}' for n in seqs)
+    return decode(f'{{"v":1,"stream":"heartbeat","run":"{run}","messages":[{messages}]}}', IngestRequest)
+
+
+async def enrolled(store: Store, hardware: str = "hw", site: str = "store-1", name: str = "n1") -> str:
+    """An enrolled device's node id."""
+    request = EnrolRequest(
+        hardware_id=hardware,
+        signing=SoftwareKey.generate().public,
+        sealing=SoftwareKey.generate().public,
+        proof="",
+        code="code",
+    )
+
+    def work(tx: Tx) -> str:
+        sites.put(tx, site, {}, None)
+        sites.ship(
+            tx,
+            hardware_id=hardware,
+            site=site,
+            name=name,
+            address="",
+            proof="code",
+            code_hash=enrol.code_hash(hardware, "code"),
+        )
+        said = enrol.enrol(tx, request, "")
+        assert said.status is EnrolStatus.ENROLLED
+        return said.node
+
+    return await store.write(work)
+
+
+async def take(store: Store, node: str, request: IngestRequest, site: str = "store-1"):  # type: ignore[no-untyped-def]
+    messages = ingest.read(request)
+    return await store.write(lambda tx: ingest.ingest(tx, node, site, request, messages))
+
+
+async def test_what_was_written_is_there_after_reopening(store: Store, reopen: Opener) -> None:
+    node = await enrolled(store)
+    await take(store, node, batch([1, 2, 5]))
+    await store.aclose()
+    again = await reopen()
+    try:
+        answer = await take(again, node, batch([2, 3]))
+        assert (answer.ack, answer.have) == (3, [(5, 5)])
+        assert len(await again.read(lambda tx: fleet.history(tx, "store-1", "beat"))) == 4
+    finally:
+        await again.aclose()
+
+
+async def test_a_failed_unit_of_work_leaves_nothing_and_harms_no_other(store: Store) -> None:
+    def good(tx: Tx, name: str) -> None:
+        sites.put(tx, name, {}, None)
+
+    def bad(tx: Tx) -> None:
+        sites.put(tx, "half-done", {}, None)
+        raise Rejected("no")
+
+    results = await asyncio.gather(
+        store.write(lambda tx: good(tx, "a")),
+        store.write(bad),
+        store.write(lambda tx: good(tx, "b")),
+        return_exceptions=True,
+    )
+    assert [type(one) for one in results] == [type(None), Rejected, type(None)]
+    assert [one.site for one in await store.read(sites.every)] == ["a", "b"]
+
+
+async def test_waiting_writers_share_commits(store: Store) -> None:
+    before = store.stats()
+    await asyncio.gather(*(store.write(lambda tx, n=n: sites.put(tx, f"s{n}", {}, None)) for n in range(300)))  # type: ignore[misc]
+    after = store.stats()
+    assert after["writes"] - before["writes"] == 300
+    assert after["commits"] - before["commits"] < 100
+
+
+async def test_a_reader_may_not_write(store: Store) -> None:
+    with pytest.raises(Exception, match=r"readonly|read-only|query_only"):
+        await store.read(lambda tx: sites.put(tx, "a", {}, None))
+    assert await store.read(sites.every) == []
+
+
+async def test_listeners_hear_of_commits_alone(store: Store) -> None:
+    heard: list[frozenset[str]] = []
+    stop = store.listen(heard.append)
+
+    def fails(tx: Tx) -> None:
+        tx.notify("site:never")
+        raise Rejected("no")
+
+    with pytest.raises(Rejected):
+        await store.write(fails)
+    await store.write(lambda tx: sites.put(tx, "a", {}, None))
+    assert frozenset().union(*heard) == {"site:a"}
+    stop()
+    await store.write(lambda tx: sites.put(tx, "b", {}, None))
+    assert frozenset().union(*heard) == {"site:a"}
+
+
+async def test_a_cancelled_writer_does_not_stop_the_store(store: Store) -> None:
+    task = asyncio.create_task(store.write(lambda tx: sites.put(tx, "a", {}, None)))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await store.write(lambda tx: sites.put(tx, "b", {}, None))
+    assert "b" in [one.site for one in await store.read(sites.every)]
+
+
+async def test_ingest_refuses_a_node_at_another_site_and_a_revoked_one(store: Store) -> None:
+    node = await enrolled(store)
+    with pytest.raises(ingest.WrongSite):
+        await take(store, node, batch([1]), site="store-2")
+    assert await store.write(lambda tx: sites.revoke(tx, node))
+    with pytest.raises(ingest.WrongSite):
+        await take(store, node, batch([1]))
+    assert await store.read(lambda tx: fleet.history(tx, "store-1", "beat")) == []
+
+
+async def test_receipt_is_the_stores_time_and_a_wrong_clock_does_not_hold_back_what_follows(
+    store: Store, clock: Clock
+) -> None:
+    node = await enrolled(store)
+    await take(store, node, batch([1], run="a" * 16, t=NOW * 2))
+    clock.ms += 5000
+    await take(store, node, batch([2], run="b" * 16, t=NOW))
+    found = await store.read(lambda tx: fleet.node(tx, node))
+    assert found is not None
+    assert found.beat is not None
+    assert (found.beat_ms, found.beat["up"]) == (NOW + 5000, 2)
+
+
+async def test_history_is_forgotten_in_time_and_the_latest_stays(store: Store, clock: Clock) -> None:
+    node = await enrolled(store)
+    await take(store, node, batch(list(range(1, 101))))
+    await store.write(lambda tx: audit.raise_alert(tx, site="", node=node, code="x", severity="info", text=""))
+    await store.write(lambda tx: clients.use_jti(tx, node, "j" * 22, clock.ms + 1000))
+    clock.ms += 3_600_001
+    keep = retention.Keep(beats=3_600_000, history=3_600_000, audit=3_600_000)
+    assert await store.write(lambda tx: retention.prune(tx, keep)) >= 101
+    assert await store.read(lambda tx: fleet.history(tx, "store-1", "beat")) == []
+    assert await store.read(audit.alerts) == []
+    assert (await store.read(lambda tx: fleet.node(tx, node))).beat is not None  # type: ignore[union-attr]
+    assert (await take(store, node, batch([1, 101]))).ack == 101
+    assert await store.read(lambda tx: len(fleet.history(tx, "store-1", "beat"))) == 1
+    assert await store.write(lambda tx: clients.use_jti(tx, node, "j" * 22, clock.ms + 1000))
+
+
+async def test_a_jti_is_taken_once_per_client(store: Store) -> None:
+    async def use(client: str) -> bool:
+        return await store.write(lambda tx: clients.use_jti(tx, client, "j" * 22, NOW + 60_000))
+
+    assert await asyncio.gather(use("a"), use("a"), use("a"), use("b")) == [True, False, False, True]
+
+
+async def test_a_login_code_burns(store: Store, clock: Clock) -> None:
+    key = SoftwareKey.generate().public
+    await store.write(lambda tx: clients.add_operator(tx, "ann", key, ["admin"]))
+    await store.write(lambda tx: clients.add_login_code(tx, "one", "ann", 60))
+    await store.write(lambda tx: clients.add_login_code(tx, "two", "ann", 60))
+    take_code = clients.take_login_code
+    assert [await store.write(lambda tx: take_code(tx, "one")) for _ in range(2)] == ["ann", None]
+    clock.ms += 60_000
+    assert await store.write(lambda tx: take_code(tx, "two")) is None
+
+
+async def test_waiting_devices_are_bounded_but_refusals_stay(store: Store, clock: Clock) -> None:
+    def ask(tx: Tx, number: int) -> None:
+        request = EnrolRequest(hardware_id=f"hw-{number}", signing=key, sealing=key, proof="")
+        devices.remember(tx, node_id(f"hw-{number}"), request, status=EnrolStatus.PENDING, reason="", source="")
+
+    key = SoftwareKey.generate().public
+    await store.write(lambda tx: ask(tx, 0))
+    first = (await store.read(devices.waiting))[0].id
+    await store.write(lambda tx: devices.bar(tx, first))
+    for number in range(1, devices.MAX_WAITING + 6):
+        clock.ms += 1
+        await store.write(lambda tx, n=number: ask(tx, n))  # type: ignore[misc]
+    rows = await store.read(lambda tx: devices.waiting(tx, 10_000))
+    assert len(rows) == devices.MAX_WAITING + 1
+    assert rows[-1].status == "barred"
+
+
+async def test_a_sites_generation_rises_with_each_change_alone(store: Store) -> None:
+    atlas = AtlasSource(url="https://git.test/atlas.git")
+    generations = []
+    for labels in ({}, {}, {"ring": "1"}, {"ring": "1"}):
+        generations.append((await store.write(lambda tx, new=labels: sites.put(tx, "s", new, atlas))).generation)  # type: ignore[misc]
+    assert generations == [1, 1, 2, 2]
+
+
+async def test_sequences_are_never_given_again(store: Store, clock: Clock) -> None:
+    node = await enrolled(store)
+
+    def insert(tx: Tx, sequence: int) -> None:
+        tx.execute(
+            "INSERT INTO commands (node, sequence, site, command_id, verb, signed, by_whom, created_ms, expires_ms)"
+            " VALUES (?, ?, 'store-1', ?, 'sync', '{}', 'op:a', ?, ?)",
+            (node, sequence, f"{sequence:032x}", tx.now_ms, tx.now_ms + 1000),
+        )
+
+    for sequence in (1, 2, 3):
+        await store.write(lambda tx, n=sequence: insert(tx, n))  # type: ignore[misc]
+    assert await store.read(lambda tx: commands.highest_waiting(tx, node)) == 3
+    clock.ms += 10**9
+    await store.write(lambda tx: retention.prune(tx, retention.Keep(beats=1, history=1, audit=1)))
+    assert await store.read(lambda tx: commands.highest(tx, node)) == 3
+    assert await store.read(lambda tx: commands.highest_waiting(tx, node)) == 0
+    assert len(await store.read(lambda tx: commands.of_node(tx, node))) == 1
+
+
+# SQLite alone.
+
+
+async def test_a_corrupt_file_is_refused_and_left_as_it_is(tmp_path: Path, clock: Clock) -> None:
+    path = tmp_path / "bad.db"
+    path.write_bytes(b"this is no database, but it is somebody's file" * 100)
+    with pytest.raises(StoreUnusable, match=r"bad\.db.*corrupt"):
+        await SqliteStore.open(path, clock)
+    assert path.read_bytes().startswith(b"this is no database")
+
+
+async def test_a_damaged_page_is_found_at_the_start(tmp_path: Path, clock: Clock) -> None:
+    path = tmp_path / "damaged.db"
+    store = await SqliteStore.open(path, clock)
+    node = await enrolled(store)
+    await take(store, node, batch(list(range(1, 1000))))
+    await store.aclose()
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        for offset in range(4096 * 3, size, 4096):
+            file.seek(offset)
+            file.write(os.urandom(2048))
+    with pytest.raises(StoreUnusable, match=r"damaged\.db.*corrupt"):
+        await SqliteStore.open(path, clock)
+
+
+async def test_a_foreign_or_newer_database_is_refused(tmp_path: Path, clock: Clock) -> None:
+    path = tmp_path / "foreign.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE songs (title TEXT)")
+    with pytest.raises(StoreUnusable, match="not one of Galley's"):
+        await SqliteStore.open(path, clock)
+    newer = tmp_path / "newer.db"
+    await (await SqliteStore.open(newer, clock)).aclose()
+    with sqlite3.connect(newer) as connection:
+        connection.execute("UPDATE galley_schema SET version = 99")
+    with pytest.raises(StoreUnusable, match="version 99 is newer"):
+        await SqliteStore.open(newer, clock)
+
+
+async def test_the_file_is_private(tmp_path: Path, clock: Clock) -> None:
+    store = await SqliteStore.open(tmp_path / "deep" / "s.db", clock)
+    await store.write(lambda tx: sites.put(tx, "a", {}, None))
+    for file in (tmp_path / "deep").iterdir():
+        assert file.stat().st_mode & 0o077 == 0, file
+    await store.aclose()
+
+
+_KILLED = """
+import asyncio, os, signal, sys, time
+from pathlib import Path
+from cloud_endpoint.store import sites
+from cloud_endpoint.store.sqlite import SqliteStore
+
+async def main():
+    store = await SqliteStore.open(Path(sys.argv[1]), lambda: time.time_ns() // 1_000_000)
+    async def one(n):
+        await store.write(lambda tx: sites.put(tx, f"s{n}", {}, None))
+        os.write(1, f"{n}\\n".encode())
+    n = int(sys.argv[2])
+    while True:
+        await asyncio.gather(*(one(n + i) for i in range(20)))
+        n += 20
+
+asyncio.run(main())
+"""
+
+
+async def test_killed_at_any_moment_all_that_was_acknowledged_is_there(tmp_path: Path, clock: Clock) -> None:
+    path = tmp_path / "killed.db"
+    acknowledged: set[str] = set()
+    for attempt in range(5):
+        command = [sys.executable, "-c", _KILLED, str(path), str(attempt * 100_000)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE)  # noqa: ASYNC220
+        assert process.stdout is not None
+        lines = [process.stdout.readline()]
+        await asyncio.sleep(0.01 + 0.03 * attempt)
+        process.kill()
+        lines += process.stdout.readlines()
+        process.wait(10)
+        process.stdout.close()
+        acknowledged |= {f"s{line.decode().strip()}" for line in lines if line.endswith(b"\n")}
+        store = await SqliteStore.open(path, clock)
+        stored = {one.site for one in await store.read(lambda tx: sites.every(tx, limit=10**6))}
+        await store.aclose()
+        assert acknowledged <= stored
+    assert len(acknowledged) > 100
