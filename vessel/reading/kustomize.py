@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import os
 import resource
+import shutil
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,9 +44,12 @@ class KubectlKustomizer:
 
     async def build(self, directory: Path, home: Path) -> bytes:
         """See Kustomizer."""
+        program = shutil.which(self.kubectl)
+        if program is None:
+            raise Retryable(f"kubectl was not found ({self.kubectl}): it is needed to render kustomizations")
         try:
             child = await asyncio.create_subprocess_exec(
-                self.kubectl,
+                str(Path(program).resolve()),
                 "kustomize",
                 str(directory),
                 cwd=home,
@@ -56,7 +60,7 @@ class KubectlKustomizer:
                 start_new_session=True,
             )
         except OSError as error:
-            raise Retryable(f"kubectl could not be started ({self.kubectl}): {error.strerror}") from error
+            raise Retryable(f"kubectl could not be started ({program}): {error.strerror}") from error
         try:
             self._limit(child.pid)
             async with asyncio.timeout(self.seconds):
