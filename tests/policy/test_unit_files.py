@@ -1,0 +1,153 @@
+"""What every unit file must say, and that ports and users are the same in units, code and documentation."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from agents.contracts.identity import Role
+from cloud_endpoint.settings import EndpointOwn, Tls
+from edge_commander.settings import DEFAULT_ROLES, CommanderSettings
+from heartbeat.settings import HeartbeatSettings
+from synthetic_client.settings import SyntheticSettings
+from vessel.settings import VesselSettings
+
+ROOT = Path(__file__).resolve().parents[2]
+UNITS = {path.stem.removeprefix("galley-"): path for path in sorted((ROOT / "systemd").glob("*.service"))}
+COMMANDS = {"endpoint": "galley-endpoint"}
+STATE = {"endpoint": "galley/cloud-endpoint", "edge-commander": "galley/edge-commander galley-ident"}
+USERS = {
+    "vessel": ("galley-vessel", 770),
+    "heartbeat": ("galley-heartbeat", 771),
+    "synthetic-client": ("galley-synthetic", 772),
+    "edge-commander": ("galley-commander", 773),
+    "endpoint": ("galley-endpoint", 774),
+}
+HARDENING = [
+    "NoNewPrivileges=yes",
+    "CapabilityBoundingSet=",
+    "AmbientCapabilities=",
+    "ProtectSystem=strict",
+    "ProtectHome=yes",
+    "PrivateTmp=yes",
+    "PrivateDevices=yes",
+    "ProtectHostname=yes",
+    "ProtectKernelTunables=yes",
+    "ProtectKernelModules=yes",
+    "ProtectKernelLogs=yes",
+    "ProtectControlGroups=yes",
+    "RestrictNamespaces=yes",
+    "RestrictRealtime=yes",
+    "RestrictSUIDSGID=yes",
+    "LockPersonality=yes",
+    "MemoryDenyWriteExecute=yes",
+    "RemoveIPC=yes",
+    "SystemCallArchitectures=native",
+    "SystemCallErrorNumber=EPERM",
+    "UMask=0077",
+]
+EXCEPTIONS = {"ProtectClock=yes": {"heartbeat"}, "ProtectProc=invisible": {"heartbeat"}}
+LIFE = [
+    "Type=notify",
+    "NotifyAccess=main",
+    "RestartSec=2",
+    "RestartPreventExitStatus=78",
+    "WatchdogSec=60",
+    "TimeoutStopSec=15",
+    "StateDirectoryMode=0700",
+]
+every_unit = pytest.mark.parametrize("unit", sorted(UNITS))
+
+
+def lines(unit: str) -> list[str]:
+    return [line for line in UNITS[unit].read_text().splitlines() if line and not line.startswith(("#", ";"))]
+
+
+def test_there_is_a_unit_for_each_daemon() -> None:
+    assert set(UNITS) == set(USERS)
+
+
+@every_unit
+def test_is_confined(unit: str) -> None:
+    said = lines(unit)
+    assert [line for line in HARDENING if line not in said] == []
+    for line, but in EXCEPTIONS.items():
+        assert (line in said) == (unit not in but), line
+    filters = [line for line in said if line.startswith("SystemCallFilter=")]
+    assert filters[0].split("=")[1].split()[0] == "@system-service"
+    assert {"@privileged", "@obsolete"} <= set(filters[1].removeprefix("SystemCallFilter=~").split())
+    families = next(line for line in said if line.startswith("RestrictAddressFamilies=")).partition("=")[2].split()
+    assert set(families) - {"AF_NETLINK"} == {"AF_UNIX", "AF_INET", "AF_INET6"}
+    assert any(re.fullmatch(r"MemoryMax=\d+M", line) for line in said)
+
+
+@every_unit
+def test_lives_as_the_design_says(unit: str) -> None:
+    said = lines(unit)
+    user, _ = USERS[unit]
+    wanted = [
+        *LIFE,
+        f"User={user}",
+        f"Group={user}",
+        f"ExecStart=/opt/galley/bin/{COMMANDS.get(unit, unit)}",
+        f"StateDirectory={STATE.get(unit, f'galley/{unit}')}",
+        # A unit of Vessel that lost to the pod exits 0 and stays down.
+        "Restart=on-failure" if unit == "vessel" else "Restart=always",
+        "StartLimitIntervalSec=0",
+    ]
+    assert [line for line in wanted if line not in said] == []
+
+
+@every_unit
+def test_uses_nothing_that_the_systemd_of_debian_12_does_not_know(unit: str) -> None:
+    newer = ("RestartSteps=", "RestartMaxDelaySec=", "ImportCredential=", "PrivatePIDs=", "ProtectHostname=private")
+    assert [line for line in lines(unit) if line.startswith(newer)] == []
+
+
+@every_unit
+def test_only_nodes_are_told_what_their_hardware_is_called(unit: str) -> None:
+    given = {line.partition("=")[2] for line in lines(unit) if line.startswith("LoadCredential=")}
+    tables = {f"{name}:/sys/class/dmi/id/{name}" for name in ("product_serial", "product_uuid", "board_serial")}
+    assert given == (set() if unit == "endpoint" else tables)
+    # Without a default, a machine without that table would not start the unit at all.
+    defaults = {line.partition("=")[2] for line in lines(unit) if line.startswith("SetCredential=")}
+    assert defaults == {f"{name.partition(':')[0]}:none" for name in given}
+
+
+def test_nothing_waits_for_the_network() -> None:
+    for unit in set(UNITS) - {"endpoint"}:
+        assert not [line for line in lines(unit) if "network-online" in line]
+
+
+def test_users_are_the_same_in_sysusers_and_at_the_identity_socket() -> None:
+    entries = [line.split() for line in (ROOT / "systemd/sysusers.d/galley.conf").read_text().splitlines()]
+    found = {entry[1]: int(entry[2]) for entry in entries if entry[:1] == ["u"]}
+    assert found == dict(USERS.values())
+    roles = {"vessel": Role.VESSEL, "heartbeat": Role.HEARTBEAT, "synthetic-client": Role.SYNTHETIC}
+    roles["edge-commander"] = Role.COMMANDER
+    assert {USERS[unit][1]: role for unit, role in roles.items()} == DEFAULT_ROLES
+
+
+def test_the_documentation_names_every_port_and_user() -> None:
+    text = (ROOT / "docs/hardening.md").read_text()
+    tls = Tls(cert_file="c", key_file="k")
+    ports = {
+        "vessel": VesselSettings().health.port,
+        "heartbeat": HeartbeatSettings().own_port.port,
+        "synthetic-client": SyntheticSettings(scenario="s").health.port,
+        "edge-commander": CommanderSettings().health.port,
+        "endpoint": EndpointOwn(tls=tls, issuer="https://i").health.port,
+    }
+    assert ports == {
+        "vessel": 9401,
+        "heartbeat": 9402,
+        "synthetic-client": 9403,
+        "edge-commander": 9404,
+        "endpoint": 8080,
+    }
+    for unit, port in {**ports, "endpoint tls": tls.port}.items():
+        assert re.search(rf"\| {port} \|", text), f"{unit}: {port}"
+    for user, uid in USERS.values():
+        assert re.search(rf"\| `{user}` \| {uid} \|", text), user
