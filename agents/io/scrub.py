@@ -20,14 +20,13 @@ _HEADER = re.compile(
     r"(?:(?:bearer|basic|negotiate|token|digest)\s+)?[^\r\n\"'\\]+"
 )
 _SCHEME = re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}")
-_USERINFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^\s/\"'<>]*@")
+_USERINFO = re.compile(r"(?<![A-Za-z0-9+.-])([A-Za-z][A-Za-z0-9+.-]{0,20}://)[^\s/\"'<>]*@")
 _PARAMETER = re.compile(
     r"(?i)\b(access_token|refresh_token|client_assertion|client_secret|password|passwd|private_token|code)=[^&\s\"']+"
 )
-_FIELD = re.compile(
-    r"(?i)(\\*[\"'](?:access_token|refresh_token|client_assertion|client_secret|password|passwd|token)\\*[\"']\s*:\s*)"
-    r"\\*[\"'](?:[^\"'\\]|\\(?!\\*[\"'])[^\"'])*\\*[\"']?"
-)
+_NAMES = "(?:access_token|refresh_token|client_assertion|client_secret|password|passwd|token)"
+_FIELD = re.compile(rf"(?i)(([\"']){_NAMES}\2\s*:\s*)(?:\"(?:[^\"\\]|\\.)*\"?|'(?:[^'\\]|\\.)*'?)", re.DOTALL)
+_ESCAPED_FIELD = re.compile(rf"(?i)(\\+\"{_NAMES}\\+\"\s*:\s*)\\+\"[^\"]*\"?")
 _SECRET_KIND = re.compile(r"(?m)(?:^|[\s\"',{\\])kind\\*[\"']?\s*[:=]\s*\\*[\"']?Secret\b")
 _SECRET_DATA = re.compile(r"(?s)(\b(?:data|stringData)\\*[\"']?\s*[:=]).*\Z")
 _KEY = re.compile(r"(?i)(?:^|[_-])(?:token|password|passwd|secret|authorization|assertion|cookie|private[_-]?key)$")
@@ -46,6 +45,7 @@ def scrub_text(text: str) -> str:
     text = _SCHEME.sub(rf"\1 {GONE}", text)
     text = _USERINFO.sub(rf"\1{GONE}@", text)
     text = _FIELD.sub(rf'\1"{GONE}"', text)
+    text = _ESCAPED_FIELD.sub(rf"\1{GONE}", text)
     return _PARAMETER.sub(rf"\1={GONE}", text)
 
 

@@ -17,15 +17,24 @@ from yaml.nodes import MappingNode, ScalarNode
 from agents.core.errors import Rejected
 
 MAX_BYTES = 1024 * 1024
+MAX_DEPTH = 32
 
 
 class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, Any] = {}
 
+    depth = 0
+
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
             raise yaml.constructor.ConstructorError(None, None, "aliases are refused", self.peek_event().start_mark)  # type: ignore[no-untyped-call]
-        return super().compose_node(parent, index)
+        if self.depth >= MAX_DEPTH:
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.constructor.ConstructorError(None, None, "is nested too deeply", mark)
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
     def construct_mapping(self, node: MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -67,8 +76,6 @@ def parse(text: str | bytes, name: str) -> Any:
         raise Rejected(error.problem or error.context or "is not YAML", file=name, line=line) from None
     except yaml.reader.ReaderError as error:
         raise Rejected(f"is not YAML text: {error.reason}", file=name) from None
-    except RecursionError:
-        raise Rejected("is nested too deeply", file=name) from None
     except ValueError:
         raise Rejected("holds a value that cannot be read", file=name) from None
 

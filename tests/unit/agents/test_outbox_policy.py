@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.contracts.ids import Stream
@@ -12,6 +12,7 @@ from agents.contracts.messages import KINDS
 from agents.io.outbox import policy
 from agents.io.outbox.policy import Bounds, Row
 
+few = settings(max_examples=40, deadline=None)
 kinds = st.sampled_from(sorted({kind for found in KINDS.values() for kind in found}))
 ranges = st.lists(
     st.tuples(st.integers(1, 60), st.integers(0, 8), kinds).map(lambda t: (t[0], t[0] + t[1], t[2])), max_size=12
@@ -56,6 +57,7 @@ def test_an_eviction_frees_a_hundredth_more_but_never_of_a_better_rank() -> None
     assert [row.kind for row in gone] == ["beat"] * 3
 
 
+@few
 @given(st.lists(kinds, max_size=60), st.integers(0, 60))
 def test_what_stays_is_worth_at_least_what_went(held: list[str], most: int) -> None:
     before = rows(*held)
@@ -65,6 +67,7 @@ def test_what_stays_is_worth_at_least_what_went(held: list[str], most: int) -> N
     assert not gone or not stays or max(row.rank for row in gone) <= min(row.rank for row in stays)
 
 
+@few
 @given(ranges)
 def test_merging_keeps_exactly_the_same_numbers(found: list[policy.Range]) -> None:
     disjoint = policy.merge(_disjoint(found))
@@ -75,6 +78,7 @@ def test_merging_keeps_exactly_the_same_numbers(found: list[policy.Range]) -> No
     assert all(x[1] + 1 < y[0] for x, y in itertools.pairwise(joined))
 
 
+@few
 @given(ranges, st.lists(st.tuples(st.integers(1, 70), st.integers(1, 70)).map(lambda t: (min(t), max(t))), max_size=6))
 def test_subtracting_takes_exactly_the_holes(found: list[policy.Range], holes: list[tuple[int, int]]) -> None:
     disjoint = policy.merge(_disjoint(found))
