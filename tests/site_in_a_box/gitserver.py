@@ -114,7 +114,9 @@ class GitServer:
         )
         feeding = asyncio.create_task(_feed(request, child))
         try:
-            return await self._relay(request, child, user)
+            response = await self._relay(request, child, user)
+            await child.wait()  # before any kill: that would reap it behind the event loop's back
+            return response
         finally:
             feeding.cancel()
             await asyncio.gather(feeding, return_exceptions=True)

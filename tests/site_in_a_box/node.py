@@ -45,6 +45,8 @@ class NodePlan:
     number: int
     name: str
     kubeconfig: Path
+    admin_kubeconfig: Path
+    kubectl: Path
     interval: float
     scenario: Path | None = None
     extra: dict[str, Any] = field(default_factory=dict)
@@ -140,7 +142,7 @@ class Node:
                 "health": health(9404),
                 "keys_dir": str(self.folder / "ident"),
                 "socket_roles": ["heartbeat", "vessel", "synthetic"],
-                "distribution": {"kind": "existing", "kubeconfig": str(plan.kubeconfig)},
+                "distribution": {"kind": "existing", "kubeconfig": str(plan.admin_kubeconfig)},
                 "enrol_seconds": plan.interval,
                 "observe_seconds": plan.interval * 2,
                 "command_seconds": plan.interval * 5,
@@ -155,6 +157,7 @@ class Node:
                 "health": health(9401),
                 "identity_socket": socket("vessel"),
                 "kubeconfig": str(plan.kubeconfig),
+                "kubectl": str(plan.kubectl),
                 "poll_seconds": plan.interval,
             },
         }

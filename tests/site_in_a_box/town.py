@@ -137,6 +137,8 @@ class Town(Looks):
                 number=number,
                 name=name,
                 kubeconfig=one.kubeconfig,
+                admin_kubeconfig=one.admin_kubeconfig,
+                kubectl=self.kubectl,
                 interval=self.interval,
                 scenario=self.folder / "nodes" / f"{one.site}-scenario.yaml" if number == 1 else None,
             )
