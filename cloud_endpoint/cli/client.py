@@ -1,0 +1,71 @@
+"""The API as an operator speaks it: private_key_jwt login, then one request."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from agents.core.assertion import token_form
+from agents.core.errors import Rejected, Retryable
+from agents.core.settings import EndpointSettings
+from agents.io.http import cause, problem_text
+from agents.io.tls import client_context
+from cloud_endpoint import keyfile
+from cloud_endpoint.cli.profile import Profile
+
+SECONDS = 30
+MAX_ANSWER = 64 * 1024 * 1024
+
+
+class Client:
+    """One login's session."""
+
+    def __init__(self, profile: Profile) -> None:
+        self._profile = profile
+        self._key = keyfile.load(Path(profile.key_file).expanduser())
+        self._token = ""
+        tls = client_context(EndpointSettings(urls=[profile.url], issuer=profile.issuer, ca_file=profile.ca_file))
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=tls), timeout=aiohttp.ClientTimeout(total=SECONDS)
+        )
+
+    async def aclose(self) -> None:
+        """Ends the session."""
+        await self._session.close()
+
+    async def call(self, method: str, path: str, body: Any = None) -> Any:
+        """The answer's JSON. Raises Rejected with what the endpoint says, Retryable when it cannot be reached."""
+        if not self._token:
+            await self._login()
+        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
+        data = None if body is None else msgspec.json.encode(body)
+        return await self._send(method, path, headers=headers, data=data)
+
+    async def _login(self) -> None:
+        form = token_form(
+            f"op:{self._profile.operator}",
+            self._profile.issuer,
+            self._key,
+            "",
+            now=int(time.time()),
+            jti=secrets.token_urlsafe(16),
+        )
+        self._token = (await self._send("POST", "/v1/token", data=form))["access_token"]
+
+    async def _send(self, method: str, path: str, **arguments: Any) -> Any:
+        url = self._profile.url.rstrip("/") + path
+        try:
+            async with self._session.request(method, url, allow_redirects=False, **arguments) as answer:
+                body = await answer.content.read(MAX_ANSWER)
+                if answer.status >= 300:
+                    raise Rejected(f"HTTP {answer.status}: {problem_text(body) or 'no reason given'}")
+                return msgspec.json.decode(body) if body else None
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Retryable(f"{self._profile.url}: {cause(error)}") from None
+        except msgspec.DecodeError:
+            raise Rejected(f"{self._profile.url}: the answer is not JSON") from None

@@ -1,0 +1,268 @@
+"""What `galley` can do: one function a command, each from parsed flags to (answer, columns)."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from agents.core.errors import Rejected
+from agents.core.jose import SoftwareKey
+from cloud_endpoint import keyfile
+from cloud_endpoint.cli.client import Client
+
+Handler = Callable[[Client, argparse.Namespace], Awaitable[Any]]
+
+
+@dataclass(frozen=True)
+class Command:
+    """`words`: how it is called; `flags`: name, keyword arguments of argparse. No `columns`: shown as JSON."""
+
+    words: tuple[str, ...]
+    help: str
+    run: Handler
+    flags: Sequence[tuple[str, dict[str, Any]]] = ()
+    columns: Sequence[str] = ()
+
+
+def pairs(texts: Sequence[str]) -> dict[str, str]:
+    """`key=value` flags; raises Rejected."""
+    found = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not (key and equals):
+            raise Rejected(f"{text!r} is not key=value")
+        found[key] = value
+    return found
+
+
+def _site(options: argparse.Namespace) -> str:
+    return f"?site={quote(options.site)}" if options.site else ""
+
+
+async def site_add(client: Client, options: argparse.Namespace) -> Any:
+    """Makes or replaces a site."""
+    atlas = None
+    if options.atlas_url:
+        atlas = {
+            "url": options.atlas_url,
+            "branch": options.atlas_branch,
+            "path": options.atlas_path,
+            "credential": options.atlas_credential,
+        }
+    body = {"labels": pairs(options.label), "atlas": atlas}
+    return await client.call("PUT", f"/v1/admin/sites/{quote(options.id)}", body)
+
+
+async def site_list(client: Client, options: argparse.Namespace) -> Any:
+    """Sites."""
+    return await client.call("GET", "/v1/fleet/sites")
+
+
+async def site_show(client: Client, options: argparse.Namespace) -> Any:
+    """All of one site."""
+    return await client.call("GET", f"/v1/fleet/sites/{quote(options.id)}")
+
+
+async def node_list(client: Client, options: argparse.Namespace) -> Any:
+    """Nodes as last heard."""
+    return await client.call("GET", f"/v1/fleet/nodes{_site(options)}")
+
+
+async def device_list(client: Client, options: argparse.Namespace) -> Any:
+    """Devices that wait, then those on the list and enrolled."""
+    if options.waiting:
+        return await client.call("GET", "/v1/admin/enrolments")
+    return await client.call("GET", f"/v1/fleet/nodes{_site(options)}")
+
+
+async def device_ship(client: Client, options: argparse.Namespace) -> Any:
+    """A device for the shipping list."""
+    body = {
+        "hardware_id": options.hardware_id,
+        "site": options.site,
+        "name": options.name,
+        "address": options.address,
+        "proof": "approval" if options.by_approval else "code",
+    }
+    shipped = await client.call("POST", "/v1/admin/shipping", body)
+    return {**shipped["line"], "code": shipped["code"]}
+
+
+async def device_approve(client: Client, options: argparse.Namespace) -> Any:
+    """A person's word for a device."""
+    number = await _waiting(client, options.device)
+    body = {"site": options.site, "name": options.name}
+    return await client.call("POST", f"/v1/admin/enrolments/{number}/approve", body)
+
+
+async def device_refuse(client: Client, options: argparse.Namespace) -> Any:
+    """A person's word against a device."""
+    return await client.call("POST", f"/v1/admin/enrolments/{await _waiting(client, options.device)}/refuse")
+
+
+async def device_revoke(client: Client, options: argparse.Namespace) -> Any:
+    """Ends a device's rights."""
+    return await client.call("POST", f"/v1/admin/devices/{quote(options.device)}/revoke")
+
+
+async def _waiting(client: Client, device: str) -> int:
+    """The number of a waiting device, given as number or node id; refuses to guess between two keys of one node."""
+    if device.isdigit():
+        return int(device)
+    waiting = await client.call("GET", "/v1/admin/enrolments")
+    found = [one for one in waiting if one["node"] == device]
+    if len(found) != 1:
+        keys = ", ".join(f"{one['id']} (key {one['signing_kid'][:12]}...)" for one in found)
+        raise Rejected(
+            f"{device} waits with several keys, name one by its number: {keys}" if found else f"{device} does not wait"
+        )
+    return int(found[0]["id"])
+
+
+async def operator_add(client: Client, options: argparse.Namespace) -> Any:
+    """A new operator with keys made here: the endpoint gets the public halves."""
+    key = SoftwareKey.generate()
+    command_key = SoftwareKey.generate("Ed25519") if options.command_key_out else None
+    keyfile.create(options.key_out, key)
+    if command_key is not None:
+        keyfile.create(options.command_key_out, command_key)
+    body = {
+        "name": options.name,
+        "key": key.public,
+        "scopes": options.scopes.split(","),
+        "command_key": None if command_key is None else command_key.public,
+        "site": options.site or None,
+    }
+    return await client.call("POST", "/v1/admin/operators", body)
+
+
+async def operator_list(client: Client, options: argparse.Namespace) -> Any:
+    """Operators."""
+    return await client.call("GET", "/v1/admin/operators")
+
+
+async def operator_revoke(client: Client, options: argparse.Namespace) -> Any:
+    """Ends an operator's rights."""
+    return await client.call("POST", f"/v1/admin/operators/{quote(options.name, safe='')}/revoke")
+
+
+async def audit(client: Client, options: argparse.Namespace) -> Any:
+    """The audit trail."""
+    return await client.call("GET", f"/v1/admin/audit?limit={options.limit}")
+
+
+async def alerts(client: Client, options: argparse.Namespace) -> Any:
+    """Alerts."""
+    return await client.call("GET", f"/v1/fleet/alerts{_site(options)}")
+
+
+async def login_link(client: Client, options: argparse.Namespace) -> Any:
+    """A one-time link to the page."""
+    return await client.call("POST", "/v1/admin/login-link")
+
+
+async def sync(client: Client, options: argparse.Namespace) -> Any:
+    """Asks a node to look at its Atlas now."""
+    return await client.call("POST", f"/v1/nodes/{quote(options.device)}/requests", {"verb": options.verb})
+
+
+_SITE = ("--site", {"default": "", "help": "that site alone"})
+_DEVICE = ("device", {"help": "node id, or the number of a waiting device"})
+_KEY_OUT = ("--key-out", {"type": Path, "required": True, "help": "file for the new private key of the login"})
+COMMANDS: tuple[Command, ...] = (
+    Command(
+        ("site", "add"),
+        "make or change a site",
+        site_add,
+        [
+            ("id", {}),
+            ("--label", {"action": "append", "default": [], "metavar": "KEY=VALUE"}),
+            ("--atlas-url", {}),
+            ("--atlas-branch", {"default": "main"}),
+            ("--atlas-path", {"default": "."}),
+            ("--atlas-credential", {"default": "none", "help": "none, endpoint or file:PATH"}),
+        ],
+    ),
+    Command(("site", "list"), "sites", site_list, columns=("site", "generation", "labels", "atlas.url")),
+    Command(("site", "show"), "all of one site", site_show, [("id", {})]),
+    Command(
+        ("node", "list"),
+        "nodes as last heard",
+        node_list,
+        [_SITE],
+        ("node", "site", "name", "status", "state.state", "beat_ms"),
+    ),
+    Command(
+        ("node", "request"),
+        "a command that the endpoint may sign itself",
+        sync,
+        [_DEVICE, ("verb", {"choices": ["sync", "snapshot", "collect-diagnostics", "reboot"]})],
+        ("node", "sequence", "verb", "outcome"),
+    ),
+    Command(
+        ("device", "list"),
+        "devices on the shipping list and enrolled",
+        device_list,
+        [_SITE, ("--waiting", {"action": "store_true", "help": "those that asked to join and may not yet"})],
+    ),
+    Command(
+        ("device", "ship"),
+        "put a device on the shipping list; shows its one-time code, once",
+        device_ship,
+        [
+            ("hardware_id", {}),
+            ("--site", {"required": True}),
+            ("--name", {"required": True, "help": "node name"}),
+            ("--address", {"default": ""}),
+            ("--by-approval", {"action": "store_true", "help": "no code: a person approves"}),
+        ],
+        ("node", "site", "name", "proof", "code"),
+    ),
+    Command(
+        ("device", "approve"),
+        "let a waiting device join",
+        device_approve,
+        [_DEVICE, ("--site", {}), ("--name", {"help": "node name"})],
+        ("node", "site", "name", "status", "signing_kid"),
+    ),
+    Command(("device", "refuse"), "turn a waiting device away for good", device_refuse, [_DEVICE], ("changed",)),
+    Command(("device", "revoke"), "end a device's rights", device_revoke, [_DEVICE], ("changed",)),
+    Command(
+        ("operator", "add"),
+        "a new operator, with keys made here",
+        operator_add,
+        [
+            ("name", {}),
+            _KEY_OUT,
+            ("--command-key-out", {"type": Path, "help": "file for a key that signs commands"}),
+            ("--scopes", {"default": "fleet:read"}),
+            ("--site", {"default": "", "help": "that site alone"}),
+        ],
+        ("name", "scopes", "site", "kid"),
+    ),
+    Command(
+        ("operator", "list"), "operators", operator_list, columns=("name", "scopes", "site", "created_ms", "revoked_ms")
+    ),
+    Command(("operator", "revoke"), "end an operator's rights", operator_revoke, [("name", {})], ("changed",)),
+    Command(
+        ("audit",),
+        "who did what",
+        audit,
+        [("--limit", {"type": int, "default": 50})],
+        ("at_ms", "actor", "action", "target", "outcome", "detail"),
+    ),
+    Command(
+        ("alerts",),
+        "alerts, the last raised first",
+        alerts,
+        [_SITE],
+        ("last_ms", "severity", "site", "node", "code", "count", "text"),
+    ),
+    Command(("login-link",), "a one-time link to the page (60 s)", login_link, columns=("url", "expires_in")),
+)
+WAITING_COLUMNS = ("id", "node", "status", "hardware_id", "hostname", "source", "tries", "last_ms", "reason")
+DEVICE_COLUMNS = ("node", "site", "name", "address", "status", "beat_ms")
