@@ -103,6 +103,7 @@ async def build(context: Context[VesselSettings]) -> Sequence[Loop]:
         log=context.log,
         say=context.health.set,
         send=_send(context, outbox),
+        alarm=lambda text: _alarm(outbox, text),
         poll_seconds=own.poll_seconds,
         sync_file=context.run_dir / "sync.json",
     )
@@ -178,7 +179,8 @@ async def _engine(  # noqa: PLR0917
             wake=wake,
         )
     )
-    await _tell_quarantined(outbox, [str(path) for path in state.quarantined])
+    for path in state.quarantined:
+        await _alarm(outbox, f"a corrupt state file was set aside: {path}")
     return engine, lambda: _measure(context, engine, mirror, keeper)
 
 
@@ -224,12 +226,8 @@ def _send(context: Context[VesselSettings], outbox: SqliteOutbox) -> Send:
     return send
 
 
-async def _tell_quarantined(outbox: Outbox, paths: Sequence[str]) -> None:
-    for path in paths:
-        alert = Alert(
-            code="state-quarantined", severity=Severity.WARNING, text=f"a corrupt state file was set aside: {path}"
-        )
-        await outbox.put(alert, durable=True)
+async def _alarm(outbox: Outbox, text: str) -> None:
+    await outbox.put(Alert(code="state-quarantined", severity=Severity.WARNING, text=text), durable=True)
 
 
 def _atlases(context: Context[VesselSettings], identity: SocketIdentity | None) -> Atlases:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -81,9 +81,17 @@ class Atlases:
             )
         return self._repository
 
-    async def checkout(self, revision: str) -> Path:
-        """The files of a revision."""
-        return await self.repository().checkout(revision)
+    async def checkout(self, revision: str, keep: Collection[str] = ()) -> Path:
+        """The files of a revision; files of revisions that are not to be kept are removed."""
+        return await self.repository().checkout(revision, keep)
+
+    async def commit(self, revision: str) -> Commit:
+        """The facts of a revision that is in the clone."""
+        return await self.repository().commit(revision)
+
+    def take_quarantined(self) -> list[str]:
+        """What of the clone was found damaged since the last call."""
+        return self._repository.take_quarantined() if self._repository else []
 
     def _credential(self, source: AtlasSource) -> CredentialSource | None:
         kind, _, rest = source.credential.partition(":")
@@ -116,6 +124,7 @@ class Poller:
         log: FilteringBoundLogger,
         say: Say,
         send: Send,
+        alarm: Callable[[str], Awaitable[None]],
         poll_seconds: float,
         sync_file: Path,
     ) -> None:
@@ -126,6 +135,7 @@ class Poller:
         self._log = log
         self._say = say
         self._send = send
+        self._alarm = alarm
         self._poll_seconds = poll_seconds
         self._sync_file = sync_file
         self._synced = self._sync_mark()
@@ -151,6 +161,8 @@ class Poller:
                 if await self._guarded(partial(self._follow, wanted)):
                     fetched = wanted
             was_leading = leading
+            for damaged in self._atlases.take_quarantined():
+                await self._alarm(damaged)
             await pulse.sleep(min(_LOOK, self._poll_seconds))
 
     def _pause(self) -> float:

@@ -46,7 +46,10 @@ class Outcome:
 
 
 class Deployer:
-    """Executes. All decisions were made in prepare.py; here is only order, waiting and bookkeeping."""
+    """Executes. All decisions were made in prepare.py; here is only order, waiting and bookkeeping.
+
+    `expect` is told in how many seconds it will say so again: the loop's sign of life while it waits.
+    """
 
     def __init__(
         self,
@@ -59,9 +62,8 @@ class Deployer:
         clock: Clock,
         send: Send,
         wake: asyncio.Event,
-        expect: Callable[[float], None] = lambda seconds: None,
     ) -> None:
-        self._expect = expect
+        self.expect: Callable[[float], None] = lambda seconds: None
         self._preparer = preparer
         self._mirror = mirror
         self._store = store
@@ -260,7 +262,7 @@ class Deployer:
 
     async def _sleep(self, seconds: float) -> None:
         """Until something was seen to change, at most so long; then a moment more, for what comes with it."""
-        self._expect(60)
+        self.expect(60)
         try:
             await asyncio.wait_for(self._wake.wait(), min(15.0, max(0.01, seconds)))
         except TimeoutError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -35,7 +35,8 @@ _FIRST_RETRY = 30.0
 class Repository(Protocol):
     """The Atlas' clone, as far as it is needed here."""
 
-    async def checkout(self, revision: str) -> Path: ...  # noqa: D102
+    async def checkout(self, revision: str, keep: Collection[str] = ()) -> Path: ...  # noqa: D102
+    async def commit(self, revision: str) -> Commit: ...  # noqa: D102
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +111,7 @@ class Engine:
     async def run(self, pulse: Pulse) -> None:
         """The loop."""
         backoff = Backoff(base=0.5, cap=30.0)
+        self._p.deployer.expect = pulse.expect
         while not pulse.stopping:
             if not self._p.elector.leading:
                 self._loaded = False
@@ -179,8 +181,9 @@ class Engine:
     async def _pass(self, revision: str) -> None:
         self.passes += 1
         started = self._p.clock.monotonic()
-        commit = self._commits.get(revision, Commit(revision))
         standing = self._p.store.standing
+        commit = self._commits.get(revision) or await self._p.repository.commit(revision)
+        self._commits = {revision: commit, **{r: c for r, c in self._commits.items() if r == self._head}}
         try:
             prepared = await self._prepare(commit, standing)
         except AtlasRefused as error:
@@ -199,7 +202,8 @@ class Engine:
 
     async def _prepare(self, commit: Commit, standing: Standing) -> Prepared:
         self._p.log.info("checking", revision=commit.revision, subject=commit.subject)
-        atlas = await self._p.read(await self._p.repository.checkout(commit.revision), commit)
+        keep = {r for r in (self._head, standing.applied, standing.healthy) if r}
+        atlas = await self._p.read(await self._p.repository.checkout(commit.revision, keep), commit)
         if commit.revision not in (standing.applied, standing.healthy) and commit.revision not in self._refusals:
             await self._p.send(report(WHOLE, "", commit, Phase.CHECKING, Tally()))
         prepared = await self._p.preparer.prepare(atlas, self._p.store.inventories)

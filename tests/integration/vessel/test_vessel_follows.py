@@ -48,13 +48,9 @@ async def test_applies_a_change_alone_and_rests(slate: Any) -> None:
     assert writes(slate, mark) == [("patch", "configmaps", "settings")]
     assert first["revision"] != second
     phases = [(body["app"], body["phase"]) for body in vessel.outbox() if body["revision"] == second]
-    assert phases == [
-        ("*", "checking"),
-        ("web", "applying"),
-        ("base", "healthy"),
-        ("web", "healthy"),
-        ("*", "healthy"),
-    ] or (("web", "healthy") in phases and phases[-1] == ("*", "healthy"))
+    assert phases[:1] == [("*", "checking")]
+    assert phases[-1:] == [("*", "healthy")]
+    assert sorted(phases[1:-1]) == [("base", "healthy"), ("web", "applying"), ("web", "healthy")]
 
     await asyncio.sleep(0.5)
     mark, disk = slate.site.audit_mark(), _disk(vessel)

@@ -1,4 +1,4 @@
-"""kill -9 at any moment: the next pass converges, no orphan is left, no report is lost. Real processes, real API server."""
+"""kill -9 at any moment: the next pass converges, no orphan is left, no report is lost. All real."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def test_killed_anywhere_it_converges_and_leaves_no_orphan(slate: Any) -> 
         vessel.start()
         before = len(vessel.events())
         await vessel.wait(lambda b=before: any(e["event"] == "ready" for e in vessel.events()[b:]), "ready")
-        here = {name: content for name, content in atlas(slate, turn).items()}
+        here = atlas(slate, turn)
         files = {n: c for n, c in here.items() if c is not None or (slate.repo.work / n).exists()}
         slate.repo.commit(files, f"turn {turn}")
         await asyncio.sleep(chance.uniform(0.0, 2.5))

@@ -16,7 +16,7 @@ async def test_a_frozen_writer_is_replaced_and_does_not_write_when_it_thaws(slat
     slate.repo.commit(
         {
             "apps/web/app.yaml": slate.app(),
-            "apps/web/all.yaml": slate.namespace() + "---\n" + slate.config_map("m", n="1"),
+            "apps/web/all.yaml": slate.namespace() + "---\n" + slate.config_map("m", size="1"),
         },
         "first",
     )
@@ -37,16 +37,16 @@ async def test_a_frozen_writer_is_replaced_and_does_not_write_when_it_thaws(slat
         await two.wait(lambda: holder(slate) == two.folder.name, "taken over", seconds=40)
         assert 10 < time.monotonic() - began < 25
         second = slate.repo.commit(
-            {"apps/web/all.yaml": slate.namespace() + "---\n" + slate.config_map("m", n="2")}, "second"
+            {"apps/web/all.yaml": slate.namespace() + "---\n" + slate.config_map("m", size="2")}, "second"
         )
         await two.wait_report(app="*", phase="healthy", revision=second)
-        assert slate.get("configmap", "m")["data"] == {"n": "2"}
+        assert slate.get("configmap", "m")["data"] == {"size": "2"}
         slate.site.kubectl("annotate", "configmap", "m", "-n", slate.ns, "x=y")
     finally:
         mark = slate.site.audit_mark()
         one.program.signal(signal.SIGCONT)
-    slate.site.kubectl("patch", "configmap", "m", "-n", slate.ns, "-p", '{"data":{"n":"3"}}')
-    await two.wait(lambda: slate.get("configmap", "m")["data"] == {"n": "2"}, "undone by the new writer", seconds=10)
+    slate.site.kubectl("patch", "configmap", "m", "-n", slate.ns, "-p", '{"data":{"size":"3"}}')
+    await two.wait(lambda: slate.get("configmap", "m")["data"] == {"size": "2"}, "undone by the new writer", seconds=10)
     await asyncio.sleep(6)
     assert holder(slate) == two.folder.name
     patches = [c for c in slate.site.audit_calls(since=mark) if c.verb == "patch" and c.user_agent == "galley-vessel"]

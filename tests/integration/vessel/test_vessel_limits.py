@@ -71,7 +71,7 @@ async def test_an_app_is_limited_to_its_account(slate: Any) -> None:
     kubectl("create", "role", "maps", "-n", ns, "--verb=*", "--resource=configmaps")
     kubectl("create", "rolebinding", "maps", "-n", ns, "--role=maps", f"--serviceaccount={ns}:limited")
     account = f"{ns}/limited"
-    files = {"apps/web/app.yaml": slate.app(serviceAccount=account), "apps/web/m.yaml": slate.config_map("m", n="1")}
+    files = {"apps/web/app.yaml": slate.app(serviceAccount=account), "apps/web/m.yaml": slate.config_map("m", size="1")}
     first = slate.repo.commit(files, "within its rights")
     vessel = slate.vessel().start()
     await vessel.wait_report(app="*", phase="healthy", revision=first)
@@ -93,9 +93,9 @@ async def test_what_does_not_become_healthy_is_rolled_back_and_quarantined(slate
     files = {
         "apps/web/app.yaml": slate.app(timeout_seconds=4),
         "apps/web/all.yaml": slate.namespace() + "---\n" + slate.deployment("web"),
-        "apps/web/m.yaml": slate.config_map("m", n="1"),
+        "apps/web/m.yaml": slate.config_map("m", size="1"),
         "apps/zeta/app.yaml": slate.app(stage=5),
-        "apps/zeta/z.yaml": slate.config_map("z", n="1"),
+        "apps/zeta/z.yaml": slate.config_map("z", size="1"),
     }
     good = slate.repo.commit(files, "good")
     vessel = slate.vessel().start()
@@ -104,8 +104,8 @@ async def test_what_does_not_become_healthy_is_rolled_back_and_quarantined(slate
         {
             "apps/web/all.yaml": slate.namespace() + "---\n"
             + slate.deployment("web", nodeSelector={"kubernetes.io/hostname": "nowhere"}),
-            "apps/web/extra.yaml": slate.config_map("extra", n="1"),
-            "apps/zeta/z.yaml": slate.config_map("z", n="2"),
+            "apps/web/extra.yaml": slate.config_map("extra", size="1"),
+            "apps/zeta/z.yaml": slate.config_map("z", size="2"),
         },
         "bad",
     )  # fmt: skip
@@ -114,7 +114,7 @@ async def test_what_does_not_become_healthy_is_rolled_back_and_quarantined(slate
     assert any("apps/web/all.yaml" in p and "web" in p for p in report["problems"]), report
     await vessel.wait_report(app="*", phase="healthy", revision=good, count=2)
     assert slate.names() == {"deployment/web", "configmap/m", "configmap/z"}
-    assert slate.get("configmap", "z")["data"] == {"n": "1"}, "a later stage was applied"
+    assert slate.get("configmap", "z")["data"] == {"size": "1"}, "a later stage was applied"
     assert "nodeSelector" not in slate.get("deployment", "web")["spec"]["template"]["spec"]
 
     vessel.kill()  # the quarantine outlives the process
@@ -126,14 +126,14 @@ async def test_what_does_not_become_healthy_is_rolled_back_and_quarantined(slate
     assert all(report["revision"] == good for report in vessel.reports(app="*")[count:])
     newer = slate.repo.commit({"apps/web/all.yaml": slate.namespace() + "---\n" + slate.deployment("web", 2)}, "newer")
     await vessel.wait_report(app="*", phase="healthy", revision=newer)
-    assert slate.get("configmap", "z")["data"] == {"n": "2"}
+    assert slate.get("configmap", "z")["data"] == {"size": "2"}
 
 
 async def test_without_git_it_keeps_what_was_applied(slate: Any) -> None:
     slate.repo.commit(
         {
             "apps/web/app.yaml": slate.app(),
-            "apps/web/all.yaml": slate.namespace() + "---\n" + slate.config_map("m", n="1"),
+            "apps/web/all.yaml": slate.namespace() + "---\n" + slate.config_map("m", size="1"),
         },
         "first",
     )
@@ -146,9 +146,9 @@ async def test_without_git_it_keeps_what_was_applied(slate: Any) -> None:
     began = time.monotonic()
     vessel.start()
     await vessel.wait(lambda: slate.get("configmap", "m"), "made again without Git", seconds=20)
-    slate.site.kubectl("patch", "configmap", "m", "-n", slate.ns, "-p", '{"data":{"n":"7"}}')
-    await vessel.wait(lambda: slate.get("configmap", "m")["data"] == {"n": "1"}, "undone without Git", seconds=10)
+    slate.site.kubectl("patch", "configmap", "m", "-n", slate.ns, "-p", '{"data":{"size":"7"}}')
+    await vessel.wait(lambda: slate.get("configmap", "m")["data"] == {"size": "1"}, "undone without Git", seconds=10)
     assert time.monotonic() - began < 30
     gone.rename(slate.repo.bare)
-    second = slate.repo.commit({"apps/web/m2.yaml": slate.config_map("m2", n="1")}, "Git is back")
+    second = slate.repo.commit({"apps/web/m2.yaml": slate.config_map("m2", size="1")}, "Git is back")
     await vessel.wait_report(app="*", phase="healthy", revision=second, seconds=60)
