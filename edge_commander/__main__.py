@@ -130,7 +130,13 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
         say=lambda ok, text: context.health.set("uplink", ok, text),
         answered=answered,
     )
-    return [*loops, Loop("outbox", sender.run), Loop("commands", commands.run)]
+
+    async def send(pulse: Pulse) -> None:
+        while not pulse.stopping and not tokens.known.is_set():  # so that no backoff has grown when it is enrolled
+            await pulse.wait(tokens.known, 30.0)
+        await sender.run(pulse)
+
+    return [*loops, Loop("outbox", send), Loop("commands", commands.run)]
 
 
 def _operators(own: CommanderSettings) -> Mapping[str, Jwk]:

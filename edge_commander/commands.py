@@ -66,7 +66,9 @@ class CommandLoop:
             self.wake.set()
 
     async def run(self, pulse: Pulse) -> None:
-        """Until the daemon stops."""
+        """Until the daemon stops. Before enrolment there is nothing to ask for."""
+        while not pulse.stopping and not self.parts.tokens.known.is_set():
+            await pulse.wait(self.parts.tokens.known, 30.0)
         while not pulse.stopping:
             pulse.expect(WAIT_SECONDS + 60.0)
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -21,7 +22,7 @@ CLOCK_MOVED_SECONDS = 15
 class Tokens:
     """One token per role. Until `known_as` was called there are none.
 
-    `now_s`: the endpoint's time as far as known, Unix s. `refused`: the endpoint did not accept
+    `now_s`: the endpoint's time as far as known, Unix s. `known`: set from then on. `refused`: the endpoint did not accept
     our assertion since.
     """
 
@@ -40,6 +41,7 @@ class Tokens:
         self._roles = {role: SingleFlight(self._fetcher(role), clock, uniform) for role in Role}
         self._git = SingleFlight(self._fetch_git, clock, uniform)
         self._flights: list[SingleFlight[Any]] = [*self._roles.values(), self._git]
+        self.known = asyncio.Event()
         self.refused = False
         self._bearer_refused = False
         self.fetched = 0
@@ -48,6 +50,7 @@ class Tokens:
         """From now on tokens may be asked for."""
         if self._who is None:
             self._who = (node, signer)
+            self.known.set()
             self._forget_failures()
 
     def accepted(self) -> None:
