@@ -74,7 +74,7 @@ def commander(node, cloud, code):
             "enrol_code_file": f"{node.folder}/code",
             "distribution": {"kind": "existing", "kubeconfig": str(node.plane.kubeconfig)},
             "enrol_seconds": 1.0,
-            "roles": {0: "heartbeat", HEARTBEAT_UID: "heartbeat"},  # the unit runs as root here
+            "socket_roles": ["heartbeat"],  # for the unit, which runs as our own user here
         },
     }
     (node.folder / "ident").mkdir(mode=0o700)
@@ -94,9 +94,9 @@ def lay_out(node, cloud):
     (node.folder / "etc/machine.json").write_text(json.dumps(facts))
     (node.folder / "etc/galley.yaml").write_text(json.dumps(galley_yaml(cloud, free_port())))
     shutil.copy(cloud.ca_file, node.folder / "etc/ca.pem")
-    for part in ("heartbeat", "synthetic-client", "vessel"):
+    for part, uid in {"vessel": 770, "heartbeat": HEARTBEAT_UID, "synthetic-client": 772}.items():
         (node.folder / "state" / part).mkdir(mode=0o700)
-    shutil.chown(node.folder / "state/heartbeat", HEARTBEAT_UID, HEARTBEAT_UID)
+        shutil.chown(node.folder / "state" / part, uid, uid)
 
 
 def unit(node, cloud):
@@ -108,6 +108,7 @@ def unit(node, cloud):
         "run_dir": f"{node.folder}/run",
     }
     config["endpoint"]["ca_file"] = str(cloud.ca_file)
+    config["heartbeat"]["identity_socket"] = f"{node.folder}/run/identity-heartbeat.sock"
     (node.folder / "unit.yaml").write_text(json.dumps(config))
     command = [sys.executable, "-m", "heartbeat", "--config", node.folder / "unit.yaml"]
     return Program("heartbeat-unit", command, log=node.folder / "unit.log")
