@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export GALLEY_CACHE ?= $(HOME)/.cache/galley
 
-.PHONY: help venv demo test test-fast bench lint lock clean
+.PHONY: help images venv demo test test-fast bench lint lock clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -39,6 +39,10 @@ bench: venv  ## the tables of the README: ratios against a peer in the same run
 	@$(PYTHON) tools/packages.py test
 	@$(BIN)/python -m tests.site_in_a_box.kube_build
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
+
+images: venv  ## the agents' container image, as an OCI layout in the cache (root)
+	@$(PYTHON) tools/packages.py test
+	@$(BIN)/python images/containers/build.py
 
 lint: venv  ## ruff, mypy, import-linter
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
