@@ -111,6 +111,9 @@ async def watch_revocations(pulse: Pulse, services: Services, health: Health) ->
 
 async def refresh_revocations(services: Services, health: Health) -> None:
     """Reads the list once."""
+    for name, value in services.store.stats().items():
+        text = "Units of work and transactions of the store since the start."
+        services.metrics.gauge(f"galley_endpoint_store_{name}", text).set(value)
     try:
         services.issuer.revoked = await services.store.read(clients.revocations)
         health.set("store", True, "answers")
@@ -120,7 +123,6 @@ async def refresh_revocations(services: Services, health: Health) -> None:
 
 async def forget(pulse: Pulse, services: Services, keep: Keep) -> None:
     """Prunes slice by slice, so that ingest never waits long."""
-    stats = services.metrics
     while not pulse.stopping:
         await pulse.sleep(PRUNE_SECONDS, grace=120)
         gone = SLICE
@@ -131,8 +133,6 @@ async def forget(pulse: Pulse, services: Services, keep: Keep) -> None:
             except Retryable as error:
                 services.log.warning("could not prune", cause=str(error))
                 break
-        for name, value in services.store.stats().items():
-            stats.gauge(f"galley_endpoint_store_{name}", "Units of work and transactions of the store.").set(value)
 
 
 def loops(server: Server, services: Services, context: ssl.SSLContext, health: Health) -> list[Loop]:
