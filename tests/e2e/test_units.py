@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,19 @@ import pytest
 
 from agents.contracts.ids import node_id
 from tests.site_in_a_box.host_suite import NODE_UNITS, PORTS, USERS, SuiteHost, free_name
+from tests.site_in_a_box.ports import free_port
 
 SERIAL = "GALLEY-E2E-0001"
 EXPOSURE = 2.0
 NOWHERE = {"urls": ["https://127.0.0.1:1"], "issuer": "https://galley.invalid"}
+KUBECONFIG = {
+    "apiVersion": "v1",
+    "kind": "Config",
+    "clusters": [{"name": "site", "cluster": {"server": "https://127.0.0.1:1"}}],
+    "users": [{"name": "vessel", "user": {"token": "none"}}],
+    "contexts": [{"name": "site", "context": {"cluster": "site", "user": "vessel"}}],
+    "current-context": "site",
+}
 SCENARIO = {
     "v": 1,
     "scenario": "site",
@@ -36,7 +47,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SuiteHost]:
     settings: dict[str, Any] = {**host.settings(), "endpoint": NOWHERE}
     settings["vessel"]["atlas"] = {"url": "file:///srv/no-atlas", "branch": "main"}
     settings["vessel"]["kubeconfig"] = "/etc/galley/kubeconfig"
-    host.lay_out(settings, SCENARIO, {"/etc/galley/kubeconfig": (USERS["vessel"], "{}")})
+    host.lay_out(settings, SCENARIO, {"/etc/galley/kubeconfig": (USERS["vessel"], json.dumps(KUBECONFIG))})
     try:
         host.boot()
         yield host
@@ -223,3 +234,55 @@ def test_one_unit_restarted_alone_still_knows_its_machine(host: SuiteHost) -> No
     finally:
         host.run("systemctl", "start", "galley-edge-commander")
     host.wait_active("edge-commander")
+
+
+def test_vessels_unit_steps_back_where_the_pod_is_to_run_and_says_why(host: SuiteHost) -> None:
+    host.put("/etc/galley/galley.d/70-pod.yaml", "vessel: {mode: pod}\n")
+    try:
+        host.run("systemctl", "restart", "galley-vessel", check=False)
+        host.wait_property("galley-vessel", "ActiveState", "inactive")
+        time.sleep(3)  # RestartSec is 2
+        assert host.property("galley-vessel", "ActiveState") == "inactive"
+        assert host.property("galley-vessel", "Result") == "success"
+        assert "vessel.mode" in host.journal("vessel", "-n", "20")
+    finally:
+        host.run("rm", "/etc/galley/galley.d/70-pod.yaml")
+        host.run("systemctl", "restart", "galley-vessel")
+    host.wait_active("vessel")
+
+
+def test_the_endpoints_unit_serves_and_ends_cleanly(host: SuiteHost) -> None:
+    port, health = free_port(host.address), free_port(host.address)
+    host.run("galley-endpoint", "make-certs", "/etc/galley/certs", "--name", host.address)
+    host.shell("chown -R {0}:{0} /etc/galley/certs", USERS["endpoint"])
+    own = {
+        "tls": {
+            "bind": host.address,
+            "port": port,
+            "cert_file": "/etc/galley/certs/server.pem",
+            "key_file": "/etc/galley/certs/server-key.pem",
+        },
+        "issuer": "https://cloud.galley.test",
+        "health": {"bind": host.address, "port": health},
+    }
+    host.put("/etc/galley/galley.d/80-cloud.yaml", json.dumps({"cloud_endpoint": own}))
+    before = _listening(host)
+    try:
+        host.run("systemctl", "start", "galley-endpoint")
+        host.wait_active("endpoint")
+        wanted = {f"{host.address}:{port}", f"{host.address}:{health}"}
+        deadline = time.monotonic() + 20
+        while (found := _listening(host) - before) != wanted and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert found == wanted
+        assert host.run("stat", "-c", "%a %u", "/var/lib/galley/cloud-endpoint").split() == ["700", "774"]
+        with urllib.request.urlopen(f"http://{host.address}:{health}/healthz", timeout=10) as answer:
+            assert answer.status == 200
+        pid = host.main_pid("endpoint")
+        host.run("kill", "-9", str(pid))
+        host.wait_property("galley-endpoint", "NRestarts", "1")
+        host.wait_active("endpoint")
+        host.run("systemctl", "stop", "galley-endpoint")
+        assert host.property("galley-endpoint", "Result") == "success", host.journal("endpoint")
+    finally:
+        host.shell("systemctl stop galley-endpoint; rm -f /etc/galley/galley.d/80-cloud.yaml")
