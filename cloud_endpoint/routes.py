@@ -250,6 +250,7 @@ ADMIN_ROUTES: tuple[Route, ...] = (
         "shipping",
         "The shipping list",
         scopes=ADMINS,
+        cookie=True,
         answer=list[rec.ShippingRecord],
         query=ask.SiteQuery,
     ),

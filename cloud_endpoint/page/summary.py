@@ -12,6 +12,8 @@ from cloud_endpoint.page.liveness import Liveness
 ALERT_MS = 24 * 3600 * 1000
 """An alert counts in a site's summary for so long after it was last raised; it stays in the site's list."""
 
+WHOLE = "*"
+"""The app that means the whole Atlas."""
 GOOD = frozenset({Phase.HEALTHY, Phase.REPAIRED})
 WORKING = frozenset({Phase.CHECKING, Phase.APPLYING, Phase.WAITING})
 
@@ -126,7 +128,7 @@ def summarise(rows: SiteRows, live: dict[str, Liveness], *, version: int, interv
         )
         for node in rows.nodes
     ]
-    apps = count_apps(row.phase for row in rows.apps)
+    apps = count_apps((row.app, row.phase) for row in rows.apps)
     failing = sum(step.failed > 0 for step in rows.steps)
     alerts = count_alerts(rows.alerts, now_ms)
     newest = max(rows.apps, key=lambda row: row.received_ms, default=None)
@@ -145,14 +147,25 @@ def summarise(rows: SiteRows, live: dict[str, Liveness], *, version: int, interv
     )
 
 
-def count_apps(phases: Iterable[Phase]) -> AppCounts:
-    """Counts phases in the words of AppCounts."""
-    found = list(phases)
-    good = sum(phase in GOOD for phase in found)
-    working = sum(phase in WORKING for phase in found)
-    held = sum(phase is Phase.PRUNE_HELD for phase in found)
-    failed = len(found) - good - working - held
-    return AppCounts(total=len(found), good=good, working=working, held=held, failed=failed)
+def count_apps(apps: Iterable[tuple[str, Phase]]) -> AppCounts:
+    """Counts (app, phase) in the words of AppCounts.
+
+    The line of the whole Atlas is no app; what is wrong with it counts where no app says the same already.
+    """
+    found = list(apps)
+    kinds = [_kind(phase) for app, phase in found if app != WHOLE]
+    counts = {kind: kinds.count(kind) for kind in ("good", "working", "held", "failed")}
+    for kind in {_kind(phase) for app, phase in found if app == WHOLE} - {"good"}:
+        counts[kind] = counts[kind] or 1
+    return AppCounts(total=len(kinds), **counts)
+
+
+def _kind(phase: Phase) -> str:
+    if phase in GOOD:
+        return "good"
+    if phase in WORKING:
+        return "working"
+    return "held" if phase is Phase.PRUNE_HELD else "failed"
 
 
 def count_alerts(alerts: Iterable[AlertRow], now_ms: int) -> tuple[int, int, int]:

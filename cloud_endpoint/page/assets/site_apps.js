@@ -32,7 +32,7 @@ function commit(app) {
 function objects(counts) {
   const parts = [["created", "new"], ["changed", "changed"], ["pruned", "deleted"], ["repaired", "repaired"]]
     .filter(([key]) => counts[key]).map(([key, word]) => `${counts[key]} ${word}`);
-  return [`${counts.healthy} of ${counts.total} healthy`, parts.length ? h("span", { class: "under" }, parts.join(", ")) : null];
+  return [counts.total ? h("span", { class: "num" }, `${counts.healthy} of ${counts.total} healthy`) : h("span", { class: "soft" }, "none"), parts.length ? h("span", { class: "under" }, parts.join(", ")) : null];
 }
 
 function problems(app) {

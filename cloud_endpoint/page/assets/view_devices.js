@@ -84,7 +84,7 @@ function row(device, line) {
     h("td", null, badge(...(STATUS[device.status] || ["warn", device.status])), h("span", { class: "why" }, device.reason)),
     h("th", { scope: "row" }, device.hardware_id, h("span", { class: "under" }, [device.hostname, device.hardware].filter(Boolean).join(", ")),
       h("span", { class: "under" }, line ? `on the shipping list: ${line.site}, ${line.name}` : "not on the shipping list")),
-    h("td", null, ago(device.last_ms), h("span", { class: "under" }, `first `, ago(device.first_ms), `, ${device.tries} times`)),
+    h("td", null, ago(device.last_ms), h("span", { class: "under" }, "first ", ago(device.first_ms), `, ${device.tries === 1 ? "once" : `${device.tries} times`}`)),
     h("td", null, device.source),
     h("td", null, h("code", { title: device.signing_kid }, device.signing_kid.slice(0, 10))),
     h("td", { class: "buttons" }, button("approve", "Approve"), device.status === "barred" ? null : button("refuse", "Refuse")));

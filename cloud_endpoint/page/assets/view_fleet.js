@@ -85,7 +85,7 @@ function matches(site, word) {
 
 function cardList(found) {
   return [
-    card("all", "Sites", found.sites, "none", ""),
+    card("all", "All sites", found.sites, "none", ""),
     card("trouble", "Sites in trouble", found.trouble, "bad", found.look ? `${found.look} more to look at` : ""),
     card("", "Nodes alive", found.alive, "good", found.absent ? `${found.absent} not joined` : ""),
     card("late", "Nodes late", found.late, "warn", ""),
@@ -120,13 +120,13 @@ function siteRow(site) {
   return h("tr", { "data-key": site.site, class: kind },
     h("td", null, badge(kind, word), why.length ? h("span", { class: "why" }, why.join(" · ")) : null),
     h("th", { scope: "row" }, h("a", { href: `#/site/${encodeURIComponent(site.site)}` }, site.site),
-      labels.length ? h("span", { class: "labels" }, labels.map(([key, value]) => h("span", { class: "label", title: key }, value || key))) : null),
-    h("td", null, nodeMarks(site)),
-    h("td", { class: "num" }, ago(lastBeat(site))),
-    h("td", null, apps(site.apps)),
-    h("td", null, site.revision ? [h("code", { title: site.revision }, shortRevision(site.revision)), " ", h("span", { class: "soft" }, ago(site.revision_ms))] : h("span", { class: "soft" }, "none")),
-    h("td", null, steps(site)),
-    h("td", null, alerts(site.alerts)));
+      labels.length ? h("span", { class: "labels" }, labels.map(([key, value]) => h("span", { title: key }, value || key))) : null),
+    h("td", { "data-name": "Nodes" }, nodeMarks(site)),
+    h("td", { class: "num", "data-name": "Last beat" }, ago(lastBeat(site))),
+    h("td", { "data-name": "Apps" }, apps(site.apps)),
+    h("td", { "data-name": "Revision" }, site.revision ? [h("code", { title: site.revision }, shortRevision(site.revision)), " ", h("span", { class: "soft" }, ago(site.revision_ms))] : h("span", { class: "soft" }, "none")),
+    h("td", { "data-name": "Tests" }, steps(site)),
+    h("td", { "data-name": "Alerts" }, alerts(site.alerts)));
 }
 
 function nodeMarks(site) {
