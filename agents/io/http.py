@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 
@@ -71,5 +72,6 @@ def cause(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return f"certificate refused ({error.certificate_error})"
     if isinstance(error, aiohttp.ClientConnectorError):
-        return error.os_error.strerror or "cannot be reached"
+        number = error.os_error.errno
+        return os.strerror(number) if number else "cannot be reached"
     return type(error).__name__
