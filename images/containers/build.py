@@ -23,6 +23,7 @@ from images.containers.oci import EPOCH, Image, Layer, read_layer, write_layer, 
 from tests.site_in_a_box.kube_build import cache_root
 
 RECIPE = "1"  # one more whenever a tree is made in another way
+KEPT = 3
 EXPECTED_SECONDS = 120
 ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}
 PAUSE = "localhost/galley/pause:1"
@@ -69,8 +70,16 @@ def _build(cache: Path, target: Path) -> None:
     )
     images = [agents, Image(PAUSE, [pause], {"Entrypoint": ["/pause"], "User": "65535:65535"})]
     write_layout(images, target, ARCHITECTURE.get(platform.machine(), platform.machine()))
+    _forget(cache)
     size = target.stat().st_size / 1e6
     print(f"{agents_name()} and {PAUSE}: {size:.0f} MB packed, {time.monotonic() - started:.0f} s", flush=True)
+
+
+def _forget(cache: Path) -> None:
+    """Keeps the newest few of what changes with every commit."""
+    for pattern in ("agents-*.tar", "suite-*.tar.gz"):
+        for old in sorted(cache.glob(pattern), key=lambda file: file.stat().st_mtime)[:-KEPT]:
+            old.unlink()
 
 
 def _layer(cache: Path, name: str, make: Callable[[Path], None], *, keep: bool = False) -> Layer:
