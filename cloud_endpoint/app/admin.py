@@ -155,6 +155,10 @@ async def login_link(request: web.Request) -> web.Response:
     name = who.subject.removeprefix("op:")
 
     def work(tx: Tx) -> None:
+        known = clients.operator(tx, name)
+        if known is None or not set(known.scopes) <= who.scopes:
+            # The session will hold all of the operator's scopes: a narrowed token must not grow by a link.
+            raise Problem(403, "a login with all of the operator's scopes is needed")
         clients.add_login_code(tx, hash_secret(code), name, LOGIN_SECONDS)
         audit.add(tx, who.subject, "login-link", who.subject)
 
