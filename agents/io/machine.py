@@ -109,6 +109,7 @@ def hand_over(facts: MachineFacts, run_dir: Path) -> None:
     """Leaves the facts for the node's pods, mode 0644. Raises Retryable naming the file."""
     path = run_dir / HANDED_NAME
     try:
+        run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
         write_durably(path, msgspec.json.encode(facts))
         path.chmod(0o644)
     except OSError as error:
