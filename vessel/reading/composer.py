@@ -40,7 +40,7 @@ class Bounds:
     """What one file may grow to. `size`: nodes plus characters, aliases expanded; `depth`: nesting levels."""
 
     size: int = 24 * 1024 * 1024
-    aliased: int = 2 * 1024 * 1024
+    aliased: int = 256 * 1024
     depth: int = 100
 
 

@@ -49,7 +49,7 @@ class KubectlKustomizer:
             raise Retryable(f"kubectl was not found ({self.kubectl}): it is needed to render kustomizations")
         try:
             child = await asyncio.create_subprocess_exec(
-                str(Path(program).resolve()),
+                str(Path(program).absolute()),  # not resolved: k3s is a kubectl by the name of a link
                 "kustomize",
                 str(directory),
                 cwd=home,

@@ -27,6 +27,7 @@ from vessel.reading.tree import Tree
 
 ORIGIN = "config.kubernetes.io/origin"
 _YAML_LINE = re.compile(r"yaml: line (\d+):")
+_NOISE = re.compile(r"^.*(?:recursed accumulation of path|couldn't make target for path) '[^']*': ")
 _CAUSE_LENGTH = 1000
 
 
@@ -170,9 +171,8 @@ def explain(said: str, scratch: Path, root: Path) -> tuple[str, int]:
     if match := re.search(r'err="(.*)"$', text):
         text = match[1].replace('\\"', '"').replace("\\n", " ")
     text = text.removeprefix("error: ").removeprefix("Error: ")
-    wrapped = f"accumulating resources from '{os.path.relpath(root, scratch)}"
-    text = text.replace(wrapped, "accumulating resources from '").replace(f"{root}/", "").replace(str(root), ".")
-    text = text.replace(str(scratch), ".").rpartition("recursed accumulation of path ")[2]
+    text = _NOISE.sub("", text).replace(f"{root}/", "").replace(str(root), ".")
+    text = text.replace(f"{os.path.relpath(root, scratch)}/", "").replace(str(scratch), ".")
     text = re.sub(r"\[(?=[^\]]*[:{\n])[^\]]*\]?.*", "[...]", text)
     text = re.sub(r"(?i)\b(stringData|data)\b\s*:.*", r"\1: ...", text)
     named = _YAML_LINE.search(text)
