@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from agents.contracts.identity import Jwk
+from agents.contracts.identity import Jwk, Role
 from agents.contracts.ids import Stream
 from agents.contracts.ingest import IngestAnswer
 from agents.core.errors import ConfigError, Rejected, Retryable
@@ -71,7 +71,7 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
         context.stack.push_async_callback(cloud.aclose)
         tokens = Tokens(cloud, endpoint.issuer, context.clock, times.now_s, random.uniform)
         context.stack.push_async_callback(tokens.aclose)
-    socket = IdentitySocket(_doors(context), own.roles, routes(memory, tokens, outbox), context.log)
+    socket = IdentitySocket(_doors(context), _roles(own), routes(memory, tokens, outbox), context.log)
     context.stack.push_async_callback(socket.aclose)
     await socket.start()
     try:
@@ -144,6 +144,10 @@ def _operators(own: CommanderSettings) -> Mapping[str, Jwk]:
         return read_operators(Path(own.operators_file) if own.operators_file else None)
     except Rejected as error:
         raise ConfigError([f"edge_commander.operators_file: {error}"]) from None
+
+
+def _roles(own: CommanderSettings) -> Mapping[int, Role]:
+    return {int(uid): role for uid, role in own.roles.items()}
 
 
 def _distribution(settings: DistributionSettings) -> Distribution:

@@ -9,15 +9,16 @@ import msgspec
 from agents.contracts.identity import Role
 from agents.core.settings import Listener, Positive
 
-DEFAULT_ROLES: dict[int, Role] = {
-    770: Role.VESSEL,
-    771: Role.HEARTBEAT,
-    772: Role.SYNTHETIC,
-    773: Role.COMMANDER,
+DEFAULT_ROLES: dict[str, Role] = {
+    "770": Role.VESSEL,
+    "771": Role.HEARTBEAT,
+    "772": Role.SYNTHETIC,
+    "773": Role.COMMANDER,
 }
 """The fixed uids of the image's users."""
 
-Uid = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 2)]
+Uid = Annotated[str, msgspec.Meta(pattern="^(0|[1-9][0-9]{0,8})$")]
+"""A uid as text: keys of our YAML are text (`"770": vessel`)."""
 
 
 class DistributionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

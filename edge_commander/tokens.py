@@ -22,8 +22,8 @@ CLOCK_MOVED_SECONDS = 15
 class Tokens:
     """One token per role. Until `known_as` was called there are none.
 
-    `now_s`: the endpoint's time as far as known, Unix s. `known`: set from then on. `refused`: the endpoint did not accept
-    our assertion since.
+    `now_s`: the endpoint's time as far as known, Unix s. `known`: set from then on. `refused`: the endpoint did not
+    accept our assertion since.
     """
 
     def __init__(

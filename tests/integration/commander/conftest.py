@@ -125,7 +125,7 @@ class Commander:
             return answer.status, await answer.json(content_type=None)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     endpoint = Endpoint(tmp_path_factory.mktemp("endpoint"))
     endpoint.start()
