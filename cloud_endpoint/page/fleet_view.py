@@ -128,12 +128,14 @@ class FleetView:
             self._rejudge(node, now_ms)
         self._changed[rows.site] = rows
         self._gone.pop(rows.site, None)
+        if rows.site in self._fresh_gone:
+            self._fresh_gone.remove(rows.site)
 
     def remove(self, site: str) -> None:
         """The site is no more."""
-        self._changed.pop(site, None)
         for node in self._known_nodes(site):
             del self._nodes[node]
+        self._changed.pop(site, None)
         self._alert_ends.pop(site, None)
         if self._sites.pop(site, None) is not None:
             self._fresh_gone.append(site)

@@ -1,4 +1,4 @@
-"""Reports as a site's daemons make them, sent through the real API by devices that enrolled: a fleet without clusters."""
+"""Reports as a site's daemons make them, sent through the real API by enrolled devices: a fleet without clusters."""
 
 from __future__ import annotations
 
