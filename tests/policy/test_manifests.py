@@ -80,7 +80,7 @@ def test_pods_are_confined_and_run_as_the_uid_that_the_identity_socket_knows() -
         security = pod["securityContext"]
         assert security["runAsNonRoot"] is True
         assert security["seccompProfile"] == {"type": "RuntimeDefault"}
-        assert DEFAULT_ROLES[security["runAsUser"]] is ROLES[name]
+        assert DEFAULT_ROLES[str(security["runAsUser"])] is ROLES[name]
         assert security["runAsGroup"] == security["runAsUser"]
         assert not {"hostPID", "hostIPC"} & set(pod)
         for container in pod["containers"]:

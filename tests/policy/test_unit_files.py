@@ -127,7 +127,7 @@ def test_users_are_the_same_in_sysusers_and_at_the_identity_socket() -> None:
     assert found == dict(USERS.values())
     roles = {"vessel": Role.VESSEL, "heartbeat": Role.HEARTBEAT, "synthetic-client": Role.SYNTHETIC}
     roles["edge-commander"] = Role.COMMANDER
-    assert {USERS[unit][1]: role for unit, role in roles.items()} == DEFAULT_ROLES
+    assert {str(USERS[unit][1]): role for unit, role in roles.items()} == DEFAULT_ROLES
 
 
 def test_the_documentation_names_every_port_and_user() -> None:
