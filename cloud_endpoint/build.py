@@ -48,6 +48,7 @@ async def build(context: Context[EndpointOwn]) -> list[Loop]:
         git=GitCredentials(own.git),
         by_source=RateLimit(own.limits.source_rate, own.limits.source_burst),
         by_client=RateLimit(own.limits.client_rate, own.limits.client_burst),
+        by_messages=RateLimit(own.limits.message_rate, own.limits.message_burst),
     )
     await refresh_revocations(services, context.health)
     page = Page(services)

@@ -32,12 +32,15 @@ class Git(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Requests per second and at once: of one source address without a login, of one client with one."""
+    """Per second and at once: requests of one source address without a login, requests of one client with one,
+    messages of one node. The burst of messages is what a long outage leaves in a node's outboxes."""
 
     source_rate: Positive = 20
     source_burst: Positive = 200
     client_rate: Positive = 50
     client_burst: Positive = 500
+    message_rate: Positive = 50
+    message_burst: Annotated[float, msgspec.Meta(ge=1000)] = 200_000
 
 
 class Retention(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -55,7 +58,7 @@ class EndpointOwn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     pages show for nodes which have not told theirs."""
 
     tls: Tls
-    issuer: Annotated[str, msgspec.Meta(pattern="^https?://[^ ]+$")]
+    issuer: Annotated[str, msgspec.Meta(pattern="^https://[^ ]+$")]
     urls: list[str] = []
     health: Listener = Listener(port=8080)
     store: str | None = None
@@ -73,8 +76,6 @@ def problems(own: EndpointOwn) -> list[str]:
     found = []
     if own.health.port and not _loopback(own.health.bind):
         found.append("cloud_endpoint.health.bind: must be a loopback address")
-    if not own.issuer.startswith("https://"):
-        found.append("cloud_endpoint.issuer: must begin with https://")
     return found
 
 

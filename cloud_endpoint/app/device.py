@@ -10,6 +10,7 @@ from agents.contracts.identity import EnrolRequest, EnrolStatus
 from agents.contracts.ingest import IngestRequest
 from agents.core.assertion import check_enrolment_proof
 from agents.core.jose import SignatureRefused, canonical
+from cloud_endpoint.app.gate import limited
 from cloud_endpoint.app.io import answer, read_bytes, read_json
 from cloud_endpoint.app.services import principal, services
 from cloud_endpoint.problem import Problem
@@ -104,6 +105,7 @@ async def ingest(request: web.Request) -> web.Response:
         messages = ingest_store.read(batch)
     except ContractError as error:
         raise Problem(400, str(error)) from None
+    limited(shared, shared.by_messages.take(who.subject, shared.clock.monotonic(), max(1, len(messages))))
     site_id = who.site or ""
     said = await shared.store.write(lambda tx: ingest_store.ingest(tx, who.subject, site_id, batch, messages))
     counter = shared.metrics.counter

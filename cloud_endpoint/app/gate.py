@@ -123,15 +123,16 @@ async def _check_site(request: web.Request, route: Route, who: Principal) -> Non
 
 def _limit_source(request: web.Request) -> None:
     shared = services(request)
-    _limited(shared, shared.by_source.take(source_key(request.remote), shared.clock.monotonic()))
+    limited(shared, shared.by_source.take(source_key(request.remote), shared.clock.monotonic()))
 
 
 def _limit_client(request: web.Request, who: Principal) -> None:
     shared = services(request)
-    _limited(shared, shared.by_client.take(who.subject, shared.clock.monotonic()))
+    limited(shared, shared.by_client.take(who.subject, shared.clock.monotonic()))
 
 
-def _limited(shared: Services, wait: float) -> None:
+def limited(shared: Services, wait: float) -> None:
+    """Raises Problem 429 where a limit says to wait."""
     if wait > 0:
         shared.metrics.counter("galley_endpoint_limited_total", "Requests refused by a rate limit.").inc()
         raise Problem(429, "too many requests", headers={"Retry-After": str(max(1, round(wait + 0.5)))})

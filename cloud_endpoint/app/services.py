@@ -26,7 +26,7 @@ CookieLogin = Callable[[web.Request], Awaitable[Principal | None]]
 
 @dataclass
 class Services:
-    """`by_source`: limit of requests without a login; `by_client`: with one."""
+    """`by_source`: limit of requests without a login; `by_client`: with one; `by_messages`: of a node's messages."""
 
     settings: EndpointOwn
     store: Store
@@ -39,6 +39,7 @@ class Services:
     git: GitCredentials
     by_source: RateLimit
     by_client: RateLimit
+    by_messages: RateLimit
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     cookie_login: CookieLogin | None = None
 

@@ -6,6 +6,9 @@ from cloud_endpoint.records import AlertRecord, AuditRecord
 from cloud_endpoint.store.port import Tx
 from cloud_endpoint.store.text import record
 
+MAX_ALERTS = 500
+"""Different alerts kept per node; beyond that the longest silent ones are forgotten."""
+
 
 def add(
     tx: Tx, actor: str, action: str, target: str, *, outcome: str = "done", detail: str = "", source: str = ""
@@ -28,12 +31,19 @@ def recent(tx: Tx, *, before: int | None = None, limit: int = 100) -> list[Audit
 
 def raise_alert(tx: Tx, *, site: str, node: str, code: str, severity: str, text: str, source: str = "endpoint") -> None:
     """A new alert, or one more of the same."""
-    tx.execute(
+    rows = tx.execute(
         "INSERT INTO alerts (site, node, code, severity, text, source, first_ms, last_ms, count)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1) ON CONFLICT (site, node, code, source) DO UPDATE SET"
-        " severity = excluded.severity, text = excluded.text, last_ms = excluded.last_ms, count = alerts.count + 1",
+        " severity = excluded.severity, text = excluded.text, last_ms = excluded.last_ms, count = alerts.count + 1"
+        " RETURNING count",
         (site, node, code[:256], severity, text[:4096], source, tx.now_ms, tx.now_ms),
     )
+    if rows[0]["count"] == 1:
+        tx.execute(
+            "DELETE FROM alerts WHERE id IN (SELECT id FROM alerts WHERE node = ?"
+            " ORDER BY last_ms DESC, id DESC LIMIT 1000000 OFFSET ?)",
+            (node, MAX_ALERTS),
+        )
     tx.notify("alerts")
     if site:
         tx.notify(f"site:{site}")

@@ -20,6 +20,11 @@ from cloud_endpoint.store import audit, commands
 from cloud_endpoint.store.port import Row, Tx
 from cloud_endpoint.store.text import dump
 
+MAX_APPS = 500
+"""Apps kept per site; beyond that the longest silent ones are forgotten."""
+MAX_STEPS = 1000
+"""Synthetic steps kept per site."""
+
 
 @dataclass(frozen=True)
 class Arrived:
@@ -102,6 +107,12 @@ def _deployment(tx: Tx, message: Arrived, body: Deployment) -> None:
             message.text,
         ),
     )
+    if not known:
+        tx.execute(
+            "DELETE FROM deployments WHERE site = ? AND app IN (SELECT app FROM deployments WHERE site = ?"
+            " ORDER BY received_ms DESC, seq DESC LIMIT 1000000 OFFSET ?)",
+            (message.site, message.site, MAX_APPS),
+        )
 
 
 def _synthetic(tx: Tx, message: Arrived, body: Synthetic) -> None:
@@ -129,6 +140,12 @@ def _synthetic(tx: Tx, message: Arrived, body: Synthetic) -> None:
                 body.seconds,
                 dump(step),
             ),
+        )
+    if any(step.step not in known for step in body.steps):
+        tx.execute(
+            "DELETE FROM synthetics WHERE site = ? AND (scenario, step) IN (SELECT scenario, step FROM synthetics"
+            " WHERE site = ? ORDER BY received_ms DESC, seq DESC LIMIT 1000000 OFFSET ?)",
+            (message.site, message.site, MAX_STEPS),
         )
 
 

@@ -18,7 +18,7 @@ from agents.contracts.ids import node_id
 from agents.contracts.ingest import IngestRequest
 from agents.core.errors import Rejected
 from agents.core.jose import SoftwareKey
-from cloud_endpoint.store import audit, clients, commands, devices, enrol, fleet, ingest, retention, sites
+from cloud_endpoint.store import audit, clients, commands, devices, enrol, fleet, ingest, projections, retention, sites
 from cloud_endpoint.store.port import Store, StoreUnusable, Tx
 from cloud_endpoint.store.sqlite import SqliteStore
 
@@ -237,6 +237,35 @@ async def test_waiting_devices_are_bounded_but_refusals_stay(store: Store, clock
     rows = await store.read(lambda tx: devices.waiting(tx, 10_000))
     assert len(rows) == devices.MAX_WAITING + 1
     assert rows[-1].status == "barred"
+
+
+async def test_a_node_that_invents_names_fills_nothing(store: Store, clock: Clock) -> None:
+    node = await enrolled(store)
+    app = '{"kind":"deployment","app":"a%d","owner":"o","revision":"r","phase":"healthy","counts":{},"problems":[],'
+    app += '"durations":{}}'
+    latency = '{"bounds":[],"buckets":[0],"sum":0,"count":0,"max":0}'
+    step = '{"step":"s%d","type":"http","ok":1,"failed":0,"latency":' + latency + "}"
+    alert = '{"kind":"alert","code":"c%d","severity":"info","text":""}'
+
+    async def send(stream: str, bodies: list[str]) -> None:
+        clock.ms += 1
+        messages = ",".join(f'{{"seq":{n + 1},"t":1,"m":{body}}}' for n, body in enumerate(bodies))
+        run = f"{clock.ms:016x}"
+        text = f'{{"v":1,"stream":"{stream}","run":"{run}","messages":[{messages}]}}'
+        answer = await take(store, node, decode(text, IngestRequest))
+        assert (answer.ack, answer.rejected) == (len(bodies), [])
+
+    for part in range(2):
+        numbers = range(part * 600, part * 600 + 600)
+        await send("vessel", [app % n for n in numbers])
+        await send("vessel", [alert % n for n in numbers])
+        windows = [f'{{"kind":"synthetic","scenario":"x{n}","seconds":1,"steps":[{step % n}]}}' for n in numbers]
+        await send("synthetic", windows)
+    assert len(await store.read(fleet.deployments)) == projections.MAX_APPS
+    assert len(await store.read(fleet.synthetics)) == projections.MAX_STEPS
+    kept = await store.read(lambda tx: audit.alerts(tx, limit=10_000))
+    assert len(kept) == audit.MAX_ALERTS
+    assert {int(one.code[1:]) for one in kept} == set(range(700, 1200))
 
 
 async def test_a_sites_generation_rises_with_each_change_alone(store: Store) -> None:
