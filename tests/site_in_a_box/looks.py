@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+
 from agents.core.errors import Retryable
 from agents.io.outbox import count
 from tests.site_in_a_box import kube_build
@@ -133,26 +135,28 @@ class Looks:
     async def until(self, is_so: Callable[[], Awaitable[bool]], *, seconds: float, what: str) -> float:
         """Waits until something is true and returns how long it took in s; TimeoutError naming it otherwise."""
         began = time.monotonic()
-        while not await is_so():
+        while True:
+            with contextlib.suppress(aiohttp.ClientConnectionError):  # the endpoint is being started again
+                if await is_so():
+                    return time.monotonic() - began
             if time.monotonic() - began > seconds:
                 raise TimeoutError(f"not so within {seconds:.0f} s: {what}")
             await asyncio.sleep(LOOK_SECONDS)
-        return time.monotonic() - began
 
 
 async def run(*command: str | Path, seconds: float = 120, stdin: str = "") -> str:
-    """Runs a command and returns its output; RuntimeError with it when it fails."""
+    """Runs a command and returns its standard output; RuntimeError with what it said when it fails."""
     process = await asyncio.create_subprocess_exec(
         *map(str, command),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
+        stderr=asyncio.subprocess.PIPE,
     )
     try:
-        output, _ = await asyncio.wait_for(process.communicate(stdin.encode()), seconds)
+        output, complaint = await asyncio.wait_for(process.communicate(stdin.encode()), seconds)
     except TimeoutError:
         process.kill()
         raise
     if process.returncode != 0:
-        raise RuntimeError(f"{Path(command[0]).name} failed ({process.returncode}):\n{output.decode()}")
+        raise RuntimeError(f"{Path(command[0]).name} failed ({process.returncode}):\n{complaint.decode()}")
     return output.decode()
