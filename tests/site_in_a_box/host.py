@@ -28,10 +28,25 @@ mount --make-rprivate /
 umount -R /sys/fs/cgroup 2>/dev/null || true
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mkdir -p /sys/fs/cgroup/{name}
+echo $$ > /sys/fs/cgroup/{name}/cgroup.procs  # else all guests share one tree, and stop one another's units
 mount -t overlay overlay -o lowerdir={lower},upperdir={folder}/upper,workdir={folder}/work {folder}/root
 exec systemd-nspawn --quiet --register=no --keep-unit --boot --directory={folder}/root --machine={name} \
     --resolv-conf=off --timezone=off --link-journal=no --console=pipe {options}
 """
+
+SWEEP = """
+set -e
+mount --make-rprivate /
+umount -R /sys/fs/cgroup 2>/dev/null || true
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+for attempt in $(seq 50); do
+    [ ! -d /sys/fs/cgroup/{name} ] || find /sys/fs/cgroup/{name} -depth -type d -exec rmdir {{}} + 2>/dev/null || true
+    [ -d /sys/fs/cgroup/{name} ] || exit 0
+    sleep 0.1
+done
+exit 1
+"""
+"""Removes a guest's control groups, which the kernel keeps when it is gone."""
 
 
 class Host:
@@ -132,6 +147,7 @@ class Host:
             os.kill(self.pid1, signal.SIGRTMIN + 4)
             self.program._wait(20)
         self.program.stop(grace=2)
+        self._sweep()
 
     def cut_power(self) -> None:
         """SIGKILL to PID 1: everything in the guest is gone at once."""
@@ -139,6 +155,15 @@ class Host:
             os.kill(self.pid1, signal.SIGKILL)
             self.program._wait(10)
         self.program.kill()
+        self._sweep()
+
+    def _sweep(self) -> None:
+        self.pid1 = 0
+        script = SWEEP.format(name=self.name)
+        subprocess.run(
+            ["unshare", "--mount", "--propagation=private", "bash", "-c", script],
+            check=False, timeout=60, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
 
     def remove(self) -> None:
         """Removes the guest's own files."""
