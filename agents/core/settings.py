@@ -104,11 +104,16 @@ def _merge_document(merged: dict[str, Any], name: str, document: Any, problems: 
     if not isinstance(document, dict):
         problems.append(f"{name}: must be a mapping")
         return
-    for key, value in document.items():
-        if isinstance(value, dict) and isinstance(merged.get(key), dict):
-            merged[key] = {**merged[key], **value}
-        else:
-            merged[key] = value
+    merged.update(_overlaid(merged, document))
+
+
+def _overlaid(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Mappings are merged key by key at every depth; anything else is replaced. Neither argument is changed."""
+    result = dict(below)
+    for key, value in above.items():
+        under = result.get(key)
+        result[key] = _overlaid(under, value) if isinstance(value, dict) and isinstance(under, dict) else value
+    return result
 
 
 def _merge_environment(merged: dict[str, Any], environ: Mapping[str, str], problems: list[str]) -> None:

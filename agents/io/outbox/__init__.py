@@ -46,6 +46,7 @@ class SqliteOutbox:
         self._queued = asyncio.Event()
         self._lock = -1
         self._writer: Writer
+        self._cause = "found at the start"
         self.quarantined: list[Path] = []
 
     @classmethod
@@ -100,14 +101,20 @@ class SqliteOutbox:
             self._lock = -1
 
     def _open_store(self) -> Store:
+        store = self._sound_store()
+        self._report(store)
+        return store
+
+    def _sound_store(self) -> Store:
         try:
-            size = self._path.stat().st_size
-        except FileNotFoundError:
-            return self._new_store()
-        try:
-            if size == 0:
+            if self._path.stat().st_size == 0:
                 raise Corrupt("is empty")
             return Store(self._path, self.stream, self._boot_id, self._bounds)
+        except FileNotFoundError:
+            if not self._path.with_name(self._path.name + "-wal").exists():
+                return self._new_store()
+            self._path.touch(0o600)
+            return self._set_aside("the file is gone, but not its log")
         except Corrupt as error:
             return self._set_aside(str(error))
         except sqlite3.Error as error:
@@ -122,25 +129,35 @@ class SqliteOutbox:
         return store
 
     def _set_aside(self, cause: str) -> Store:
+        self._cause = cause[:200]
         target = quarantine(self._path)
         for suffix in ("-wal", "-shm"):
             with contextlib.suppress(FileNotFoundError):
                 self._path.with_name(self._path.name + suffix).rename(target.with_name(target.name + suffix))
         self.quarantined.append(target)
-        store = self._new_store()
-        alert = Alert(
-            code="outbox-corrupt",
-            severity=Severity.WARNING,
-            text=f"the outbox was corrupt ({cause[:200]}) and is kept as {target.name}; what it held was not sent",
-        )
+        return self._new_store()
+
+    def _report(self, store: Store) -> None:
+        """An alert for each file set aside that this outbox has not yet told of: also after a crash in between."""
+        found = {file.name for file in self._path.parent.glob(f"{self._path.name}.corrupt-*")}
+        names = sorted(name for name in found if not name.endswith(("-wal", "-shm")))
+        if not any(not store.told(name) for name in names):
+            return
         store.begin(durable=True)
-        store.put("alert", self._clock.wall_ms(), encode(alert))
+        for name in names:
+            if not store.told(name):
+                text = f"the outbox was corrupt ({self._cause}) and is kept as {name}; what it held was not sent"
+                alert = Alert(code="outbox-corrupt", severity=Severity.WARNING, text=text)
+                store.put("alert", self._clock.wall_ms(), encode(alert))
+                store.tell(name)
         store.commit()
-        return store
 
     def _replace(self, store: Store, cause: str) -> Store:
-        store.close()
-        return self._set_aside(cause)
+        with contextlib.suppress(sqlite3.Error):
+            store.close()
+        fresh = self._set_aside(cause)
+        self._report(fresh)
+        return fresh
 
     @property
     def run(self) -> str:

@@ -215,6 +215,14 @@ class Store:
         self.db.executemany("INSERT INTO dropped VALUES (?, ?, ?, ?)", [(run, *one) for one in ranges])
         self.ranges += len(ranges) - before
 
+    def told(self, name: str) -> bool:
+        """True when the file set aside under this name was reported by this outbox."""
+        return self.db.execute("SELECT 1 FROM meta WHERE key=?", (f"told {name}",)).fetchone() is not None
+
+    def tell(self, name: str) -> None:
+        """Remembers that it was."""
+        self.db.execute("INSERT INTO meta VALUES (?, '')", (f"told {name}",))
+
     def batch(self, max_messages: int, max_bytes: int) -> IngestRequest | None:
         """The next request: of the run that has the most urgent message, with all of its dropped ranges that fit."""
         row = None

@@ -160,11 +160,11 @@ class Account:
             elif line[0] == "took":
                 self.cloud.take(decode(line[1], IngestRequest))
 
-    async def drain(self, path: Path, boot: str) -> None:
+    async def drain(self, path: Path, boot: str, *, corrupt: bool = False) -> None:
         outbox = await SqliteOutbox.open(
             path, Stream.HEARTBEAT, boot, SystemClock(), max_rows=MAX_ROWS, max_bytes=10**6
         )
-        assert not outbox.quarantined, "a sound file was set aside"
+        assert corrupt or not outbox.quarantined, "a sound file was set aside"
         while (request := await outbox.batch(5, 10**5)) is not None:
             await outbox.settle(request, self.cloud.take(request))
         await outbox.aclose()
@@ -183,26 +183,43 @@ class Account:
 WALK = ["beat", "alert", "burst", "send", "burst", "send", "refuse", "beat", "send", "alert"]
 
 
-def walk(directory: Path) -> int:
-    """Kills at every point of one life that does everything there is, from an empty directory and from a filled one."""
-    points = 0
-    for filled in (False, True):
-        at = 0
-        while True:
-            at += 1
-            shutil.rmtree(directory, ignore_errors=True)
-            directory.mkdir()
-            path, account = directory / "outbox.db", Account()
-            if filled:
-                account.add(live(path, "boot-0", 1, ["burst", "burst", "beat"], None)[1])
-            killed, lines, _ = live(path, "boot-1", 2, WALK, at)
-            account.add(lines)
-            asyncio.run(account.drain(path, "boot-1"))
-            account.check()
-            if not killed:
-                break
-            points += 1
-    return points
+def walk(directory: Path, *, filled: bool) -> int:
+    """Kills at every point of one life that does everything there is, from an empty directory or from a filled one."""
+    at = 0
+    while True:
+        at += 1
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir()
+        path, account = directory / "outbox.db", Account()
+        if filled:
+            account.add(live(path, "boot-0", 1, ["burst", "burst", "beat"], None)[1])
+        killed, lines, _ = live(path, "boot-1", 2, WALK, at)
+        account.add(lines)
+        asyncio.run(account.drain(path, "boot-1"))
+        account.check()
+        if not killed:
+            return at - 1
+
+
+def walk_corrupt(directory: Path) -> int:
+    """Kills at every point of a life that finds a corrupt file: it is kept, and reported in the end."""
+    at = 0
+    while True:
+        at += 1
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir()
+        path, account = directory / "outbox.db", Account()
+        garbage = b"no outbox at all " * 1000
+        path.write_bytes(garbage)
+        killed, lines, _ = live(path, "boot-1", 1, ["alert", "send", "beat"], at)
+        account.add(lines)
+        asyncio.run(account.drain(path, "boot-1", corrupt=True))
+        account.check()
+        assert any(file.read_bytes() == garbage for file in directory.glob("outbox.db.corrupt-*")), "it was not kept"
+        messages = [body for run in account.cloud.runs.values() for body in run.messages.values()]
+        assert any(b"outbox-corrupt" in body for body in messages), "it was not reported"
+        if not killed:
+            return at - 1
 
 
 def wander(directory: Path, seed: int, lives: int) -> int:
@@ -225,6 +242,6 @@ def wander(directory: Path, seed: int, lives: int) -> int:
 if __name__ == "__main__":
     where = Path(sys.argv[2])
     if sys.argv[1] == "walk":
-        print(walk(where))
+        print(walk_corrupt(where) if sys.argv[3] == "corrupt" else walk(where, filled=sys.argv[3] == "filled"))
     else:
         print(wander(where, int(sys.argv[3]), int(sys.argv[4])))

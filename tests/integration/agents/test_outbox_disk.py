@@ -213,3 +213,15 @@ async def test_a_report_too_long_for_its_contract_is_stored_cut(tmp_path: Path) 
     with pytest.raises(Rejected, match="out of contract"):
         await outbox.put(Beat(boot="not hex!", up=1, ok=1))
     await outbox.aclose()
+
+
+async def test_a_log_without_its_file_is_set_aside_and_reported(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+    path.with_name("outbox.db-wal").write_bytes(b"what was a log")
+    outbox = await opened(path)
+    assert (tmp_path / "outbox.db.corrupt-1-wal").read_bytes() == b"what was a log"
+    assert await outbox.pending() == 1
+    await outbox.aclose()
+    outbox = await opened(path)
+    assert await outbox.pending() == 1, "reported once"
+    await outbox.aclose()

@@ -72,14 +72,14 @@ def test_a_document_or_a_section_that_is_no_mapping(document: Any) -> None:
 def test_later_files_win_key_by_key_and_the_environment_wins_over_all() -> None:
     documents = [
         ("a", {"vessel": {"poll_seconds": 1, "names": ["a"], "atlas": {"url": "one"}}}),
-        ("b", {"vessel": {"poll_seconds": 2}}),
+        ("b", {"vessel": {"poll_seconds": 2, "atlas": {"branch": "main"}}}),
         ("c", None),
     ]
     settings = build(
         documents, {"GALLEY_VESSEL__NAMES": '["b"]', "GALLEY_VESSEL__ATLAS__BRANCH": "prod"}, "vessel", Own
     )
     assert settings.own == Own(poll_seconds=2, names=["b"], atlas=Atlas(url="one", branch="prod"))
-    assert documents[0][1]["vessel"]["atlas"] == {"url": "one"}, "the environment does not leak into the document"
+    assert documents[0][1]["vessel"]["atlas"] == {"url": "one"}, "a later document does not leak into an earlier one"
 
 
 def test_the_environment_is_json_where_it_is_json_else_text() -> None:
