@@ -17,7 +17,7 @@ from vessel.settings import VesselSettings
 ROOT = Path(__file__).resolve().parents[2]
 UNITS = {path.stem.removeprefix("galley-"): path for path in sorted((ROOT / "systemd").glob("*.service"))}
 COMMANDS = {"endpoint": "galley-endpoint"}
-STATE = {"endpoint": "galley/cloud-endpoint", "edge-commander": "galley/edge-commander galley-ident"}
+STATE = {"endpoint": "galley/galley-endpoint", "edge-commander": "galley/edge-commander galley-ident"}
 USERS = {
     "vessel": ("galley-vessel", 770),
     "heartbeat": ("galley-heartbeat", 771),
