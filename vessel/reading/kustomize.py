@@ -65,7 +65,7 @@ class KubectlKustomizer:
             self._limit(child.pid)
             async with asyncio.timeout(self.seconds):
                 output, said = await asyncio.gather(
-                    self._read(child.stdout, self.output_bytes), _read_some(child.stderr, _STDERR_BYTES)
+                    self._read(child.stdout, self.output_bytes), _read_said(child.stderr)
                 )
                 status = await child.wait()
         except TimeoutError:
@@ -109,21 +109,28 @@ class KubectlKustomizer:
 
 
 async def _read_some(stream: asyncio.StreamReader | None, limit: int) -> bytes:
-    """Reads to the end, but keeps only `limit` bytes; what stops at the limit leaves the rest unread."""
+    """Reads until `limit` bytes are there, or the end; what comes after is left unread."""
     assert stream is not None
-    parts: list[bytes] = []
-    size = 0
-    while size < limit and (part := await stream.read(min(65536, limit - size))):
-        parts.append(part)
-        size += len(part)
-    return b"".join(parts)
+    data = bytearray()
+    while len(data) < limit and (part := await stream.read(min(65536, limit - len(data)))):
+        data += part
+    return bytes(data)
+
+
+async def _read_said(stream: asyncio.StreamReader | None) -> bytes:
+    """Reads to the end and keeps the beginning."""
+    data = await _read_some(stream, _STDERR_BYTES)
+    while await _read_some(stream, _STDERR_BYTES):
+        pass
+    return data
 
 
 async def _end(child: asyncio.subprocess.Process) -> None:
     """Leaves no process behind, whatever happened."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
-    await asyncio.shield(child.wait())
     transport = getattr(child, "_transport", None)
     if transport is not None:
-        transport.close()  # the pipes are ours to close when the reading stopped early
+        # asyncio's wait() also waits for the pipes' ends, which a reader that stopped early never sees.
+        transport.close()
+    await child.wait()
