@@ -107,6 +107,11 @@ def refused_before(tx: Tx, node: str, signing_kid: str, sealing_kid: str) -> boo
     return bool(rows)
 
 
+def keys_waiting(tx: Tx, node: str) -> int:
+    """With how many different keys devices ask to be this node."""
+    return int(tx.execute("SELECT COUNT(*) AS n FROM enrolments WHERE node = ?", (node,))[0]["n"])
+
+
 def waiting(tx: Tx, limit: int = MAX_WAITING) -> list[EnrolmentRecord]:
     """Devices that asked and are not enrolled, the last heard first. `barred`: a person said no."""
     rows = tx.execute("SELECT * FROM enrolments ORDER BY last_ms DESC, id DESC LIMIT ?", (limit,))

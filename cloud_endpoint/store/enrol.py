@@ -14,6 +14,9 @@ from cloud_endpoint.rules.enrolment import Decision, DeviceStatus, Known, Proof,
 from cloud_endpoint.store import audit, clients, devices, sites
 from cloud_endpoint.store.port import Tx
 
+MAX_AUDITED = 10
+"""Different keys of one id that ask and are each written to the audit."""
+
 
 def code_hash(hardware_id: str, code: str) -> str:
     """How a one-time code is stored. The hardware id salts it; codes the endpoint makes have 80 random bits."""
@@ -119,7 +122,6 @@ def _note(tx: Tx, node: str, request: EnrolRequest, decision: Decision, source: 
     new = devices.remember(tx, node, request, status=decision.status, reason=decision.reason, source=source)
     if not new:
         return
-    audit.add(tx, node, "enrol", node, outcome=decision.status.value, detail=decision.reason, source=source)
     if decision.alert:
         device = devices.get(tx, node)
         audit.raise_alert(
@@ -130,3 +132,7 @@ def _note(tx: Tx, node: str, request: EnrolRequest, decision: Decision, source: 
             severity="critical",
             text=f"another device asks to be {node}: {decision.reason}",
         )
+    # Anyone may ask with ever new ids and keys, so what strangers do fills no audit: the list of those who wait has it.
+    if devices.keys_waiting(tx, node) > MAX_AUDITED or not (decision.alert or sites.shipped(tx, node)):
+        return
+    audit.add(tx, node, "enrol", node, outcome=decision.status.value, detail=decision.reason, source=source)

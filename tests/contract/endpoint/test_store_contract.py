@@ -268,6 +268,24 @@ async def test_a_node_that_invents_names_fills_nothing(store: Store, clock: Cloc
     assert {int(one.code[1:]) for one in kept} == set(range(700, 1200))
 
 
+async def test_strangers_fill_no_audit_and_a_second_key_alerts(store: Store) -> None:
+    await enrolled(store)
+
+    def ask(tx: Tx, hardware: str) -> EnrolStatus:
+        signing, sealing = SoftwareKey.generate().public, SoftwareKey.generate().public
+        return enrol.enrol(
+            tx, EnrolRequest(hardware_id=hardware, signing=signing, sealing=sealing, proof=""), ""
+        ).status
+
+    before = len(await store.read(audit.recent))
+    for number in range(30):
+        assert await store.write(lambda tx, n=number: ask(tx, f"stranger-{n}")) is EnrolStatus.PENDING  # type: ignore[misc]
+        assert await store.write(lambda tx: ask(tx, "hw")) is EnrolStatus.QUARANTINED
+    assert len(await store.read(audit.recent)) - before == enrol.MAX_AUDITED
+    assert [(one.code, one.count) for one in await store.read(audit.alerts)] == [("second-key", 30)]
+    assert len(await store.read(devices.waiting)) == 60
+
+
 async def test_a_sites_generation_rises_with_each_change_alone(store: Store) -> None:
     atlas = AtlasSource(url="https://git.test/atlas.git")
     generations = []
