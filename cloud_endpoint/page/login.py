@@ -22,6 +22,10 @@ from cloud_endpoint.records import Done
 _CODE = re.compile(r"[A-Za-z0-9_-]{20,128}")
 HOW = "A login needs a one-time link. Whoever runs the endpoint prints one; it is good for 60 seconds."
 READY = "The link is good for one login, within 60 seconds of being made."
+AGAIN = (
+    '<!doctype html><html lang="en"><title>Galley</title><link rel="icon" href="/assets/icon.svg" type="image/svg+xml">'
+    '<meta http-equiv="refresh" content="0;url=/">'
+)
 USED = "This link was used already, or is older than 60 seconds. Print a new one."
 
 
@@ -85,8 +89,7 @@ def to_login(request: web.Request) -> web.HTTPException:
     from here, brings it.
     """
     if request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site"):
-        text = '<!doctype html><html lang="en"><title>Galley</title><meta http-equiv="refresh" content="0;url=/">'
-        return _Again(text=text, content_type="text/html", headers=NO_STORE)
+        return _Again(text=AGAIN, content_type="text/html", headers=NO_STORE)
     return web.HTTPSeeOther("/login", headers=NO_STORE)
 
 
