@@ -92,6 +92,7 @@ async def test_kill_9_of_any_daemon_at_any_moment_loses_nothing_and_leaves_no_or
         revision = await asyncio.to_thread(one.repo.push, "the last change")
         await town.wait_beats(one)
         await town.wait_healthy(one, revision, seconds=150)
+        await town.wait_synthetic(one)
         ledger.look(one)
         missing: list[str] = []
 

@@ -83,6 +83,21 @@ class Looks:
 
         await self.until(beating, seconds=seconds, what=f"{one.site}: all nodes beat")
 
+    async def wait_synthetic(self, one: Restaurant, *, seconds: float = 60) -> None:
+        """Waits until the newest window of every step of the synthetic client has successes and no failure."""
+        steps: list[dict[str, Any]] = []
+
+        async def green() -> bool:
+            nonlocal steps
+            steps = [entry["body"] for entry in (await self.site(one))["synthetics"]]
+            return bool(steps) and all(step["ok"] and not step["failed"] for step in steps)
+
+        try:
+            await self.until(green, seconds=seconds, what=f"{one.site}: every step of the synthetic client is good")
+        except TimeoutError as error:
+            failing = {step["step"]: step["error"] for step in steps if step["failed"]}
+            raise TimeoutError(f"{error}; failing: {failing or 'no report'}") from None
+
     async def is_silent(self, one: Restaurant, node: Node) -> bool:
         """Whether a node missed four beats and five seconds of grace."""
         view = await self.site(one)

@@ -158,6 +158,7 @@ class Town(Looks):
 
     def _write_scenario(self, one: Restaurant) -> None:
         account = self.mqtt.clients[one.site]
+        timeout = min(5.0, self.interval)
         scenario = {
             "v": 1,
             "scenario": "site",
@@ -167,19 +168,27 @@ class Town(Looks):
                 {
                     "name": "api",
                     "type": "kubernetes",
+                    "timeout_seconds": timeout,
                     "namespace": "galley-synthetic",
                     "kubeconfig": str(one.admin_kubeconfig),
                 },
-                {"name": "cloud", "type": "cloud", "timeout_seconds": 2},
+                {"name": "cloud", "type": "cloud", "timeout_seconds": timeout},
                 {
                     "name": "broker",
                     "type": "mqtt",
+                    "timeout_seconds": timeout,
                     "host": self.mqtt.host,
                     "port": self.mqtt.port,
                     "username": account.username,
                     "password_file": str(account.password_file),
                 },
-                {"name": "atlas", "type": "http", "url": self.git.url(f"{one.site}.git/info/refs"), "status": [401]},
+                {
+                    "name": "atlas-is-locked",
+                    "type": "http",
+                    "timeout_seconds": timeout,
+                    "url": self.git.url(f"{one.site}.git/info/refs"),
+                    "status": [401],
+                },
             ],
         }
         path = self.folder / "nodes" / f"{one.site}-scenario.yaml"

@@ -62,6 +62,8 @@ async def set_up(town: Town) -> None:
             await town.wait_beats(one)
     with step("Vessel applies each restaurant's Atlas and waits until it is healthy", 10):
         await asyncio.gather(*(town.wait_healthy(one) for one in town.restaurants))
+    with step("Synthetic clients use Kubernetes, cloud, MQTT and HTTP", 5):
+        await asyncio.gather(*(town.wait_synthetic(one) for one in town.restaurants))
 
 
 async def print_link(town: Town) -> None:

@@ -1,0 +1,27 @@
+"""`make bench`: all benchmarks, one after the other, each with its table.
+
+`make bench ARGS=bench_node` runs one.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+ALL = ("bench_vessel", "bench_node", "bench_ingest")
+
+
+def main(chosen: list[str]) -> int:
+    """Runs the chosen benchmarks (default: all), each in a process of its own; the exit status is the worst."""
+    worst = 0
+    for name in chosen or ALL:
+        began = time.monotonic()
+        print(f"\n## {name}", flush=True)
+        worst = max(worst, subprocess.run([sys.executable, "-m", f"tests.benchmarks.{name}"], check=False).returncode)
+        print(f"({name}: {time.monotonic() - began:.0f} s)", flush=True)
+    return worst
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
