@@ -19,7 +19,7 @@ from cloud_endpoint import keyfile, openapi
 from cloud_endpoint.build import store_path
 from cloud_endpoint.certs import make_certs
 from cloud_endpoint.requests import Name
-from cloud_endpoint.routes import PEOPLE
+from cloud_endpoint.route import PEOPLE
 from cloud_endpoint.settings import EndpointOwn
 from cloud_endpoint.store import audit, clients
 from cloud_endpoint.store.port import Tx

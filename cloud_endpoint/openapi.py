@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from cloud_endpoint.problem import ProblemBody
-from cloud_endpoint.routes import ROUTES, Route
+from cloud_endpoint.route import Route
+from cloud_endpoint.routes import ROUTES
 
 _REF = "#/components/schemas/{name}"
 _PARAMETERS = {

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 from agents.contracts.command import CommandsAnswer, SignedCommand
 from agents.contracts.identity import (
     DEVICE_SCOPES,
@@ -15,51 +12,12 @@ from agents.contracts.identity import (
     SiteDocument,
     TokenAnswer,
 )
-from agents.contracts.ids import Stream
 from agents.contracts.ingest import MAX_REQUEST_BYTES, IngestAnswer, IngestRequest
 from cloud_endpoint import records as rec
 from cloud_endpoint import requests as ask
 from cloud_endpoint.page.detail import SiteDetail
 from cloud_endpoint.page.views import Overview, SessionView
-
-SMALL = 64 * 1024
-NONE: frozenset[Scope] = frozenset()
-PEOPLE = frozenset({Scope.FLEET_READ, Scope.FLEET_DEPLOY, Scope.REMEDY_EXECUTE, Scope.ADMIN})
-READERS = frozenset({Scope.FLEET_READ, Scope.ADMIN})
-ADMINS = frozenset({Scope.ADMIN})
-EVERYONE = DEVICE_SCOPES | PEOPLE
-
-STREAM_SCOPES: dict[Stream, Scope] = {
-    Stream.HEARTBEAT: Scope.HEARTBEAT_WRITE,
-    Stream.VESSEL: Scope.DEPLOY_REPORT,
-    Stream.SYNTHETIC: Scope.SYNTHETIC_WRITE,
-    Stream.COMMANDER: Scope.COMMAND_READ,
-}
-"""What a token must hold to write a stream, besides what the route asks."""
-
-
-@dataclass(frozen=True)
-class Route:
-    """One route. `scopes`: a login with any of them; empty: no login. `cookie`: the page's session is a login too.
-
-    `whole_fleet`: refused to people who may see one site alone. A `{site}` or `{node}` in the path is checked
-    against the login's site. `body`, `answer`: contract types; `query`: type of the query; bytes where None.
-    """
-
-    method: str
-    path: str
-    handler: str
-    summary: str
-    scopes: frozenset[Scope] = NONE
-    cookie: bool = False
-    whole_fleet: bool = False
-    body: Any = None
-    answer: Any = None
-    query: Any = None
-    max_body: int = SMALL
-    form: bool = False
-    tags: tuple[str, ...] = ()
-
+from cloud_endpoint.route import ADMINS, EVERYONE, READERS, Route
 
 DEVICE_ROUTES: tuple[Route, ...] = (
     Route("GET", "/healthz", "healthz", "Whether the endpoint lives", answer=rec.Alive),
@@ -409,8 +367,3 @@ PAGE_ROUTES: tuple[Route, ...] = (
 """Of the web page."""
 
 ROUTES: tuple[Route, ...] = DEVICE_ROUTES + FLEET_ROUTES + ADMIN_ROUTES + PAGE_ROUTES
-
-
-def allows(route: Route, scopes: frozenset[Scope]) -> bool:
-    """Whether a login with these scopes may use the route, its site aside."""
-    return not route.scopes or bool(route.scopes & scopes)

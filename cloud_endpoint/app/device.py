@@ -15,7 +15,7 @@ from cloud_endpoint.app.io import answer, read_bytes, read_json
 from cloud_endpoint.app.services import principal, services
 from cloud_endpoint.problem import Problem
 from cloud_endpoint.records import Alive
-from cloud_endpoint.routes import STREAM_SCOPES
+from cloud_endpoint.route import STREAM_SCOPES
 from cloud_endpoint.store import ingest as ingest_store
 from cloud_endpoint.store import sites
 from cloud_endpoint.store.enrol import enrol as enrol_device

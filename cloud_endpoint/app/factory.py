@@ -14,7 +14,8 @@ from cloud_endpoint.app import admin, commands, device, fleet
 from cloud_endpoint.app.gate import Handler, make_gate, problems
 from cloud_endpoint.app.services import SERVICES, Services
 from cloud_endpoint.app.token import token
-from cloud_endpoint.routes import ROUTES, Route
+from cloud_endpoint.route import Route
+from cloud_endpoint.routes import ROUTES
 
 
 @cache

@@ -14,7 +14,7 @@ from cloud_endpoint.app.io import ROUTE, problem_answer
 from cloud_endpoint.app.principal import Principal
 from cloud_endpoint.app.services import PRINCIPAL, Services, services
 from cloud_endpoint.problem import Problem
-from cloud_endpoint.routes import Route, allows
+from cloud_endpoint.route import Route, allows
 from cloud_endpoint.rules.ratelimit import source_key
 from cloud_endpoint.store import fleet
 from cloud_endpoint.store.ingest import WrongSite

@@ -12,7 +12,7 @@ from aiohttp.http import HttpProcessingError
 
 from agents.contracts.codec import ContractError, decode, encode
 from cloud_endpoint.problem import Problem
-from cloud_endpoint.routes import Route
+from cloud_endpoint.route import Route
 
 T = TypeVar("T")
 ROUTE: web.RequestKey[Route] = web.RequestKey("route", Route)

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sqlite3
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -19,7 +15,7 @@ from agents.contracts.ingest import IngestRequest
 from agents.core.errors import Rejected
 from agents.core.jose import SoftwareKey
 from cloud_endpoint.store import audit, clients, commands, devices, enrol, fleet, ingest, projections, retention, sites
-from cloud_endpoint.store.port import Store, StoreUnusable, Tx
+from cloud_endpoint.store.port import Store, Tx
 from cloud_endpoint.store.sqlite import SqliteStore
 
 NOW = 1_700_000_000_000
@@ -312,92 +308,3 @@ async def test_sequences_are_never_given_again(store: Store, clock: Clock) -> No
     assert await store.read(lambda tx: commands.highest(tx, node)) == 3
     assert await store.read(lambda tx: commands.highest_waiting(tx, node)) == 0
     assert len(await store.read(lambda tx: commands.of_node(tx, node))) == 1
-
-
-# SQLite alone.
-
-
-async def test_a_corrupt_file_is_refused_and_left_as_it_is(tmp_path: Path, clock: Clock) -> None:
-    path = tmp_path / "bad.db"
-    path.write_bytes(b"this is no database, but it is somebody's file" * 100)
-    with pytest.raises(StoreUnusable, match=r"bad\.db.*corrupt"):
-        await SqliteStore.open(path, clock)
-    assert path.read_bytes().startswith(b"this is no database")
-
-
-async def test_a_damaged_page_is_found_at_the_start(tmp_path: Path, clock: Clock) -> None:
-    path = tmp_path / "damaged.db"
-    store = await SqliteStore.open(path, clock)
-    node = await enrolled(store)
-    await take(store, node, batch(list(range(1, 1000))))
-    await store.aclose()
-    size = path.stat().st_size
-    with path.open("r+b") as file:
-        for offset in range(4096 * 3, size, 4096):
-            file.seek(offset)
-            file.write(os.urandom(2048))
-    with pytest.raises(StoreUnusable, match=r"damaged\.db.*corrupt"):
-        await SqliteStore.open(path, clock)
-
-
-async def test_a_foreign_or_newer_database_is_refused(tmp_path: Path, clock: Clock) -> None:
-    path = tmp_path / "foreign.db"
-    with sqlite3.connect(path) as connection:
-        connection.execute("CREATE TABLE songs (title TEXT)")
-    with pytest.raises(StoreUnusable, match="not one of Galley's"):
-        await SqliteStore.open(path, clock)
-    newer = tmp_path / "newer.db"
-    await (await SqliteStore.open(newer, clock)).aclose()
-    with sqlite3.connect(newer) as connection:
-        connection.execute("UPDATE galley_schema SET version = 99")
-    with pytest.raises(StoreUnusable, match="version 99 is newer"):
-        await SqliteStore.open(newer, clock)
-
-
-async def test_the_file_is_private(tmp_path: Path, clock: Clock) -> None:
-    store = await SqliteStore.open(tmp_path / "deep" / "s.db", clock)
-    await store.write(lambda tx: sites.put(tx, "a", {}, None))
-    for file in (tmp_path / "deep").iterdir():
-        assert file.stat().st_mode & 0o077 == 0, file
-    await store.aclose()
-
-
-_KILLED = """
-import asyncio, os, signal, sys, time
-from pathlib import Path
-from cloud_endpoint.store import sites
-from cloud_endpoint.store.sqlite import SqliteStore
-
-async def main():
-    store = await SqliteStore.open(Path(sys.argv[1]), lambda: time.time_ns() // 1_000_000)
-    async def one(n):
-        await store.write(lambda tx: sites.put(tx, f"s{n}", {}, None))
-        os.write(1, f"{n}\\n".encode())
-    n = int(sys.argv[2])
-    while True:
-        await asyncio.gather(*(one(n + i) for i in range(20)))
-        n += 20
-
-asyncio.run(main())
-"""
-
-
-async def test_killed_at_any_moment_all_that_was_acknowledged_is_there(tmp_path: Path, clock: Clock) -> None:
-    path = tmp_path / "killed.db"
-    acknowledged: set[str] = set()
-    for attempt in range(5):
-        command = [sys.executable, "-c", _KILLED, str(path), str(attempt * 100_000)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE)  # noqa: ASYNC220
-        assert process.stdout is not None
-        lines = [process.stdout.readline()]
-        await asyncio.sleep(0.01 + 0.03 * attempt)
-        process.kill()
-        lines += process.stdout.readlines()
-        process.wait(10)
-        process.stdout.close()
-        acknowledged |= {f"s{line.decode().strip()}" for line in lines if line.endswith(b"\n")}
-        store = await SqliteStore.open(path, clock)
-        stored = {one.site for one in await store.read(lambda tx: sites.every(tx, limit=10**6))}
-        await store.aclose()
-        assert acknowledged <= stored
-    assert len(acknowledged) > 100

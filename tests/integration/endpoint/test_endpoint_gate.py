@@ -15,7 +15,8 @@ import pytest
 
 from agents.contracts.identity import ROLE_SCOPES, Role
 from agents.core.jose import SoftwareKey
-from cloud_endpoint.routes import ROUTES, Route, allows
+from cloud_endpoint.route import Route, allows
+from cloud_endpoint.routes import ROUTES
 from tests.site_in_a_box.endpoint import Endpoint, EndpointClient
 
 

@@ -11,7 +11,8 @@ import pytest
 
 from agents.core.jose import SoftwareKey
 from cloud_endpoint.page.headers import CSP
-from cloud_endpoint.routes import ROUTES, Route
+from cloud_endpoint.route import Route
+from cloud_endpoint.routes import ROUTES
 from tests.integration.page.conftest import COOKIE, Person, link, new_operator
 from tests.site_in_a_box.endpoint import Endpoint, EndpointClient
 

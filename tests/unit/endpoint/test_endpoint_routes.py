@@ -13,7 +13,8 @@ from cloud_endpoint.app.issuer import Issuer
 from cloud_endpoint.app.principal import Principal
 from cloud_endpoint.app.token import Client, grant
 from cloud_endpoint.problem import Problem
-from cloud_endpoint.routes import PAGE_ROUTES, PEOPLE, ROUTES, STREAM_SCOPES, Route, allows
+from cloud_endpoint.route import PEOPLE, STREAM_SCOPES, Route, allows
+from cloud_endpoint.routes import PAGE_ROUTES, ROUTES
 
 NO_LOGIN = {"/healthz", "/v1/enrol", "/v1/token", "/login", "/assets/login.css", "/assets/icon.svg"}
 FOR_ALL_DEVICES = {"POST /v1/ingest", "GET /v1/site"}
