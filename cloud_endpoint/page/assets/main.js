@@ -59,7 +59,9 @@ function draw() {
   const found = counts();
   document.title = found.trouble ? `(${found.trouble}) Galley` : "Galley";
   morph(element("foot"), h("footer", { id: "foot" }, intervals(found)));
-  if (fleet.loaded) view.draw();
+  if (!fleet.loaded) return;
+  view.draw();
+  if (!performance.getEntriesByName("galley-drawn").length) performance.mark("galley-drawn");
 }
 
 function intervals(found) {
