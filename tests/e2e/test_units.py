@@ -161,18 +161,18 @@ def test_killed_it_comes_back(host: SuiteHost, unit: str) -> None:
 def test_the_watchdog_ends_what_hangs_and_systemd_starts_it_again(host: SuiteHost) -> None:
     host.wait_active(*NODE_UNITS)
     for unit in NODE_UNITS:
-        host.put(f"/run/systemd/system/galley-{unit}.service.d/fast.conf", "[Service]\nWatchdogSec=4\n")
+        host.put(f"/run/systemd/system/galley-{unit}.service.d/fast.conf", "[Service]\nWatchdogSec=6\n")
     host.run("systemctl", "daemon-reload")
     try:
         host.run("systemctl", "restart", *(f"galley-{unit}" for unit in NODE_UNITS))
         host.wait_active(*NODE_UNITS)
-        time.sleep(6)  # longer than the watchdog: it is being fed
+        time.sleep(8)  # longer than the watchdog: it is being fed
         for unit in NODE_UNITS:
             assert host.property(f"galley-{unit}", "NRestarts") == "0", host.journal(unit)
         pids = {unit: host.main_pid(unit) for unit in NODE_UNITS}
         host.run("kill", "-STOP", *map(str, pids.values()))
         for unit, pid in pids.items():
-            host.wait_property(f"galley-{unit}", "NRestarts", "1", seconds=30)
+            host.wait_property(f"galley-{unit}", "NRestarts", "1", seconds=45)
             host.wait_active(unit)
             assert host.main_pid(unit) != pid
             assert "Watchdog timeout" in host.run("journalctl", "-b", "-u", f"galley-{unit}", "--no-pager")
