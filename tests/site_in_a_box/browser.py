@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import os
 import shutil
 import time
@@ -160,7 +159,7 @@ def take_picture(link: str, certificate: Path, file: Path, folder: Path, site: s
     with Browser(folder, certificate, size=(1280, 860)) as browser:
         browser.login(link)
         if site:
-            browser.run("location.hash = arguments[0]", f"#/site/{json.loads(json.dumps(site))}")
+            browser.run("location.hash = arguments[0]", f"#/site/{site}")
             browser.until(lambda: browser.all("article.site section"), f"{site} is shown")
         time.sleep(1)
         browser.picture(file)
