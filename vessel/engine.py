@@ -85,6 +85,8 @@ class Engine:
         self._refusals: dict[str, tuple[int, list[Problem]]] = {}
         self._retry_at = float("inf")
         self._retries = Backoff(base=_FIRST_RETRY, cap=600.0)
+        self._deferrals = Backoff(base=0.5, cap=30.0)
+        self._checked = ""
         self._ailing: set[str] = set()
         self.passes = 0
         known = parts.state.load()
@@ -189,6 +191,11 @@ class Engine:
         except AtlasRefused as error:
             await self._refuse(commit, error)
             return
+        except Retryable as error:
+            if revision == standing.applied or not standing.applied:
+                raise
+            self._defer(revision, error)
+            return
         self._forgive(revision)
         self._retry_at = float("inf")
         newest = self._head
@@ -204,7 +211,8 @@ class Engine:
         self._p.log.info("checking", revision=commit.revision, subject=commit.subject)
         keep = {r for r in (self._head, standing.applied, standing.healthy) if r}
         atlas = await self._p.read(await self._p.repository.checkout(commit.revision, keep), commit)
-        if commit.revision not in (standing.applied, standing.healthy) and commit.revision not in self._refusals:
+        if commit.revision not in (standing.applied, standing.healthy, self._checked, *self._refusals):
+            self._checked = commit.revision
             await self._p.send(report(WHOLE, "", commit, Phase.CHECKING, Tally()))
         prepared = await self._p.preparer.prepare(atlas, self._p.store.inventories)
         prepared.quiet = not prepared.changes and commit.revision == standing.applied == standing.healthy
@@ -225,7 +233,16 @@ class Engine:
             counted = Tally()
             await self._p.send(report(WHOLE, "", commit, Phase.REFUSED, counted, error.problems))
 
+    def _defer(self, revision: str, error: Retryable) -> None:
+        """A commit that cannot be checked now waits; what was applied before is kept from drifting meanwhile."""
+        self._deferrals = self._deferrals.failed()
+        pause = self._deferrals.delay(random.uniform, error.retry_after)
+        self._refused[revision] = self._p.clock.monotonic() + pause
+        self._p.say("atlas", False, f"{revision[:12]} cannot be checked yet: {error}"[:500])
+        self._p.log.warning("tries again", revision=revision, seconds=round(pause, 1), cause=str(error))
+
     def _forgive(self, revision: str) -> None:
+        self._deferrals = self._deferrals.succeeded()
         self._refused.pop(revision, None)
         self._refusals.pop(revision, None)
 

@@ -16,6 +16,7 @@ from agents.core.errors import Rejected, Retryable
 from agents.core.ports import ApiProblem
 
 _MAX_MESSAGE = 1500
+_OBJECTS_FAULT = "failed to create typed patch object"
 _HIDDEN = "(hidden)"
 _VALUES = (
     re.compile(r"Invalid value: (\"(?:[^\"\\]|\\.)*\"|\S+)"),
@@ -45,6 +46,8 @@ def error_of(status: int, headers: Mapping[str, str], data: bytes, *, path: str,
     """The error for an answer that is no success. 408, 410, 429 and 5xx are retryable; the rest is rejected.
 
     A 500 with a Status that names an `InternalError` from a failing webhook is retryable as well: it may pass.
+    One 500 is the object's own fault: the API server (1.36, fieldmanager/typeconverter) answers so when a field's
+    type does not meet its schema in a server-side apply, where a create answers 400.
     """
     problem = _problem(status, data)
     if _holds_secret(path, body):
@@ -55,9 +58,17 @@ def error_of(status: int, headers: Mapping[str, str], data: bytes, *, path: str,
         )
     if status == 410:
         return Gone(problem.message or "gone")
+    if status == 500 and problem.message.startswith(_OBJECTS_FAULT):
+        return KubeRejected(_typed_patch(problem))
     if status in (408, 429) or status >= 500:
         return Retryable(f"API server: {problem.message or status}", retry_after=_retry_after(headers))
     return KubeRejected(problem)
+
+
+def _typed_patch(problem: ApiProblem) -> ApiProblem:
+    """Names the fields: the message ends with lines `.spec.replicas: expected numeric (int or float), got string`."""
+    found = re.findall(r"(?:^|\): |\n\s*)(\.[^\s:]+): ([^\n]+)", problem.message)
+    return msgspec.structs.replace(problem, causes=[f"{path.lstrip('.')}: {text}" for path, text in found][:20])
 
 
 def scrub(message: str, body: object) -> str:

@@ -28,6 +28,19 @@ def test_problem_is_read() -> None:
     assert list(error.problem.causes) == ["spec.replicas: must be positive"]
 
 
+def test_an_objects_own_fault_that_comes_as_500() -> None:
+    head = "failed to create typed patch object (restaurant/menu; apps/v1, Kind=Deployment): "
+    for message, causes in (
+        (".spec.replicas: expected numeric, got string", ["spec.replicas: expected numeric, got string"]),
+        ("errors:\n  .spec.a: field not declared in schema\n  .spec.b: bad", ["spec.a: field not declared in schema",
+         "spec.b: bad"]),
+    ):  # fmt: skip
+        status = {"kind": "Status", "reason": "InternalError", "message": head + message}
+        error = error_of(500, {}, json.dumps(status).encode(), path="/apis/apps/v1/deployments")
+        assert isinstance(error, KubeRejected)
+        assert list(error.problem.causes) == causes
+
+
 @pytest.mark.parametrize(("header", "seconds"), [("3", 3.0), ("", None), ("soon", None), ("-1", 0.0)])
 def test_retry_after(header: str, seconds: float | None) -> None:
     error = error_of(429, {"Retry-After": header}, b"", path="/x")
