@@ -1,4 +1,4 @@
-"""What a step's runner is, and how network errors become kinds. Pure."""
+"""What a step's runner is, and how network errors become kinds."""
 
 from __future__ import annotations
 

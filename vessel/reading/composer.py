@@ -1,4 +1,4 @@
-"""One YAML document's events to a JSON value: keys, merges, aliases, bounds. Pure; a stack, no recursion.
+"""One YAML document's events to a JSON value: keys, merges, aliases, bounds. no recursion. Pure.
 
 PyYAML's libyaml parser gives the events; what they mean follows go.yaml.in/yaml/v2 `decode.go`. In one
 mapping a merge takes effect where it stands: keys before it lose to it, keys after it win. An alias is a copy,

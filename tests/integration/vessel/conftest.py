@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from tests.site_in_a_box.atlas_clone import MANIFEST
 from tests.site_in_a_box.gitrepos import GitRepo
+from tests.site_in_a_box.gitserver import GitServer
 from tests.site_in_a_box.kube_site import KubeSite
 from tests.site_in_a_box.process import stop_all
 from tests.site_in_a_box.vessel_process import VesselProcess
@@ -97,3 +99,18 @@ def slate(kube_site: KubeSite, kube_binaries: Path, tmp_path: Path) -> Iterator[
 def dump() -> Callable[..., str]:
     """Several YAML documents as one text."""
     return lambda *documents: "---\n".join(documents)
+
+
+@pytest.fixture
+def origin(tmp_path: Path) -> GitRepo:
+    folder = tmp_path / "origin"
+    folder.mkdir()
+    repo = GitRepo(folder)
+    repo.commit({"a.yaml": MANIFEST, "deep/er/b.yaml": MANIFEST}, "first <script>alert(1)</script>")
+    return repo
+
+
+@pytest.fixture
+async def server(origin: GitRepo) -> AsyncIterator[GitServer]:
+    async with GitServer.start(origin.bare.parent) as running:
+        yield running
