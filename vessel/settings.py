@@ -50,7 +50,7 @@ class VesselSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     mode: Annotated[str, msgspec.Meta(pattern="^(unit|pod)$")] = "unit"
     identity: Annotated[str, msgspec.Meta(max_length=256)] = ""
     identity_socket: str = "/run/galley/identity.sock"
-    concurrency: Concurrency = 16
+    concurrency: Concurrency = 8
     bootstrap: bool = True
     webhook_without_dry_run: Annotated[str, msgspec.Meta(pattern="^(refuse|skip)$")] = "refuse"
     prune: PruneSettings = PruneSettings()

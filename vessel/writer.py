@@ -7,14 +7,15 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
 from agents.contracts.messages import Problem
-from agents.core.ports import Object
-from agents.io.kube import Kube, KubeRejected, Resource
+from agents.core.ports import ApiProblem, Object
+from agents.io.kube import Kube, KubeRejected, Resource, ServerFault
 from vessel.fields import MANAGER
 from vessel.mirror import user_of
 from vessel.model import Ref
 from vessel.objects import Item, in_namespace
 
 T = TypeVar("T")
+_TRIES = 3
 SCRATCH = "galley-dryrun"
 """The namespace where objects are dry-run whose own namespace is new in the commit."""
 ACCOUNTS = Resource("v1", "ServiceAccount", "serviceaccounts", True)
@@ -39,7 +40,22 @@ class Writer:
         self.limit = asyncio.Semaphore(concurrency)
 
     async def dry_run(self, item: Item, resource: Resource, *, scratch: bool = False) -> Object:
-        """What the object would become. `scratch`: as if it were in the scratch namespace."""
+        """What the object would become. `scratch`: as if it were in the scratch namespace.
+
+        The server answers 500 to some malformed objects (a Secret's data that is no base64): what fails so three
+        times is this object's fault, and KubeRejected.
+        """
+        for attempt in range(_TRIES):
+            try:
+                return await self._dry_run(item, resource, scratch=scratch)
+            except ServerFault as fault:
+                if attempt + 1 == _TRIES:
+                    text = f"the API server fails on it: {str(fault).removeprefix('API server: ')}"
+                    raise KubeRejected(ApiProblem(status=500, reason="InternalError", message=text)) from None
+                await asyncio.sleep(0.1)
+        raise AssertionError("unreachable")
+
+    async def _dry_run(self, item: Item, resource: Resource, *, scratch: bool) -> Object:
         body, namespace = item.body, item.ref.namespace
         if scratch and namespace:
             body, namespace = in_namespace(body, SCRATCH), SCRATCH

@@ -20,10 +20,10 @@ from agents.core.errors import Rejected, Retryable
 from agents.core.ports import Object
 from agents.io import kube_discovery
 from agents.io.kube_discovery import Discovery, Resource
-from agents.io.kube_errors import Gone, KubeRejected, error_of
+from agents.io.kube_errors import Gone, KubeRejected, ServerFault, error_of
 from agents.io.kube_import import ApiClient, ConfigException, Configuration, load_incluster_config, load_kube_config
 
-__all__ = ["Discovery", "Event", "Gone", "Kube", "KubeRejected", "Listed", "Resource"]
+__all__ = ["Discovery", "Event", "Gone", "Kube", "KubeRejected", "Listed", "Resource", "ServerFault"]
 
 APPLY = "application/apply-patch+yaml"
 """Server-side apply. JSON is YAML, so the body is sent as JSON."""

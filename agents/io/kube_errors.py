@@ -38,6 +38,10 @@ class KubeRejected(Rejected):
         return self.problem.status
 
 
+class ServerFault(Retryable):
+    """HTTP 500: the server, or a webhook it asked, failed on this request. May be this object's fault, may pass."""
+
+
 class Gone(Retryable):
     """A resourceVersion or a continue token is too old: list anew (HTTP 410)."""
 
@@ -45,9 +49,8 @@ class Gone(Retryable):
 def error_of(status: int, headers: Mapping[str, str], data: bytes, *, path: str, body: object = None) -> Exception:
     """The error for an answer that is no success. 408, 410, 429 and 5xx are retryable; the rest is rejected.
 
-    A 500 with a Status that names an `InternalError` from a failing webhook is retryable as well: it may pass.
     One 500 is the object's own fault: the API server (1.36, fieldmanager/typeconverter) answers so when a field's
-    type does not meet its schema in a server-side apply, where a create answers 400.
+    type does not meet its schema in a server-side apply, where a create answers 400. Other 500s are a ServerFault.
     """
     problem = _problem(status, data)
     if _holds_secret(path, body):
@@ -60,7 +63,9 @@ def error_of(status: int, headers: Mapping[str, str], data: bytes, *, path: str,
         return Gone(problem.message or "gone")
     if status == 500 and problem.message.startswith(_OBJECTS_FAULT):
         return KubeRejected(_typed_patch(problem))
-    if status in (408, 429) or status >= 500:
+    if status == 500:
+        return ServerFault(f"API server: {problem.message or status}")
+    if status in (408, 429) or status > 500:
         return Retryable(f"API server: {problem.message or status}", retry_after=_retry_after(headers))
     return KubeRejected(problem)
 

@@ -102,7 +102,7 @@ async def vessel_run(site: KubeSite, repo: GitRepo, folder: Path, objects: int, 
         kubeconfig=site.kubeconfig,
         kubectl=kubectl,
         atlas={"url": repo.url},
-        concurrency=int(os.environ.get("CONCURRENCY", "16")),
+        concurrency=int(os.environ.get("CONCURRENCY", "8")),
     )
     vessel.start()
     try:

@@ -8,15 +8,21 @@ import json
 import pytest
 
 from agents.core.errors import Retryable
-from agents.io.kube_errors import Gone, KubeRejected, error_of
+from agents.io.kube_errors import Gone, KubeRejected, ServerFault, error_of
 
 STATUS = {"kind": "Status", "reason": "Invalid", "message": "it is invalid",
           "details": {"causes": [{"field": "spec.replicas", "message": "must be positive"}]}}  # fmt: skip
 
 
-@pytest.mark.parametrize(("status", "family"), [(408, Retryable), (429, Retryable), (500, Retryable), (503, Retryable),
-    (504, Retryable), (410, Gone), (400, KubeRejected), (403, KubeRejected), (404, KubeRejected), (409, KubeRejected),
-    (422, KubeRejected), (302, KubeRejected)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("status", "family"),
+    [
+        *((status, Retryable) for status in (408, 429, 502, 503, 504)),
+        *((status, KubeRejected) for status in (302, 400, 401, 403, 404, 405, 409, 413, 415, 422)),
+        (500, ServerFault),
+        (410, Gone),
+    ],
+)
 def test_families(status: int, family: type) -> None:
     assert type(error_of(status, {}, json.dumps(STATUS).encode(), path="/api/v1/pods")) is family
 
