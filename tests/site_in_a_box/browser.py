@@ -142,12 +142,12 @@ class Browser:
         """The browser's own record of cookies."""
         return list(self.driver.execute_cdp_cmd("Network.getAllCookies", {})["cookies"])
 
-    def picture(self, file: Path, *, whole: bool = True) -> None:
-        """A screenshot as PNG; `whole`: of all the page, not just the window."""
+    def picture(self, file: Path, *, whole: bool = True, height: int = 6000) -> None:
+        """A screenshot as PNG; `whole`: of all the page down to `height` px, not just the window."""
         file.parent.mkdir(parents=True, exist_ok=True)
         if whole:
             size = self.driver.execute_cdp_cmd("Page.getLayoutMetrics", {})["cssContentSize"]
-            clip = {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], 6000), "scale": 1}
+            clip = {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], height), "scale": 1}
             arguments = {"format": "png", "captureBeyondViewport": True, "clip": clip}
             file.write_bytes(base64.b64decode(self.driver.execute_cdp_cmd("Page.captureScreenshot", arguments)["data"]))
         else:
@@ -162,4 +162,4 @@ def take_picture(link: str, certificate: Path, file: Path, folder: Path, site: s
             browser.run("location.hash = arguments[0]", f"#/site/{site}")
             browser.until(lambda: browser.all("article.site section"), f"{site} is shown")
         time.sleep(1)
-        browser.picture(file)
+        browser.picture(file, height=1400)

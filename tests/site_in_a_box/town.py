@@ -46,6 +46,7 @@ class Town(Looks):
         self.stack = stack
         self.restaurants: list[Restaurant] = []
         self.etcd: Etcd | None = None
+        self.pictures: Path | None = None
         self.git: GitServer
         self.mqtt: Mosquitto
         self.endpoint: Endpoint

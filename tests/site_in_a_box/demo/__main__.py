@@ -139,6 +139,7 @@ async def main(options: argparse.Namespace) -> int:
         async with AsyncExitStack() as stack:
             stack.callback(say, "everything is stopped")
             town = Town(folder, plans(kubeconfig, samples.folder()), interval=INTERVAL, stack=stack)
+            town.pictures = options.pictures
             return 0 if await play(town, options) else 1
     except asyncio.CancelledError:
         return 0
@@ -157,5 +158,6 @@ if __name__ == "__main__":
     parser.add_argument("--no-story", action="store_true", help="only run")
     parser.add_argument("--exit", action="store_true", help="stop after the story; the status says whether it held")
     parser.add_argument("--keep", action="store_true", help="keep the folder with all logs")
+    parser.add_argument("--pictures", type=Path, metavar="DIR", help="pictures of the page, by headless Chromium")
     logging.basicConfig(level=logging.WARNING)
     sys.exit(asyncio.run(main(parser.parse_args())))

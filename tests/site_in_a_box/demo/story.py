@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -24,6 +25,7 @@ async def tell(town: Town) -> bool:
         except (TimeoutError, AssertionError, RuntimeError) as error:
             bad(str(error))
             well = False
+    await photograph(town, None, "page.png")
     return well
 
 
@@ -81,11 +83,27 @@ async def a_broken_manifest(town: Town, one: Restaurant) -> None:
     problem = await town.wait_refused(one, revision)
     assert problem["file"].endswith("menu.yaml") and problem["line"] > 0, f"the problem's place is {problem}"
     good(f"refused after {time.monotonic() - began:.1f} s: {problem['file']}:{problem['line']}: {problem['cause']}")
+    await photograph(town, one, "page-refused.png")
     assert await town.fingerprint(one) == before, "an object of the Atlas changed"
     good("not one object of the Atlas changed, also not in the apps that were right")
     revision = await asyncio.to_thread(one.repo.revert, "Take it back")
     await town.wait_healthy(one, revision)
     good("the commit that takes it back is healthy")
+
+
+async def photograph(town: Town, one: Restaurant | None, name: str) -> None:
+    """A picture of the page (of one site, or of the fleet), where the demo was asked for pictures."""
+    if town.pictures is None:
+        return
+    from tests.site_in_a_box.browser import take_picture
+
+    await asyncio.sleep(3)
+    certificate = town.endpoint.folder / "certs" / "server.pem"
+    site = one.site if one else ""
+    link = await town.login_link()
+    with tempfile.TemporaryDirectory() as folder:
+        await asyncio.to_thread(take_picture, link, certificate, town.pictures / name, Path(folder), site)
+    note(f"picture: {town.pictures / name}")
 
 
 async def a_hand_in_the_cluster(town: Town, one: Restaurant) -> None:
