@@ -129,8 +129,8 @@ class Deployer:
     async def _apply_stage(self, prepared: Prepared, apps: Iterable[str], outcome: Outcome) -> None:
         started = self._clock.monotonic()
         working = [app for app in apps if any(s.action is not Action.KEEP for s in prepared.steps[app])]
-        for app in working:
-            await self._tell(prepared, app, Phase.APPLYING, outcome)
+        # At once: the outbox makes them durable together.
+        await asyncio.gather(*(self._tell(prepared, app, Phase.APPLYING, outcome) for app in working))
         for current in Wave:
             if current is Wave.CONFIGURATION:
                 await self._recheck(prepared, working, outcome)
@@ -226,10 +226,9 @@ class Deployer:
             held = await self._keeper.repair()
             spent = self._clock.monotonic() - started
             waiting = [app for app in waiting if await self._still_waits(prepared, app, outcome, digests[app], spent)]
-            for app in waiting:
-                if app not in told:
-                    told.add(app)
-                    await self._tell(prepared, app, Phase.WAITING, outcome)
+            news = [app for app in waiting if app not in told]
+            told.update(news)
+            await asyncio.gather(*(self._tell(prepared, app, Phase.WAITING, outcome) for app in news))
             if waiting and superseded():
                 outcome.superseded = True
                 return
