@@ -19,7 +19,7 @@ from agents.contracts.identity import EnrolAnswer, EnrolRequest, GitCredential, 
 from agents.core.errors import Retryable
 from agents.core.ports import Clock
 from agents.core.settings import EndpointSettings
-from agents.io.http import failure, problem_text, retry_after
+from agents.io.http import failure, problem_text, read_limited, retry_after
 
 T = TypeVar("T")
 MAX_ANSWER = 4 * 1024 * 1024
@@ -124,7 +124,7 @@ class Cloud:
                     allow_redirects=False,  # an assertion or token goes to the configured host alone
                     timeout=aiohttp.ClientTimeout(total=timeout),
                 ) as answer:
-                    body = await answer.content.read(MAX_ANSWER)
+                    body = await read_limited(answer, MAX_ANSWER)
                     self._note_time(answer.headers)
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
                 problem = _unreachable(url, error)

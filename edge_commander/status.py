@@ -11,11 +11,13 @@ from pathlib import Path
 
 import msgspec
 
-from agents.core.errors import ConfigError
+from agents.core.errors import ConfigError, Retryable
 from agents.io import config
 from edge_commander.memory import STATE_NAME, read_record
 from edge_commander.settings import CommanderSettings
 from edge_commander.view import StatusDocument, advice, of_record
+
+MAX_ANSWER = 65536
 
 
 def main(argv: Sequence[str]) -> int:
@@ -51,6 +53,8 @@ async def ask(socket: Path) -> StatusDocument | None:
     """Asks a running commander; None when none answers, or does not answer this user."""
     import aiohttp
 
+    from agents.io.http import read_limited
+
     try:
         async with (
             aiohttp.ClientSession(
@@ -60,8 +64,8 @@ async def ask(socket: Path) -> StatusDocument | None:
         ):
             if answer.status != 200:
                 return None
-            return msgspec.json.decode(await answer.content.read(65536), type=StatusDocument)
-    except (aiohttp.ClientError, OSError, TimeoutError, msgspec.MsgspecError):
+            return msgspec.json.decode(await read_limited(answer, MAX_ANSWER), type=StatusDocument)
+    except (aiohttp.ClientError, OSError, TimeoutError, msgspec.MsgspecError, Retryable):
         return None
 
 

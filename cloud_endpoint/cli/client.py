@@ -13,7 +13,7 @@ import msgspec
 from agents.core.assertion import token_form
 from agents.core.errors import Rejected, Retryable
 from agents.core.settings import EndpointSettings
-from agents.io.http import cause, problem_text
+from agents.io.http import cause, problem_text, read_limited
 from agents.io.tls import client_context
 from cloud_endpoint import keyfile
 from cloud_endpoint.cli.profile import Profile
@@ -61,7 +61,7 @@ class Client:
         url = self._profile.url.rstrip("/") + path
         try:
             async with self._session.request(method, url, allow_redirects=False, **arguments) as answer:
-                body = await answer.content.read(MAX_ANSWER)
+                body = await read_limited(answer, MAX_ANSWER)
                 if answer.status >= 300:
                     raise Rejected(f"HTTP {answer.status}: {problem_text(body) or 'no reason given'}")
                 return msgspec.json.decode(body) if body else None

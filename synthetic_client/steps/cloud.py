@@ -62,10 +62,11 @@ class CloudRunner:
                     allow_redirects=False,
                 ) as response,
             ):
-                received = await response.content.read(len(sent) + 1)
-                while response.status == 200 and len(received) <= len(sent) and not response.content.at_eof():
-                    received += await response.content.read(len(sent) + 1 - len(received))
-                status = response.status
+                status, received = response.status, bytearray()
+                async for chunk in response.content.iter_any():
+                    received += chunk
+                    if status != 200 or len(received) > len(sent):
+                        break
         except Rejected as error:
             raise StepFailed(Kind.TLS, str(error)) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:

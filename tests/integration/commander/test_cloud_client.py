@@ -1,6 +1,7 @@
 """The commander's HTTP client against real TLS servers: certificates of another time, failover, redirects, rubbish."""
 
 import asyncio
+import contextlib
 import datetime
 import socket
 import ssl
@@ -20,6 +21,7 @@ from agents.core.settings import EndpointSettings
 from agents.io.clock import SystemClock
 from agents.io.tls import client_context
 from edge_commander.cloud import ClockSuspect, Cloud, TokenRefused
+from edge_commander.status import ask
 
 DAY = datetime.timedelta(days=1)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -177,3 +179,48 @@ async def test_a_server_that_never_answers_is_left(good: tuple[Path, Path], monk
     async with serving(*good, slow) as url, client(good[0], url) as (cloud, _heard):
         with pytest.raises(Retryable, match="in time"):
             await cloud.commands("t", 0, 0.0)
+
+
+async def test_an_answer_that_comes_in_pieces_is_read_to_its_end(good: tuple[Path, Path]) -> None:
+    body = b'{"access_token": "' + b"x" * 300_000 + b'", "expires_in": 600, "scope": "s"}'
+
+    async with serving(*good, in_pieces(body)) as url, client(good[0], url) as (cloud, _heard):
+        assert len((await cloud.token({"scope": "s"})).access_token) == 300_000
+
+
+async def test_an_answer_without_end_is_not_read(good: tuple[Path, Path]) -> None:
+    async with serving(*good, in_pieces(b"x" * (5 * 1024 * 1024))) as url, client(good[0], url) as (cloud, _heard):
+        with pytest.raises(Retryable, match="longer than"):
+            await cloud.token({"scope": "s"})
+
+
+async def test_the_status_command_reads_an_answer_that_comes_in_pieces(tmp_path: Path) -> None:
+    body = b'{"state": "ready", "reason": "' + b"x" * 1000 + b'", "since": 1, "node": null, "site": null'
+    body += b', "clock_ok": true, "pending": 0}'
+    app = web.Application()
+    app.router.add_get("/v1/status", in_pieces(body))
+    runner = web.AppRunner(app, shutdown_timeout=0.5)
+    await runner.setup()
+    path = tmp_path / "identity.sock"
+    await web.UnixSite(runner, str(path)).start()
+    try:
+        shown = await ask(path)
+    finally:
+        await runner.cleanup()
+    assert shown is not None and len(shown.reason) == 1000
+
+
+def in_pieces(body: bytes) -> Handler:
+    """Answers with `body` in two pieces, the second a moment later."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        response.content_length = len(body)
+        await response.prepare(request)
+        with contextlib.suppress(ConnectionError):  # a client that had enough
+            await response.write(body[: len(body) // 2])
+            await asyncio.sleep(0.1)
+            await response.write(body[len(body) // 2 :])
+        return response
+
+    return handler
