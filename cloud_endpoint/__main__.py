@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from agents.supervise.context import DaemonSpec
 from agents.supervise.daemon import run_daemon
 from cloud_endpoint.build import build
+from cloud_endpoint.check import check
 from cloud_endpoint.local import COMMANDS, run_local
 from cloud_endpoint.settings import EndpointOwn
 
@@ -19,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments and arguments[0] in COMMANDS:
         return run_local(NAME, arguments)
-    spec = DaemonSpec(name=NAME, section="cloud_endpoint", settings=EndpointOwn, build=build)
+    spec = DaemonSpec(NAME, "cloud_endpoint", EndpointOwn, build, check)
     return run_daemon(spec, arguments)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from agents.core.errors import ConfigError
 from agents.io.tls import server_context
 from agents.supervise.context import Context, Loop
 from cloud_endpoint import keyfile
@@ -16,7 +15,7 @@ from cloud_endpoint.app.topics import Topics
 from cloud_endpoint.loop import Server, loops, refresh_revocations
 from cloud_endpoint.page.mount import Page
 from cloud_endpoint.rules.ratelimit import RateLimit
-from cloud_endpoint.settings import EndpointOwn, problems
+from cloud_endpoint.settings import EndpointOwn
 from cloud_endpoint.store.sqlite import SqliteStore
 
 
@@ -26,10 +25,9 @@ def store_path(own: EndpointOwn, state_dir: Path) -> Path:
 
 
 async def build(context: Context[EndpointOwn]) -> list[Loop]:
-    """Local work alone. Raises ConfigError, Rejected (a corrupt store, a bad key file) or Retryable."""
+    """Local work alone, on settings that `check` found good. Raises Rejected (a corrupt store, a bad key file) or
+    Retryable."""
     own = context.settings.own
-    if found := problems(own):
-        raise ConfigError(found)
     tls = server_context(Path(own.tls.cert_file), Path(own.tls.key_file))
     token_key = keyfile.load_or_create(Path(own.token_key_file or context.state_dir / "token-key.json"))
     command_key = keyfile.load_or_create(Path(own.command_key_file or context.state_dir / "command-key.json"))

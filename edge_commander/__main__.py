@@ -12,6 +12,7 @@ from agents.contracts.identity import Jwk, Role
 from agents.contracts.ids import Stream
 from agents.contracts.ingest import IngestAnswer
 from agents.core.errors import ConfigError, Rejected, Retryable
+from agents.core.settings import Settings
 from agents.io.machine import hand_over
 from agents.io.outbox import SqliteOutbox
 from agents.io.sender import LogOnlySender, Sender
@@ -45,8 +46,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         from edge_commander.status import main as status
 
         return status(arguments[1:])
-    spec = DaemonSpec(name="edge-commander", section="edge_commander", settings=CommanderSettings, build=build)
+    spec = DaemonSpec("edge-commander", "edge_commander", CommanderSettings, build, check)
     return run_daemon(spec, arguments)
+
+
+def check(settings: Settings[CommanderSettings]) -> list[str]:
+    """Files that came with the configuration must be there. Code, kubeconfig and build time may come late."""
+    try:
+        _operators(settings.own)
+    except ConfigError as error:
+        return error.problems
+    return []
 
 
 async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from agents.contracts.ids import Stream, node_id
 from agents.core.errors import ConfigError
 from agents.core.grid import spread
+from agents.core.settings import Settings
 from agents.io.identity import SocketIdentity
 from agents.io.outbox import SqliteOutbox
 from agents.io.state import StateFile
@@ -24,13 +25,26 @@ from synthetic_client.steps.kubernetes import Api
 from synthetic_client.tally import Tally
 
 
+def check(settings: Settings[SyntheticSettings]) -> list[str]:
+    """All of the scenario's problems, each with its line."""
+    try:
+        _scenario(settings.own)
+    except ConfigError as error:
+        return error.problems
+    return []
+
+
+def _scenario(own: SyntheticSettings) -> Scenario:
+    try:
+        return read_scenario(Path(own.scenario))
+    except BadScenario as error:
+        raise ConfigError([f"synthetic_client.scenario: {problem}" for problem in error.problems]) from None
+
+
 async def build(context: Context[SyntheticSettings]) -> Sequence[Loop]:
     """Local work alone. Raises ConfigError with all of the scenario's problems."""
     own, clock = context.settings.own, context.clock
-    try:
-        scenario = read_scenario(Path(own.scenario))
-    except BadScenario as error:
-        raise ConfigError(error.problems) from None
+    scenario = _scenario(own)
     machine = context.machine.facts()
     identity = SocketIdentity(own.identity_socket or str(context.run_dir / "identity.sock"), clock=clock)
     context.stack.push_async_callback(identity.aclose)
@@ -134,7 +148,7 @@ def _sender(
     return Sender(outbox, uplink, log=context.log, say=say)
 
 
-SPEC = DaemonSpec(name="synthetic-client", section="synthetic_client", settings=SyntheticSettings, build=build)
+SPEC = DaemonSpec("synthetic-client", "synthetic_client", SyntheticSettings, build, check)
 
 
 def main() -> int:

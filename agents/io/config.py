@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,7 +33,8 @@ def load(
     """The checked settings of one daemon; with `path`, that file alone and the environment.
 
     Raises ConfigError with every problem at once. Files that cannot be read are named first, alone: what they
-    would have held cannot be judged.
+    would have held cannot be judged. Relative `node.state_dir` and `node.run_dir` are taken from the directory in which
+    the command was started, and come out absolute: children (git, kubectl) work elsewhere.
     """
     files = [path] if path is not None else [root / "galley.yaml", *_drop_ins(root / "galley.d")]
     documents: list[tuple[str, Any]] = []
@@ -44,7 +46,10 @@ def load(
             problems.append(str(error))
     if problems:
         raise ConfigError(problems)
-    return build(documents, os.environ if environ is None else environ, section, type_)
+    settings = build(documents, os.environ if environ is None else environ, section, type_)
+    node = settings.node
+    absolute = {name: os.path.abspath(getattr(node, name)) for name in ("state_dir", "run_dir")}  # noqa: PTH100 - resolves no link
+    return replace(settings, node=msgspec.structs.replace(node, **absolute))
 
 
 def _drop_ins(directory: Path) -> list[Path]:

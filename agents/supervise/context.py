@@ -58,9 +58,13 @@ class DaemonSpec(Generic[S]):
     """A daemon: `name` of command, state directory and log; its `section` of galley.yaml and that section's type.
 
     `settings` has a field `health: Listener`. `build` does local work alone, no network: READY=1 follows it.
+    `check` names what the types cannot say: a file that must be there and is not, an address that may not be. It reads
+    files alone, changes nothing, and is run at each start and by --check-config: each problem begins with the path
+    of its setting. What may come late (an enrolment code, a cluster's kubeconfig) is no problem but a state.
     """
 
     name: str
     section: str
     settings: type[S]
     build: Callable[[Context[S]], Awaitable[Sequence[Loop]]]
+    check: Callable[[Settings[S]], Sequence[str]] = lambda _: ()

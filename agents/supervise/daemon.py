@@ -26,6 +26,7 @@ from agents.io import config, logs
 from agents.io.clock import SystemClock
 from agents.io.machine import open_machine
 from agents.io.notify import notifier, watchdog_seconds
+from agents.io.tls import client_context
 from agents.supervise.context import Context, DaemonSpec, Loop, S
 from agents.supervise.health import Health
 from agents.supervise.metrics import Metrics
@@ -51,6 +52,8 @@ def run_daemon(spec: DaemonSpec[S], argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     try:
         settings = config.load(spec.section, spec.settings, options.config)
+        if problems := [*_shared_problems(settings), *spec.check(settings)]:
+            raise ConfigError(sorted(set(problems)))
         machine = open_machine(settings.node.machine, Path(settings.node.run_dir))
         if options.check_config:
             print(f"{spec.name}: the configuration is good")
@@ -71,6 +74,17 @@ def run_daemon(spec: DaemonSpec[S], argv: Sequence[str] | None = None) -> int:
     except (Rejected, Retryable) as error:
         log.error("cannot start", cause=str(error))
         return 1
+
+
+def _shared_problems(settings: Settings[Any]) -> list[str]:
+    """What the types of the shared sections cannot say."""
+    if settings.endpoint is None or settings.endpoint.ca_file is None:
+        return []
+    try:
+        client_context(settings.endpoint)
+    except Rejected as error:
+        return [f"endpoint.ca_file: {error.file}: {error.cause}"]
+    return []
 
 
 def _refuse(name: str, error: Rejected) -> int:
