@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export GALLEY_CACHE ?= $(HOME)/.cache/galley
 
-.PHONY: help images venv demo test test-fast bench lint lock clean
+.PHONY: help images venv demo test test-fast bench soak lint lock clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -43,6 +43,11 @@ bench: venv  ## the tables of the README: ratios against a peer in the same run
 images: venv  ## the agents' container image, as an OCI layout in the cache (root)
 	@$(PYTHON) tools/packages.py test
 	@$(BIN)/python images/containers/build.py
+
+soak: venv  ## what takes longer than the tests may: hundreds of kills, then a rest watched for growth (ARGS="--kills 200 --rest 600")
+	@$(PYTHON) tools/packages.py demo
+	@$(BIN)/python -m tests.site_in_a_box.kube_build
+	@$(BIN)/python -m tests.soak $(ARGS)
 
 lint: venv  ## ruff, mypy, import-linter
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
