@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import msgspec
 
 from agents.core.errors import ConfigError, Rejected, Retryable
-from agents.core.settings import Listener
+from agents.core.settings import Listener, Settings
 from agents.supervise import daemon, port
 from agents.supervise.daemon import Context, DaemonSpec, Loop, Pulse, run_daemon
 
@@ -60,5 +60,12 @@ async def build(context: Context[Own]) -> Sequence[Loop]:
     return [Loop("work", run)]
 
 
+def check(settings: Settings[Own]) -> list[str]:
+    """Two things that no type can say."""
+    if settings.own.behaviour != "unchecked":
+        return []
+    return ["heartbeat.file: /none: cannot be read", "heartbeat.bind: is not mine"]
+
+
 if __name__ == "__main__":
-    sys.exit(run_daemon(DaemonSpec("heartbeat", "heartbeat", Own, build)))
+    sys.exit(run_daemon(DaemonSpec("heartbeat", "heartbeat", Own, build, check)))

@@ -41,9 +41,9 @@ class Stage:
         self.process: subprocess.Popen[str] | None = None
         self.log = ""
 
-    def config(self, **own: Any) -> Path:
+    def config(self, endpoint_ca_file: str = "", **own: Any) -> Path:
         path = self.root / "galley.yaml"
-        document = {
+        document: dict[str, Any] = {
             "v": 1,
             "node": {
                 "machine": f"file:{self.root}/machine.json", "state_dir": f"{self.root}/state",
@@ -51,6 +51,8 @@ class Stage:
             },
             "heartbeat": own,
         }  # fmt: skip
+        if endpoint_ca_file:
+            document["endpoint"] = {"urls": ["https://e.test"], "issuer": "https://e.test", "ca_file": endpoint_ca_file}
         path.write_text(json.dumps(document))
         return path
 
@@ -152,6 +154,17 @@ def test_a_missing_file_is_named_and_78(stage: Stage) -> None:
 def test_check_config_says_so_and_starts_nothing(stage: Stage) -> None:
     stage.start("--check-config")
     assert stage.end() == 0 and not (stage.root / "state").exists()
+
+
+@pytest.mark.parametrize("arguments", [["--check-config"], []])
+def test_what_the_types_cannot_say_is_checked_before_anything_starts(stage: Stage, arguments: list[str]) -> None:
+    stage.start(*arguments, behaviour="unchecked", endpoint_ca_file="/nonexistent/ca.pem")
+    assert stage.end() == 78 and not (stage.root / "state").exists()
+    assert stage.log.splitlines() == [
+        "heartbeat: endpoint.ca_file: /nonexistent/ca.pem: cannot be read: No such file or directory",
+        "heartbeat: heartbeat.bind: is not mine",
+        "heartbeat: heartbeat.file: /none: cannot be read",
+    ]
 
 
 def test_build_may_refuse_the_configuration_or_the_state(stage: Stage) -> None:

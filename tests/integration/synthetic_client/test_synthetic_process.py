@@ -84,8 +84,10 @@ def test_offline_it_starts_measures_and_queues_and_reports_the_rest_when_it_stop
         ),
     ],
 )
-def test_a_bad_scenario_is_a_configuration_error(tmp_path, scenario, line):
-    done = subprocess.run(configure(tmp_path, scenario), capture_output=True, text=True, timeout=30, check=False)
+@pytest.mark.parametrize("flags", [[], ["--check-config"]])
+def test_a_bad_scenario_is_a_configuration_error(tmp_path, scenario, line, flags):
+    command = [*configure(tmp_path, scenario), *flags]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 78
-    assert line in done.stderr
+    assert line in done.stderr and "synthetic_client.scenario: " in done.stderr
     assert reports(tmp_path) == []

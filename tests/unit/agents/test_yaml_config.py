@@ -106,3 +106,10 @@ def test_every_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         load("vessel", Own, environ={}, root=tmp_path)
     missing, broken = caught.value.problems
     assert "galley.yaml: cannot be read: No such file" in missing and "10.yaml:" in broken
+
+
+def test_relative_directories_come_out_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "galley.yaml").write_text("v: 1\nnode: {state_dir: state, run_dir: ./run/../run}\n")
+    node = load("vessel", Own, Path("galley.yaml"), environ={}).node
+    assert (node.state_dir, node.run_dir) == (str(tmp_path / "state"), str(tmp_path / "run"))

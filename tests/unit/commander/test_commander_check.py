@@ -1,0 +1,34 @@
+"""What `edge-commander --check-config` finds beyond types: the operators' keys must be there and good."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from agents.core.jose import SoftwareKey
+from agents.core.settings import Settings, build
+from edge_commander.__main__ import check
+from edge_commander.settings import CommanderSettings
+
+
+def settings(**own: object) -> Settings[CommanderSettings]:
+    return build([("galley.yaml", {"edge_commander": own})], {}, "edge_commander", CommanderSettings)
+
+
+def test_a_missing_operators_file_is_named_with_its_setting(tmp_path: Path) -> None:
+    (found,) = check(settings(operators_file=str(tmp_path / "none.json")))
+    assert found.startswith(f"edge_commander.operators_file: {tmp_path / 'none.json'}: cannot be read")
+
+
+@pytest.mark.parametrize("text", ["{", '{"v": 2, "operators": []}', '{"v": 1, "operators": [{"kty": "EC"}]}'])
+def test_a_bad_operators_file_is_named_with_its_setting(tmp_path: Path, text: str) -> None:
+    (tmp_path / "operators.json").write_text(text)
+    (found,) = check(settings(operators_file=str(tmp_path / "operators.json")))
+    assert found.startswith("edge_commander.operators_file: ")
+
+
+def test_good_keys_pass_and_what_may_come_late_is_no_problem(tmp_path: Path) -> None:
+    document = {"v": 1, "operators": [SoftwareKey.generate("Ed25519").public]}
+    (tmp_path / "operators.json").write_text(json.dumps(document))
+    late = {"enrol_code_file": "/nonexistent/code", "distribution": {"kubeconfig": "/nonexistent/kubeconfig"}}
+    assert check(settings(operators_file=str(tmp_path / "operators.json"), **late)) == []
