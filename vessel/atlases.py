@@ -19,7 +19,7 @@ from agents.io.state import StateFile
 from agents.supervise.pulse import Pulse
 from vessel.elector import Elector
 from vessel.engine import Engine, Say
-from vessel.git.remote import Remote
+from vessel.git.remote import Remote, check_assigned
 from vessel.git.repository import AtlasRepository, CredentialSource, credential_from_file
 from vessel.keeper import Send
 from vessel.model import Commit
@@ -55,7 +55,10 @@ class Atlases:
         return self._source
 
     async def refresh(self) -> None:
-        """Asks the identity socket where the Atlas lies; what was known stays when it does not answer."""
+        """Asks the identity socket where the Atlas lies; what was known stays when it does not answer.
+
+        Raises Retryable while nothing is known, Rejected when the site document names what it may not.
+        """
         if self._fixed is not None or self._identity is None:
             return
         try:
@@ -65,6 +68,7 @@ class Atlases:
                 raise
             return
         if site.atlas is not None and site.atlas != self._source:
+            check_assigned(site.atlas)
             self._remembered.save(site.atlas)
             self._source, self._repository = site.atlas, None
 
@@ -74,6 +78,8 @@ class Atlases:
             raise Retryable("the site has no Atlas yet")
         if self._repository is None:
             source = self._source
+            if self._fixed is None:
+                check_assigned(source)
             remote = Remote(source.url, source.branch, self._ca_file)
             mark = hashlib.sha256(f"{source.url}\0{source.branch}".encode()).hexdigest()[:12]
             self._repository = AtlasRepository(

@@ -93,7 +93,11 @@ class World:
             "ca_file": "/etc/galley/ca.pem",
         }
         settings["heartbeat"]["interval_seconds"] = 1
-        settings["vessel"] |= {"kubeconfig": "/etc/galley/vessel.kubeconfig", "poll_seconds": 1}
+        settings["vessel"] |= {
+            "atlas": {"url": "file:///srv/atlas.git"},  # a file is the node's own word alone, never the endpoint's
+            "kubeconfig": "/etc/galley/vessel.kubeconfig",
+            "poll_seconds": 1,
+        }
         settings["edge_commander"] |= {
             "enrol_code_file": "/etc/galley/enrol-code",
             "enrol_seconds": 2,
@@ -116,7 +120,7 @@ class World:
 
     async def _ship(self) -> str:
         async with self.endpoint.operator() as operator:
-            await operator.put_site(SITE, atlas={"url": "file:///srv/atlas.git", "branch": "main"})
+            await operator.put_site(SITE)
             return await operator.ship(SERIAL, SITE, "nuc-1")
 
     def commit(self, greeting: str) -> None:

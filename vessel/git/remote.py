@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from agents.contracts.identity import GitCredential
+from agents.contracts.identity import AtlasSource, GitCredential
 from agents.core.errors import Rejected
 from agents.core.settings import insecure
 
@@ -105,6 +105,23 @@ CONFIGURATION = {
     "filter.lfs.required": "false",
 }
 """What every git child gets: no helper, hook, filter or submodule; objects checked as they arrive."""
+
+
+def check_assigned(source: AtlasSource) -> None:
+    """Raises Rejected for a source that only the node's own configuration may name.
+
+    A site document carries no signature: whoever writes it must not choose a file of this node to be sent to a host
+    of his choice, nor a directory of this node to be applied.
+    """
+    if source.url.partition(":")[0].strip().lower() not in ("https", "http"):
+        raise Rejected(
+            f"the site document names an Atlas at {source.url[:200]!r}: only this node's galley.yaml may name a file"
+        )
+    if source.credential not in ("none", "endpoint"):
+        kind = source.credential.partition(":")[0][:50]
+        raise Rejected(
+            f"the site document names the Atlas' credential {kind!r}: only this node's galley.yaml may name a file"
+        )
 
 
 def check_revision(revision: str) -> str:
