@@ -76,6 +76,9 @@ class Looks:
         """Waits until every node of a site was heard within three intervals."""
 
         async def beating() -> bool:
+            for program in (program for node in one.nodes for program in node.daemons.values()):
+                if (program.returncode or 0) > 0:
+                    raise RuntimeError(f"{program.name} ended with status {program.returncode}\n{program.log_tail()}")
             view = await self.site(one)
             newest = [node["beat_ms"] or 0 for node in view["nodes"]]
             fresh = (time.time() - 3 * self.interval - 1) * 1000

@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 from agents.contracts.ids import node_id
+from tests.site_in_a_box.ports import free_port
 from tests.site_in_a_box.process import Program, stop_all
 from tests.site_in_a_box.uplink_proxy import UplinkProxy
 
@@ -75,7 +76,7 @@ class Node:
         self.code = code
         self.folder = folder
         self.cloud = cloud
-        self.proxy = UplinkProxy(plan.address, 8443, (cloud.host, cloud.port))
+        self.proxy = UplinkProxy(plan.address, free_port(plan.address), (cloud.host, cloud.port))
         self.config = folder / "galley.yaml"
         daemons = DAEMONS if plan.scenario else DAEMONS[:-1]
         self.daemons = {name: self._program(name) for name in daemons}
@@ -134,7 +135,7 @@ class Node:
                 "run_dir": str(self.folder / "run"),
             },
             "endpoint": {
-                "urls": [f"https://{plan.address}:8443"],
+                "urls": [f"https://{plan.address}:{self.proxy.port}"],
                 "issuer": self.cloud.issuer,
                 "ca_file": str(self.cloud.ca_file),
             },
