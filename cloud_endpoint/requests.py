@@ -31,9 +31,9 @@ class TokenForm(Struct, frozen=True, kw_only=True):
 
 
 class CommandsQuery(Strict, frozen=True, kw_only=True):
-    """`after`: the highest sequence the node has. `wait`: s to wait for one."""
+    """`after`: the highest sequence the node has used. `wait`: s to wait for one."""
 
-    after: Annotated[int, msgspec.Meta(ge=0)] = 0
+    after: Annotated[int, msgspec.Meta(ge=0, le=2**53 - 2)] = 0
     wait: Annotated[float, msgspec.Meta(ge=0, le=25)] = 0
 
 

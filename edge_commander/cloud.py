@@ -36,9 +36,14 @@ class TokenRefused(Retryable):
     """The endpoint does not accept this device's assertion: enrolment must be asked again."""
 
 
+class BearerRefused(Retryable):
+    """The endpoint does not accept this token (401): a new one may be good."""
+
+
 class Cloud:
     """HTTP client of the endpoint; `urls` are tried in order, the last one that answered first.
 
+    What takes a token raises BearerRefused where the endpoint does not accept it.
     `heard` gets the endpoint's time in Unix ms. `aclose` when done.
     """
 
@@ -94,7 +99,8 @@ class Cloud:
 
     def _read(self, what: str, status: int, headers: Mapping[str, str], body: bytes, type_: type[T]) -> T:
         if status != 200:
-            raise failure(what, status, headers, body, self._clock.wall_ms())
+            problem = failure(what, status, headers, body, self._clock.wall_ms())
+            raise BearerRefused(str(problem)) if status == 401 else problem
         try:
             return decode(body, type_)
         except ContractError as error:

@@ -87,14 +87,16 @@ class CommandLoop:
         parts = self.parts
         if parts.memory.record.site is None:
             return min(5.0, parts.seconds)
-        token = await parts.tokens.bearer()
         began = parts.clock.monotonic()
-        answer = await parts.cloud.commands(token, parts.memory.ledger.consumed, WAIT_SECONDS)
+        after = parts.memory.ledger.consumed
+        answer = await parts.tokens.with_bearer(lambda token: parts.cloud.commands(token, after, WAIT_SECONDS))
         news = False
         for signed in answer.commands:
             news = await self.handle(signed) or news
         if news or parts.clock.monotonic() - began >= WAIT_SECONDS / 2:
             return 0.0  # the long poll works: ask again at once
+        if answer.commands:  # known ones, whose answers are still on their way
+            return min(5.0, parts.seconds)
         return parts.seconds * parts.uniform(0.9, 1.1)
 
     async def handle(self, signed: SignedCommand) -> bool:
@@ -154,10 +156,13 @@ class CommandLoop:
         """Refused commands are audited, answered once, and never executed."""
         parts = self.parts
         claim = claimed_id(signed)
-        if refused.code == "sequence":  # replayed: it had its answer, or a later command took its place
-            parts.log.warning("command replayed", audit=True, id=claim and claim.id)
-            parts.memory.save_ledger(ledgers.refuse(parts.memory.ledger, digest))
-            return
+        if claim is not None and refused.code == "sequence":
+            if claim.id in parts.memory.ledger.taken:  # replayed: it had its answer
+                parts.log.warning("command replayed", audit=True, id=claim.id)
+                parts.memory.save_ledger(ledgers.refuse(parts.memory.ledger, digest))
+                return
+            # An endpoint that was restored from an older store counts sequences again: it must learn that.
+            refused = CommandRefused("sequence", f"sequence {claim.sequence} was already used")
         parts.log.warning("command refused", audit=True, code=refused.code, cause=str(refused), id=claim and claim.id)
         text = f"{refused.code}: {refused}"[:4096]
         if claim is not None:

@@ -16,7 +16,7 @@ CHALLENGE_MS = 24 * 3600 * 1000
 RENEW_MS = CHALLENGE_MS // 2
 SKEW_MS = 10 * 60 * 1000
 """The best guess of the time may step back by a little when the endpoint is heard; further back it is not trusted."""
-KEPT_REFUSALS = 64
+KEPT_REFUSALS = KEPT_TAKEN = 64
 
 
 class IssuedChallenge(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,13 +38,15 @@ class Taken(msgspec.Struct, frozen=True, kw_only=True):
 class Ledger(msgspec.Struct, frozen=True, kw_only=True):
     """The durable record (`commands.json` on ident). `consumed`: the highest sequence ever taken.
 
-    `refused`: digests of commands that were refused unread, so that each is answered once.
+    `refused`: digests of commands that were refused unread, so that each is answered once. `taken`: ids of the last
+    commands taken, to know a replay from another command under a sequence that was used already.
     """
 
     consumed: Annotated[int, msgspec.Meta(ge=0)] = 0
     challenges: list[IssuedChallenge] = []
     current: Taken | None = None
     refused: list[str] = []
+    taken: list[str] = []
 
 
 def live(ledger: Ledger, now_ms: int) -> frozenset[str]:
@@ -87,6 +89,7 @@ def take(ledger: Ledger, command: Command) -> Ledger:
         consumed=command.sequence,
         challenges=[one for one in ledger.challenges if one.value != command.challenge],
         current=Taken(command=command),
+        taken=[*ledger.taken, command.id][-KEPT_TAKEN:],
     )
 
 

@@ -245,7 +245,7 @@ class NodeLoop:
         wait = self.parts.settings.site_seconds if settled else min(FORMING_SECONDS, self.parts.settings.site_seconds)
         self._site_at = clock.monotonic() + self._spread(wait)
         try:
-            document = await self.parts.cloud.site(await self.parts.tokens.bearer())
+            document = await self.parts.tokens.with_bearer(self.parts.cloud.site)
         except GalleyError as error:
             return self._unreachable(error) if isinstance(error, Retryable) else Reason(Why.SITE, str(error))
         return self._take_site(document)

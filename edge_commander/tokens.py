@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from agents.contracts.identity import ROLE_SCOPES, GitCredential, Role, TokenAnswer
 from agents.contracts.ids import NodeId
@@ -13,9 +13,10 @@ from agents.core.assertion import token_form
 from agents.core.errors import Rejected, Retryable
 from agents.core.jose import Signer
 from agents.core.ports import Clock
-from edge_commander.cloud import Cloud, TokenRefused
+from edge_commander.cloud import BearerRefused, Cloud, TokenRefused
 from edge_commander.flight import SingleFlight
 
+T = TypeVar("T")
 CLOCK_MOVED_SECONDS = 15
 
 
@@ -43,7 +44,7 @@ class Tokens:
         self._flights: list[SingleFlight[Any]] = [*self._roles.values(), self._git]
         self.known = asyncio.Event()
         self.refused = False
-        self._bearer_refused = False
+        self._refused_bearer = ""
         self.fetched = 0
 
     def known_as(self, node: NodeId, signer: Signer) -> None:
@@ -70,12 +71,24 @@ class Tokens:
 
     async def bearer(self) -> str:
         """The commander's own token. Raises Retryable, Rejected."""
-        past_cache, self._bearer_refused = self._bearer_refused, False
-        return (await self.get(Role.COMMANDER, past_cache=past_cache)).access_token
+        token = (await self.get(Role.COMMANDER)).access_token
+        if token == self._refused_bearer:
+            token = (await self.get(Role.COMMANDER, past_cache=True)).access_token
+        return token
 
-    def bearer_refused(self, _token: str) -> None:
+    def bearer_refused(self, token: str) -> None:
         """The endpoint did not take the commander's token: the next one is a new one."""
-        self._bearer_refused = True
+        self._refused_bearer = token
+
+    async def with_bearer(self, ask: Callable[[str], Awaitable[T]]) -> T:
+        """What `ask` answers with the commander's token; once more with a new one where that was refused (revoked, or
+        the endpoint's key is another). Raises what `ask` and the asking for a token raise."""
+        token = await self.bearer()
+        try:
+            return await ask(token)
+        except BearerRefused:
+            self.bearer_refused(token)
+        return await ask(await self.bearer())
 
     async def git_credential(self) -> GitCredential:
         """A short-lived Git credential; `expires_in` is what is left of it, s. Raises Retryable, Rejected."""
@@ -122,5 +135,9 @@ class Tokens:
 
     async def _fetch_git(self) -> tuple[GitCredential, float]:
         token = await self.get(Role.VESSEL)
-        found = await self._cloud.git_credential(token.access_token)
+        try:
+            found = await self._cloud.git_credential(token.access_token)
+        except BearerRefused:
+            token = await self.get(Role.VESSEL, past_cache=True)
+            found = await self._cloud.git_credential(token.access_token)
         return found, float(found.expires_in)

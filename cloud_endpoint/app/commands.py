@@ -28,6 +28,9 @@ async def commands(request: web.Request) -> web.Response:
     """The node's waiting commands, by long poll."""
     shared, node = services(request), principal(request).subject
     asked = read_query(request, CommandsQuery)
+    if asked.after > await shared.store.read(lambda tx: queue.highest(tx, node)):
+        await shared.store.write(lambda tx: _learn(tx, node, asked.after))
+        shared.log.warning("a node used sequences that this store does not know", node=node, sequence=asked.after)
     deadline = shared.clock.monotonic() + asked.wait
     event, end = shared.topics.subscribe(f"commands:{node}")
     try:
@@ -41,6 +44,12 @@ async def commands(request: web.Request) -> web.Response:
                 await _wait(event, min(left, RECHECK))
     finally:
         end()
+
+
+def _learn(tx: Tx, node: str, sequence: int) -> None:
+    queue.consumed(tx, node, sequence)
+    detail = f"the node used sequences up to {sequence}: was this store restored from an older one?"
+    audit.add(tx, node, "commands", node, outcome="learnt", detail=detail)
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

@@ -9,10 +9,28 @@ from cloud_endpoint.records import CommandRecord
 from cloud_endpoint.store.port import Tx
 from cloud_endpoint.store.text import load, record
 
+PASSED_MS = 60_000
+"""The answer to a command just taken is on its way for less than this, on a line that works."""
+
 
 def highest(tx: Tx, node: str) -> int:
-    """The highest sequence ever stored for the node, 0 for none."""
-    return int(tx.execute("SELECT COALESCE(MAX(sequence), 0) AS n FROM commands WHERE node = ?", (node,))[0]["n"])
+    """The highest sequence ever stored for the node, or used by its own word; 0 for none."""
+    rows = tx.execute(
+        "SELECT sequence FROM commands WHERE node = ? UNION ALL SELECT sequence FROM command_floors WHERE node = ?"
+        " ORDER BY sequence DESC LIMIT 1",
+        (node, node),
+    )
+    return int(rows[0]["sequence"]) if rows else 0
+
+
+def consumed(tx: Tx, node: str, sequence: int) -> None:
+    """The node says that it used sequences up to this one: where a store restored from a backup does not know them,
+    the next commands are numbered above."""
+    tx.execute(
+        "INSERT INTO command_floors (node, sequence) VALUES (?, ?) ON CONFLICT (node) DO UPDATE"
+        " SET sequence = excluded.sequence WHERE excluded.sequence > command_floors.sequence",
+        (node, sequence),
+    )
 
 
 def highest_waiting(tx: Tx, node: str) -> int:
@@ -51,11 +69,12 @@ def known_id(tx: Tx, command_id: str) -> bool:
 
 
 def waiting(tx: Tx, node: str, after: int, limit: int = 50) -> list[SignedCommand]:
-    """Commands with a sequence above `after`, ascending: not answered, not expired."""
+    """Commands with a sequence above `after`, ascending: not answered, not expired. Also those that the node's count
+    has passed for PASSED_MS without an answer: it will say that it took them, or that their sequence was used."""
     rows = tx.execute(
-        "SELECT signed FROM commands WHERE node = ? AND sequence > ? AND outcome IS NULL AND expires_ms > ?"
-        " ORDER BY sequence LIMIT ?",
-        (node, after, tx.now_ms, limit),
+        "SELECT signed FROM commands WHERE node = ? AND (sequence > ? OR created_ms < ?) AND outcome IS NULL"
+        " AND expires_ms > ? ORDER BY sequence LIMIT ?",
+        (node, after, tx.now_ms - PASSED_MS, tx.now_ms, limit),
     )
     return [decode(row["signed"], SignedCommand) for row in rows]
 

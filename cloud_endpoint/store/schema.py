@@ -63,7 +63,11 @@ CREATE TABLE audit (id $SERIAL, at_ms BIGINT NOT NULL, actor TEXT NOT NULL, sour
     action TEXT NOT NULL, target TEXT NOT NULL, outcome TEXT NOT NULL, detail TEXT NOT NULL)
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST,)
+_FLOORS = """
+CREATE TABLE command_floors (node TEXT PRIMARY KEY, sequence BIGINT NOT NULL)
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _FLOORS)
 
 
 def statements(migration: str, serial: str) -> list[str]:

@@ -308,3 +308,28 @@ async def test_sequences_are_never_given_again(store: Store, clock: Clock) -> No
     assert await store.read(lambda tx: commands.highest(tx, node)) == 3
     assert await store.read(lambda tx: commands.highest_waiting(tx, node)) == 0
     assert len(await store.read(lambda tx: commands.of_node(tx, node))) == 1
+
+
+async def test_a_store_restored_from_a_backup_numbers_commands_above_what_the_node_used(
+    store: Store, clock: Clock
+) -> None:
+    def insert(tx: Tx, sequence: int) -> None:
+        tx.execute(
+            "INSERT INTO commands (node, sequence, site, command_id, verb, signed, by_whom, created_ms, expires_ms)"
+            " VALUES ('n', ?, 's', ?, 'sync', ?, 'op:a', ?, ?)",
+            (
+                sequence,
+                f"{sequence:032x}",
+                '{"payload":"p","signatures":[{"protected":"h","signature":"s"}]}',
+                tx.now_ms,
+                tx.now_ms + 10**7,
+            ),
+        )
+
+    await store.write(lambda tx: insert(tx, 3))
+    for used in (7, 5):
+        await store.write(lambda tx, n=used: commands.consumed(tx, "n", n))  # type: ignore[misc]
+    assert await store.read(lambda tx: (commands.highest(tx, "n"), commands.highest(tx, "other"))) == (7, 0)
+    assert await store.read(lambda tx: commands.waiting(tx, "n", 7)) == []  # its answer may be on the way
+    clock.ms += commands.PASSED_MS + 1
+    assert len(await store.read(lambda tx: commands.waiting(tx, "n", 7))) == 1  # the node is asked what became of it

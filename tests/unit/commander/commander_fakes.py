@@ -17,6 +17,7 @@ from agents.contracts.identity import (
     TokenAnswer,
 )
 from agents.core.errors import Retryable
+from edge_commander.cloud import BearerRefused
 from edge_commander.distribution.port import ClusterHealth, ClusterMember
 
 NOW_MS = 1_800_000_000_000
@@ -72,10 +73,13 @@ class FakeCloud:
         self.roster = [Member(node=node, name="kitchen-1")] if node else []
         self.commands_waiting: list[Any] = []
         self.command_keys: list[dict[str, Any]] = []
+        self.dead_tokens: set[str] = set()
 
-    def _check(self) -> None:
+    def _check(self, token: str = "") -> None:
         if self.error is not None:
             raise self.error
+        if token in self.dead_tokens:
+            raise BearerRefused("HTTP 401")
 
     async def enrol(self, request: EnrolRequest) -> EnrolAnswer:
         self.requests.append(request)
@@ -94,18 +98,18 @@ class FakeCloud:
         return TokenAnswer(access_token=f"token-{len(self.forms)}", expires_in=600, scope=self.scope or form["scope"])
 
     async def site(self, token: str) -> SiteDocument:
-        self._check()
+        self._check(token)
         return SiteDocument(
             generation=self.generation, site=self.site_id, node=self.node, labels={}, roster=self.roster, endpoints=[],
             command_keys=self.command_keys,
         )  # fmt: skip
 
     async def git_credential(self, token: str) -> GitCredential:
-        self._check()
+        self._check(token)
         return GitCredential(host="git.example", username="u", password=token, expires_in=300)
 
     async def commands(self, token: str, after: int, wait: float) -> CommandsAnswer:
-        self._check()
+        self._check(token)
         return CommandsAnswer(commands=self.commands_waiting)
 
 

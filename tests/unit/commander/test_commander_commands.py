@@ -151,6 +151,30 @@ async def test_a_replay_is_not_executed_and_not_answered_again(bench: Bench) -> 
     assert [one.outcome for one in bench.results] == ["done"]
 
 
+async def test_another_command_under_a_used_sequence_is_answered_once(bench: Bench) -> None:
+    await bench.loop.handle(sign_command(bench.command(4), [ENDPOINT]))
+    (bench.run_dir / "sync.json").unlink()
+    restored = sign_command(bench.command(2, id="ab" * 16), [ENDPOINT])  # a store restored from a backup counts anew
+    assert await bench.loop.handle(restored)
+    assert not await bench.loop.handle(restored)
+    assert not (bench.run_dir / "sync.json").exists() and bench.memory.ledger.consumed == 4
+    last = bench.results[-1]
+    assert (last.command_id, last.outcome, last.detail) == (
+        "ab" * 16, "refused", "sequence: sequence 2 was already used",
+    )  # fmt: skip
+    assert len(bench.results) == 2
+
+
+async def test_a_refused_token_is_renewed_and_the_commands_come(bench: Bench) -> None:
+    bench.clock.now += 100
+    bench.cloud.commands_waiting = [sign_command(bench.command(1), [ENDPOINT])]
+    bench.cloud.dead_tokens = {await bench.loop.parts.tokens.bearer()}
+    bench.clock.now += 10
+    await bench.loop._look()
+    assert [one.outcome for one in bench.results] == ["done"]
+    assert len(bench.cloud.forms) == 2
+
+
 async def test_a_challenge_serves_once(bench: Bench) -> None:
     challenge = bench.challenge
     await bench.loop.handle(sign_command(bench.command(1), [ENDPOINT]))

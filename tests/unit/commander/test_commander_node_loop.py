@@ -199,6 +199,20 @@ async def test_an_older_or_foreign_site_document_is_not_taken(tmp_path: Path) ->
     assert bench.memory.site.site == "store-1" and bench.memory.record.state is NodeState.READY
 
 
+async def test_a_token_refused_before_its_end_shows_a_revoked_node(tmp_path: Path) -> None:
+    bench = await Bench(tmp_path).ready()
+    bench.cloud.status = EnrolStatus.REFUSED
+    bench.cloud.dead_tokens = {await bench.tokens.bearer()}  # it has minutes to live yet
+
+    async def refuse(form: dict[str, str]) -> object:
+        raise TokenRefused("invalid_client")
+
+    bench.cloud.token = refuse
+    bench.clock.now += 310  # the next look for a site document
+    await bench.turn()
+    assert bench.state == (NodeState.READY, "waiting: a person (refused): said so")
+
+
 async def test_revoked_it_works_on_and_says_so(tmp_path: Path) -> None:
     bench = await Bench(tmp_path).ready()
     bench.clock.now += 700
