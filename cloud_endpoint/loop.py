@@ -9,13 +9,13 @@ from pathlib import Path
 from aiohttp import web
 from structlog.typing import FilteringBoundLogger
 
-from agents.core.errors import Rejected, Retryable
 from agents.supervise.context import Loop
 from agents.supervise.health import Health
 from agents.supervise.pulse import Pulse
 from cloud_endpoint.app.services import Services
 from cloud_endpoint.settings import Retention, Tls
 from cloud_endpoint.store import clients
+from cloud_endpoint.store.port import StoreFault
 from cloud_endpoint.store.retention import SLICE, Keep, prune
 
 REVOCATIONS_SECONDS = 2.0
@@ -117,7 +117,7 @@ async def refresh_revocations(services: Services, health: Health) -> None:
     try:
         services.issuer.revoked = await services.store.read(clients.revocations)
         health.set("store", True, "answers")
-    except (Retryable, Rejected) as error:
+    except StoreFault as error:
         health.set("store", False, str(error))
 
 
@@ -130,7 +130,7 @@ async def forget(pulse: Pulse, services: Services, keep: Keep) -> None:
             pulse.expect(120)
             try:
                 gone = await services.store.write(lambda tx: prune(tx, keep))
-            except Retryable as error:
+            except StoreFault as error:
                 services.log.warning("could not prune", cause=str(error))
                 break
 

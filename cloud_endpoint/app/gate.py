@@ -18,6 +18,7 @@ from cloud_endpoint.route import Route, allows
 from cloud_endpoint.rules.ratelimit import source_key
 from cloud_endpoint.store import fleet
 from cloud_endpoint.store.ingest import WrongSite
+from cloud_endpoint.store.port import StoreUnusable
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -37,6 +38,9 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         response = problem_answer(Problem(error.status, f"{request.method} {request.path[:200]}", headers=headers))
     except WrongSite as error:
         response = problem_answer(Problem(403, str(error)))
+    except StoreUnusable as error:
+        shared.log.error("the store cannot be used", cause=str(error))
+        response = problem_answer(Problem(503, "the store cannot be used", headers={"Retry-After": "60"}))
     except Rejected as error:
         response = problem_answer(Problem(409, str(error)))
     except Retryable as error:

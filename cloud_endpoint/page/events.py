@@ -11,7 +11,6 @@ import asyncio
 
 from aiohttp import hdrs, web
 
-from agents.core.errors import Retryable
 from agents.core.jose import SignatureRefused
 from cloud_endpoint.app.io import read_query
 from cloud_endpoint.app.services import Services, principal
@@ -22,6 +21,7 @@ from cloud_endpoint.page.sessions import Sessions
 from cloud_endpoint.page.settings import PageSettings
 from cloud_endpoint.problem import Problem
 from cloud_endpoint.requests import EventsQuery
+from cloud_endpoint.store.port import StoreFault
 
 LOGIN_SECONDS = 2.0
 """How often an open stream's login is looked at again; design allows 5 s."""
@@ -111,8 +111,8 @@ class Events:
             self._services.issuer.verify(header.partition(" ")[2].strip(), self._services.clock.wall_ms())
         except SignatureRefused:
             return False
-        except Retryable:
-            return True  # a busy store: looked at again in 2 s
+        except StoreFault:
+            return True  # looked at again in 2 s
         return True
 
     async def _write(self, request: web.Request, response: web.StreamResponse, data: bytes) -> None:

@@ -13,12 +13,11 @@ from contextlib import suppress
 
 from structlog.typing import FilteringBoundLogger
 
-from agents.core.errors import Retryable
 from agents.core.ports import Clock
 from agents.supervise.pulse import Pulse
 from cloud_endpoint.page.fleet_view import Extras, FleetView, Frame
 from cloud_endpoint.store import overview
-from cloud_endpoint.store.port import Store, Tx
+from cloud_endpoint.store.port import Store, StoreFault, Tx
 
 FRAMES = 64
 """Kept for streams that are behind: 16 s of a busy fleet."""
@@ -105,7 +104,7 @@ class Hub:
             try:
                 self._sites.update(await self._store.read(overview.site_ids))
                 await self._round(pulse)
-            except Retryable as error:
+            except StoreFault as error:
                 self._log.warning("cannot read the fleet", cause=str(error))
                 await pulse.sleep(RETRY_SECONDS)
             else:
@@ -118,7 +117,7 @@ class Hub:
             await self._read_extras()
             await self._read_beats()
             await self._read_sites(pulse)
-        except Retryable as error:
+        except StoreFault as error:
             self._log.warning("cannot read what changed", cause=str(error))
             await pulse.sleep(RETRY_SECONDS)
             self._wake.set()
@@ -137,7 +136,7 @@ class Hub:
         self._extras = False
         try:
             self.view.extras(await self._store.read(_extras))
-        except Retryable:
+        except StoreFault:
             self._extras = True
             raise
 
@@ -147,7 +146,7 @@ class Hub:
             return
         try:
             beats = await self._store.read(lambda tx: overview.read_beats(tx, nodes))
-        except Retryable:
+        except StoreFault:
             self._beats |= nodes
             raise
         self._nodes |= self.view.beats(beats, self._clock.wall_ms())
@@ -162,13 +161,17 @@ class Hub:
             else:
                 self._sites.add(site)
         if strangers:
-            self._sites |= await self._store.read(lambda tx: overview.sites_of(tx, strangers))
+            try:
+                self._sites |= await self._store.read(lambda tx: overview.sites_of(tx, strangers))
+            except StoreFault:
+                self._nodes |= strangers
+                raise
         while self._sites and not pulse.stopping:
             pulse.expect(60)
             part = [self._sites.pop() for _ in range(min(overview.SLICE, len(self._sites)))]
             try:
                 found = await self._store.read(lambda tx, part=part: overview.read_sites(tx, part))  # type: ignore[misc]
-            except Retryable:
+            except StoreFault:
                 self._sites.update(part)
                 raise
             now_ms = self._clock.wall_ms()

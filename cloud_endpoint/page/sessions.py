@@ -9,7 +9,6 @@ from hmac import compare_digest
 from aiohttp import web
 
 from agents.contracts.identity import Scope
-from agents.core.errors import Retryable
 from agents.core.ports import Clock
 from cloud_endpoint.app.admin import hash_secret
 from cloud_endpoint.app.principal import Principal
@@ -17,7 +16,7 @@ from cloud_endpoint.page.headers import foreign
 from cloud_endpoint.page.settings import PageSettings
 from cloud_endpoint.problem import Problem
 from cloud_endpoint.store import audit, clients, sessions
-from cloud_endpoint.store.port import Store, Tx
+from cloud_endpoint.store.port import Store, StoreFault, Tx
 from cloud_endpoint.store.sessions import SLIDE_MS, Session
 
 COOKIE = "__Host-galley"
@@ -64,7 +63,7 @@ class Sessions:
         if end - session.expires_ms >= min(SLIDE_MS, self._idle_ms // 4):
             try:
                 await self._store.write(lambda tx: sessions.slide(tx, id_hash, end))
-            except Retryable:
+            except StoreFault:
                 return session  # a full disk must not log people out
         return session
 

@@ -21,7 +21,11 @@ class StoreUnusable(Rejected):
 
 
 class StoreBusy(Retryable):
-    """A unit of work could not be committed (disk full, I/O error): nothing of it is stored."""
+    """A unit of work could not be done or committed (locked, disk full, I/O error): nothing of it is stored."""
+
+
+StoreFault = (StoreBusy, StoreUnusable)
+"""What a loop over the store waits out: it says so, keeps what it has, and looks again."""
 
 
 class Tx(Protocol):
@@ -43,10 +47,10 @@ class Store(Protocol):
     """Durable and shared. `write` returns after the commit is on disk; an exception in `work` undoes all of it."""
 
     async def write(self, work: Callable[[Tx], T]) -> T:
-        """Runs `work` in the writer's transaction. Raises what it raised, or StoreBusy."""
+        """Runs `work` in the writer's transaction. Raises what it raised, StoreBusy or StoreUnusable."""
 
     async def read(self, work: Callable[[Tx], T]) -> T:
-        """Runs `work` on a consistent snapshot; it may not write."""
+        """Runs `work` on a consistent snapshot; it may not write. Raises what it raised, StoreBusy or StoreUnusable."""
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Calls `listener(topics)` in the event loop after each commit that changed something; returns the stop."""

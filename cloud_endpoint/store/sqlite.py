@@ -18,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from agents.core.errors import GalleyError
 from cloud_endpoint.store.port import Listener, Row, StoreBusy, StoreUnusable, Tx
 from cloud_endpoint.store.schema import MIGRATIONS, statements
 
@@ -110,16 +111,26 @@ class SqliteStore:
             connection.close()
 
     def _read(self, work: Callable[[Tx], T]) -> T:
+        try:
+            connection = self._reader()
+            connection.execute("BEGIN")
+            try:
+                return work(_SqliteTx(connection, self._wall_ms()))
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            raise _fault(self._path, error) from error
+
+    def _reader(self) -> sqlite3.Connection:
+        """This thread's connection."""
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
-            connection = self._local.connection = _connect(self._path)
-            connection.execute("PRAGMA query_only=ON")
+            connection = _connect(self._path)
             self._opened.append(connection)
-        connection.execute("BEGIN")
-        try:
-            return work(_SqliteTx(connection, self._wall_ms()))
-        finally:
-            connection.execute("ROLLBACK")
+            connection.execute("PRAGMA query_only=ON")
+            self._local.connection = connection
+        return connection
 
     def _write_loop(self) -> None:
         connection = _connect(self._path)
@@ -155,7 +166,7 @@ class SqliteStore:
         except sqlite3.Error as error:
             with suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
-            failure = StoreBusy(f"{self._path}: {error}")
+            failure = _fault(self._path, error)
             if not any(future is job[1] for future, _, _ in done):
                 done.append((job[1], None, failure))
             done = [(future, None, raised or failure) for future, _, raised in done]
@@ -169,9 +180,9 @@ class SqliteStore:
         connection.execute("SAVEPOINT unit")
         try:
             result = work(tx)
-        except sqlite3.OperationalError:
-            raise
-        except Exception as error:  # noqa: BLE001 - handed to the one who asked, whatever it is
+        except Exception as error:
+            if isinstance(error, sqlite3.Error) and isinstance(_fault(self._path, error), GalleyError):
+                raise  # the store's fault, not the work's: the whole group fails
             connection.execute("ROLLBACK TO unit")
             connection.execute("RELEASE unit")
             done.append((future, None, error))
@@ -193,6 +204,15 @@ class SqliteStore:
         if topics:
             for listener in list(self._listeners):
                 listener(topics)
+
+
+def _fault(path: Path, error: sqlite3.Error) -> Exception:
+    """What a database error means to those above: try again, a damaged file, or (the error itself) a bug of ours."""
+    if isinstance(error, sqlite3.OperationalError):
+        return StoreBusy(f"{path}: {error}")
+    if type(error) is sqlite3.DatabaseError:  # SQLITE_CORRUPT, SQLITE_NOTADB; its subclasses are about the statement
+        return StoreUnusable(f"the store is corrupt: {error}; restore it from a backup", file=str(path))
+    return error
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -219,10 +239,8 @@ def _prepare(path: Path) -> None:
             if verdict != "ok":
                 raise StoreUnusable(f"the store is corrupt: {verdict}", file=str(path))
         _migrate(connection, path)
-    except sqlite3.OperationalError as error:
-        raise StoreBusy(f"{path}: {error}") from error
-    except sqlite3.DatabaseError as error:
-        raise StoreUnusable(f"the store is corrupt: {error}; restore it from a backup", file=str(path)) from error
+    except sqlite3.Error as error:
+        raise _fault(path, error) from error
     finally:
         if connection is not None:
             connection.close()

@@ -10,10 +10,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import structlog
 
+from agents.supervise.pulse import Pulse
+from cloud_endpoint.page.hub import Hub
 from cloud_endpoint.store import sites
-from cloud_endpoint.store.port import StoreUnusable
+from cloud_endpoint.store.port import StoreBusy, StoreUnusable, Tx
 from cloud_endpoint.store.sqlite import SqliteStore
+from tests.fakes.clock import VirtualClock
 
 
 def clock() -> int:
@@ -104,3 +108,44 @@ async def test_killed_at_any_moment_all_that_was_acknowledged_is_there(tmp_path:
         await store.aclose()
         assert acknowledged <= stored
     assert len(acknowledged) > 100
+
+
+async def test_pages_damaged_while_it_runs_are_an_error_of_the_store_and_the_page_waits(tmp_path: Path) -> None:
+    path = tmp_path / "damaged.db"
+    store = await SqliteStore.open(path, clock)
+    for number in range(300):
+        await store.write(lambda tx, n=number: sites.put(tx, f"site-{n}", {"label": "x" * 200}, None))  # type: ignore[misc]
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    good = path.read_bytes()
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (len(good) - 4096))
+    with pytest.raises(StoreUnusable, match=r"damaged\.db.*corrupt"):
+        await store.read(lambda tx: tx.execute("SELECT * FROM sites"))
+    with pytest.raises(StoreUnusable, match=r"damaged\.db.*corrupt"):
+        await store.write(lambda tx: tx.execute("UPDATE sites SET labels = ''"))
+
+    time, stopping = VirtualClock(), asyncio.Event()
+    hub = Hub(store, time, structlog.get_logger(), interval=2.0, frame_seconds=0.01)
+    task = asyncio.create_task(hub.run(Pulse("page", time, stopping)))
+    await asyncio.sleep(0.2)
+    assert not task.done() and not hub.ready.is_set()  # it says so and looks again
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await store.aclose()
+
+
+async def test_a_locked_file_is_a_busy_store(tmp_path: Path) -> None:
+    store = await SqliteStore.open(tmp_path / "store.db", clock)
+
+    def locked(tx: Tx) -> None:
+        raise sqlite3.OperationalError("database is locked")
+
+    for ask in (store.read, store.write):
+        with pytest.raises(StoreBusy, match="locked"):
+            await ask(locked)
+    with pytest.raises(sqlite3.IntegrityError):  # our own mistake stays what it is
+        await store.write(lambda tx: tx.execute("INSERT INTO sites (site) VALUES (NULL)"))
+    await store.aclose()
