@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from agents.contracts.messages import Phase
 from agents.core.errors import Rejected, Retryable
 from agents.io import config
 from agents.io.kube import Kube
@@ -69,7 +70,10 @@ async def _collect(kubeconfig: Path | None) -> dict[str, Any]:
         "quarantined": standing.quarantined,
         "reason": standing.reason,
         "apps": apps,
-        "well": bool(standing.applied) and standing.applied == standing.healthy and newest in ("", standing.applied),
+        "well": bool(standing.applied)
+        and standing.applied == standing.healthy
+        and newest in ("", standing.applied)
+        and not any(app.phase == Phase.PARTIAL for app in standing.apps.values()),
     }
 
 

@@ -32,10 +32,12 @@ _DEFINITION_SECONDS = 60.0
 
 @dataclass
 class Outcome:
-    """What came of a pass. `failed`: apps that stopped or did not become healthy, with why."""
+    """What came of a pass. `failed`: apps that stopped or did not become healthy, with why; `undeleted`: apps of which
+    something that left the Atlas may not be deleted."""
 
     superseded: bool = False
     failed: dict[str, list[Problem]] = field(default_factory=dict)
+    undeleted: dict[str, list[Problem]] = field(default_factory=dict)
     phases: dict[str, Phase] = field(default_factory=dict)
     tallies: dict[str, Tally] = field(default_factory=dict)
 
@@ -275,6 +277,8 @@ class Deployer:
         inventory = self._store.inventories[app]
         inventory.meta = msgspec.structs.replace(inventory.meta, healthy=digest)
         outcome.phases[app] = Phase.HEALTHY if state.healthy else Phase.DEGRADED
+        if prepared.again and app in prepared.prunes and prepared.prunes[app].delete:
+            return  # deletions that failed before are tried again: their outcome is the app's
         await self._tell(prepared, app, outcome.phases[app], outcome, state.problems())
 
     def _skip(self, prepared: Prepared, apps: Iterable[str], outcome: Outcome) -> None:
@@ -297,7 +301,8 @@ class Deployer:
                 counted = outcome.tallies.setdefault(app, Tally())
                 if isinstance(result, KubeRejected):
                     problem = Problem(cause=f"may not be deleted: {result.cause}"[:4000], object=str(ref))
-                    await self._tell(prepared, app, Phase.PARTIAL, outcome, [problem])
+                    outcome.undeleted.setdefault(app, []).append(problem)
+                    outcome.phases[app] = Phase.PARTIAL
                 elif not isinstance(result, BaseException):
                     counted.pruned += result
                     del self._store.inventories[app].entries[ref.key]
@@ -305,7 +310,8 @@ class Deployer:
         if todo:
             for app in {app for app, _ in todo}:
                 outcome.tallies[app].durations["prune"] = self._clock.monotonic() - started
-                await self._tell(prepared, app, outcome.phases.get(app, Phase.HEALTHY), outcome)
+                left = outcome.undeleted.get(app, ())
+                await self._tell(prepared, app, outcome.phases.get(app, Phase.HEALTHY), outcome, left)
         for app, inventory in self._store.inventories.items():
             if app not in prepared.steps and not inventory.entries:
                 inventory.meta = AppMeta()
@@ -331,9 +337,10 @@ class Deployer:
             word = f"to allow it, set approve: {{prune: {decision.held.revision}}} in the app's app.yaml"
             problems = [Problem(cause=f"{reason}; {word}") for reason in decision.reasons]
             problems += [Problem(cause="waits to be deleted", object=str(ref)) for ref in decision.wait]
-            outcome.phases[app] = Phase.PRUNE_HELD
+            outcome.phases[app] = Phase.PARTIAL if app in outcome.undeleted else Phase.PRUNE_HELD
             outcome.tallies.setdefault(app, Tally())
-            await self._tell(prepared, app, Phase.PRUNE_HELD, outcome, problems)
+            problems = [*outcome.undeleted.get(app, ()), *problems]
+            await self._tell(prepared, app, outcome.phases[app], outcome, problems)
 
     async def _tell(
         self, prepared: Prepared, app: str, phase: Phase, outcome: Outcome, problems: Iterable[Problem] = ()
@@ -355,7 +362,7 @@ class Deployer:
                 phase=phase.value,
                 revision=revision,
                 total=outcome.tallies[app].total,
-                problems=[p.cause[:300] for p in outcome.failed.get(app, ())][:10],
+                problems=[p.cause[:300] for p in (outcome.failed | outcome.undeleted).get(app, ())][:10],
             )
         return result
 

@@ -25,7 +25,7 @@ from vessel.keeper import Keeper, Send
 from vessel.mirror import Mirror
 from vessel.model import Atlas, AtlasRefused, Commit, describe
 from vessel.prepare import ClusterRefused, Prepared, Preparer
-from vessel.reports import WHOLE, Tally, report
+from vessel.reports import WHOLE, Tally, report, whole_phase
 from vessel.target import Facts, choose, next_look, roll_back_to
 
 Say = Callable[[str, bool, str], None]
@@ -88,6 +88,7 @@ class Engine:
         self._deferrals = Backoff(base=0.5, cap=30.0)
         self._checked = ""
         self._ailing: set[str] = set()
+        self._restate = False
         self.passes = 0
         known = parts.state.load()
         if known is not None:
@@ -108,6 +109,11 @@ class Engine:
             Known(revision=commit.revision, subject=commit.subject, author=commit.author, time=commit.time)
         )
         self._head = commit.revision
+        self._p.wake.set()
+
+    def restate(self) -> None:
+        """Where the whole Atlas stands is to be reported again, unless a pass reports it anyway."""
+        self._restate = True
         self._p.wake.set()
 
     async def run(self, pulse: Pulse) -> None:
@@ -164,6 +170,8 @@ class Engine:
         if target:
             await self._pass(target)
             return 0.0
+        if self._restate:
+            await self._report_standing()
         if not self._held:
             return 30.0
         return min(await self._p.keeper.repair(), next_look(self._facts(), now))
@@ -214,9 +222,24 @@ class Engine:
         if commit.revision not in (standing.applied, standing.healthy, self._checked, *self._refusals):
             self._checked = commit.revision
             await self._p.send(report(WHOLE, "", commit, Phase.CHECKING, Tally()))
-        prepared = await self._p.preparer.prepare(atlas, self._p.store.inventories)
+        again = commit.revision in (standing.applied, standing.healthy)
+        prepared = await self._p.preparer.prepare(atlas, self._p.store.inventories, again=again)
         prepared.quiet = not prepared.changes and commit.revision == standing.applied == standing.healthy
         return prepared
+
+    async def _report_standing(self) -> None:
+        standing, refusal = self._p.store.standing, self._refusals.get(self._head)
+        revision = self._head if refusal else standing.applied
+        if not revision or not (refusal or self._held):
+            return
+        commit = self._commits.get(revision) or await self._p.repository.commit(revision)
+        phase, problems = Phase.REFUSED, refusal[1] if refusal else []
+        if not refusal:
+            phase = whole_phase((app.phase for app in standing.apps.values()), standing.applied == standing.healthy)
+            problems = [Problem(cause=text) for app in standing.apps.values() for text in app.problems]
+        total = sum(app.total for app in standing.apps.values())
+        await self._p.send(report(WHOLE, "", commit, phase, Tally(total=total, unchanged=total), problems))
+        self._restate = False
 
     async def _refuse(self, commit: Commit, error: AtlasRefused) -> None:
         revision = commit.revision
@@ -230,8 +253,8 @@ class Engine:
         if error.problems != before:
             for problem in error.problems[:50]:
                 self._p.log.warning("refused", revision=revision, problem=describe(problem))
-            counted = Tally()
-            await self._p.send(report(WHOLE, "", commit, Phase.REFUSED, counted, error.problems))
+            await self._p.send(report(WHOLE, "", commit, Phase.REFUSED, Tally(), error.problems))
+            self._restate = False
 
     def _defer(self, revision: str, error: Retryable) -> None:
         """A commit that cannot be checked now waits; what was applied before is kept from drifting meanwhile."""
@@ -248,43 +271,53 @@ class Engine:
 
     async def _conclude(self, prepared: Prepared, outcome: Outcome, seconds: float) -> None:
         """Decides what a finished pass means, and says it."""
-        p, commit = self._p, prepared.atlas.commit
-        standing = p.store.standing
-        apps = p.deployer.standings(prepared, outcome)
-        summary = {"revision": commit.revision, "seconds": round(seconds, 3)}
         if outcome.healthy:
-            held = any(d.wait for d in prepared.prunes.values())
-            quarantined = standing.quarantined if self._head == standing.quarantined else ""
-            reason = standing.reason if quarantined else ""
-            await p.store.save_standing(
-                Standing(
-                    applied=commit.revision,
-                    healthy=commit.revision,
-                    quarantined=quarantined,
-                    reason=reason,
-                    apps=apps,
-                )
+            await self._succeeded(prepared, outcome, seconds)
+        else:
+            await self._failed(prepared, outcome, seconds)
+        self._restate = self._restate and prepared.quiet
+
+    async def _succeeded(self, prepared: Prepared, outcome: Outcome, seconds: float) -> None:
+        """Every app became healthy. What may not be deleted is tried again: no reason to go back."""
+        p, revision, standing = self._p, prepared.atlas.commit.revision, self._p.store.standing
+        quarantined = standing.quarantined if self._head == standing.quarantined else ""
+        reason = standing.reason if quarantined else ""
+        await p.store.save_standing(
+            Standing(
+                applied=revision,
+                healthy=revision,
+                quarantined=quarantined,
+                reason=reason,
+                apps=p.deployer.standings(prepared, outcome),
             )
-            phase = Phase.PRUNE_HELD if held else Phase.HEALTHY
-            await p.deployer.tell_whole(prepared, phase, outcome, (), seconds)
-            text = f"at {commit.revision[:12]}" + (
-                f"; {quarantined[:12]} is quarantined: {reason}" if quarantined else ""
-            )
-            p.say("atlas", not quarantined, text)
-            p.log.info("applied", phase=phase.value, **summary)
+        )
+        left = [problem for found in outcome.undeleted.values() for problem in found]
+        phase = Phase.PRUNE_HELD if any(d.wait for d in prepared.prunes.values()) else Phase.HEALTHY
+        text = f"at {revision[:12]}" + (f"; {quarantined[:12]} is quarantined: {reason}" if quarantined else "")
+        if left:
+            phase = Phase.PARTIAL
+            text += "; " + "; ".join(describe(problem) for problem in left[:3])[:500]
+            self._retries = self._retries.failed()
+            self._retry_at = p.clock.monotonic() + self._retries.delay(random.uniform)
+        else:
             self._retries = self._retries.succeeded()
-            return
+        await p.deployer.tell_whole(prepared, phase, outcome, left, seconds)
+        p.say("atlas", not quarantined and not left, text)
+        p.log.info("applied", phase=phase.value, revision=revision, seconds=round(seconds, 3))
+
+    async def _failed(self, prepared: Prepared, outcome: Outcome, seconds: float) -> None:
+        """Back to the last healthy commit, where there is another; else tries this one again later."""
+        p, commit, standing = self._p, prepared.atlas.commit, self._p.store.standing
         problems = [problem for found in outcome.failed.values() for problem in found]
         back = "" if prepared.quiet else roll_back_to(commit.revision, standing.healthy)
         cause = "; ".join(describe(problem) for problem in problems[:3])[:500]
-        partial = Phase.PARTIAL in outcome.phases.values()
         await p.store.save_standing(
             Standing(
                 applied=commit.revision,
                 healthy=standing.healthy,
                 quarantined=commit.revision if back else standing.quarantined,
                 reason=cause if back else standing.reason,
-                apps=apps,
+                apps=p.deployer.standings(prepared, outcome),
             )
         )
         if back:
@@ -294,6 +327,7 @@ class Engine:
             self._retries = self._retries.failed()
             self._retry_at = p.clock.monotonic() + self._retries.delay(random.uniform)
             self._ailing = {app for app, phase in outcome.phases.items() if phase is Phase.DEGRADED}
-        await p.deployer.tell_whole(prepared, Phase.PARTIAL if partial else Phase.DEGRADED, outcome, problems, seconds)
+        phase = whole_phase(outcome.phases.values(), False)
+        await p.deployer.tell_whole(prepared, phase, outcome, problems, seconds)
         p.say("atlas", False, f"{commit.revision[:12]}: {cause}")
-        p.log.warning("not healthy", cause=cause, back=back, **summary)
+        p.log.warning("not healthy", cause=cause, back=back, revision=commit.revision, seconds=round(seconds, 3))

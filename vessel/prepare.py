@@ -31,13 +31,14 @@ class ClusterRefused(AtlasRefused):
 
 @dataclass
 class Prepared:
-    """A commit that may be carried out: nothing is left to choose."""
+    """A commit that may be carried out: nothing is left to choose. `again`: it was carried out before."""
 
     atlas: Atlas
     specs: dict[str, AppSpec]
     steps: dict[str, tuple[Step, ...]]
     prunes: dict[str, PruneDecision]
     recheck: frozenset[Key]
+    again: bool = False
     quiet: bool = field(default=False)
 
     @property
@@ -81,8 +82,11 @@ class Preparer:
         """Asks the server anew what it serves."""
         self._discovery = await self._kube.discover(fresh=True)
 
-    async def prepare(self, atlas: Atlas, inventories: Mapping[str, Inventory]) -> Prepared:
-        """Everything up to the first write. Raises AtlasRefused, ClusterRefused or Retryable."""
+    async def prepare(self, atlas: Atlas, inventories: Mapping[str, Inventory], *, again: bool = False) -> Prepared:
+        """Everything up to the first write. Raises AtlasRefused, ClusterRefused or Retryable.
+
+        `again`: the commit was carried out before, so that a deletion that is refused is no reason to refuse it.
+        """
         resolved = await self._resolve(atlas)
         specs = {app.spec.name: app.spec for app in atlas.apps}
         wanted = {item.key for item in resolved.all}
@@ -93,8 +97,10 @@ class Preparer:
             app: self._judge_prune(app, refs, inventories[app], resolved, specs, atlas.commit.revision)
             for app, refs in leaving.items()
         }
-        recheck = await self._dry_run(steps, prunes, inventories, specs, atlas)
-        return Prepared(atlas=atlas, specs=specs, steps=steps, prunes=prunes, recheck=recheck)
+        recheck = await self._dry_run(steps)
+        if not again and (problems := await self._ask_deletions(prunes, inventories, specs)):
+            raise ClusterRefused(problems)
+        return Prepared(atlas=atlas, specs=specs, steps=steps, prunes=prunes, recheck=recheck, again=again)
 
     async def _resolve(self, atlas: Atlas) -> Resolved:
         self._discovery = await self._kube.discover()
@@ -164,14 +170,7 @@ class Preparer:
             policy=self._policy,
         )
 
-    async def _dry_run(
-        self,
-        steps: Mapping[str, tuple[Step, ...]],
-        prunes: Mapping[str, PruneDecision],
-        inventories: Mapping[str, Inventory],
-        specs: Mapping[str, AppSpec],
-        atlas: Atlas,
-    ) -> frozenset[Key]:
+    async def _dry_run(self, steps: Mapping[str, tuple[Step, ...]]) -> frozenset[Key]:
         """Asks the server for every object that would be sent; the keys to be asked again before their stage."""
         sending = [step.item for group in steps.values() for step in group if step.action is not Action.KEEP]
         new_namespaces = await self._new_namespaces(steps)
@@ -196,7 +195,6 @@ class Preparer:
                 again.add(item.key)
             ask.append((item, resource, scratch))
         problems += await self.ask(ask)
-        problems += await self._ask_deletions(prunes, inventories, specs)
         if problems:
             raise ClusterRefused(problems)
         return frozenset(again)

@@ -66,6 +66,16 @@ def summed(tallies: Iterable[Tally], durations: Mapping[str, float]) -> Tally:
     return result
 
 
+def whole_phase(phases: Iterable[str], healthy: bool) -> Phase:
+    """The whole Atlas' phase, from its apps' phases and whether it became healthy."""
+    found = set(phases)
+    if Phase.PARTIAL in found:
+        return Phase.PARTIAL
+    if not healthy:
+        return Phase.DEGRADED
+    return Phase.PRUNE_HELD if Phase.PRUNE_HELD in found else Phase.HEALTHY
+
+
 def report(  # noqa: PLR0917 - reads as the report does
     app: str, owner: str, commit: Commit, phase: Phase, counted: Tally, problems: Iterable[Problem] = ()
 ) -> Deployment:
