@@ -146,6 +146,7 @@ class Poller:
         self._sync_file = sync_file
         self._synced = self._sync_mark()
         self._told = ""
+        self._stated = False
         self._failures = 0
 
     async def run(self, pulse: Pulse) -> None:
@@ -167,6 +168,7 @@ class Poller:
                 if await self._guarded(partial(self._follow, wanted)):
                     fetched = wanted
             was_leading = leading
+            self._stated = self._stated and leading
             for damaged in self._atlases.take_quarantined():
                 await self._alarm(damaged)
             await pulse.sleep(min(_LOOK, self._poll_seconds))
@@ -184,6 +186,9 @@ class Poller:
             self._log.info("a new commit", revision=revision)
             self._engine.offer(await repository.fetch(revision))
         self._elector.announce(revision)
+        if self._told or not self._stated:  # the last word may be a complaint, of ours or of a writer before us
+            self._engine.restate()
+            self._stated = True
 
     async def _follow(self, revision: str) -> None:
         await self._atlases.refresh()
@@ -212,7 +217,8 @@ class Poller:
         self._told = cause
         self._log.error("the Atlas cannot be polled", cause=cause)
         problem = Problem(cause=cause[:4000])
-        await self._send(report(WHOLE, "", Commit(self._engine.head), Phase.REFUSED, Tally(), [problem]))
+        # No revision: which one the branch is at is what cannot be learned, and the one known is not refused.
+        await self._send(report(WHOLE, "", Commit(""), Phase.REFUSED, Tally(), [problem]))
 
     def _sync_mark(self) -> tuple[int, int]:
         """Changes when Edge Commander replaced the file by which a person asks for a poll now."""
