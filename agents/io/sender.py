@@ -23,6 +23,8 @@ TURN = 150.0
 """Seconds that one turn may take: several addresses, each with its own timeout."""
 IDLE = 15.0
 """Seconds between signs of life while nothing is queued."""
+SHORT_CUT = 2.0
+"""Seconds within which a cut is noticed to have ended, however short it was."""
 SUSPECT = 3
 """Messages set aside in a row, with none accepted between, after which each further one waits for a backoff."""
 
@@ -89,6 +91,7 @@ class Sender:
         self._most = self._limit = max_messages
         self._max_bytes = max_bytes
         self._set_aside = 0
+        self._waited = 0.0
         self._well: bool | None = None
 
     async def run(self, pulse: Pulse) -> None:
@@ -129,7 +132,7 @@ class Sender:
             return self._failed("the cloud endpoint answered, but settled nothing of the batch", None)
         self._backoff = self._backoff.succeeded()
         self._limit = min(self._most, self._limit * 2)
-        self._set_aside = 0
+        self._set_aside, self._waited = 0, 0.0
         self._tell(True, f"{left} queued" if left else "all sent")
         return Turn(wait=0.0, left=left)
 
@@ -152,9 +155,16 @@ class Sender:
         return Turn(wait=0.0)
 
     def _failed(self, cause: str, retry_after: float | None) -> Turn:
+        """Without a word from the other side, the end of a cut of T s is noticed within max(2 s, T/2), 60 s at most:
+        doubled waits alone would make 12 s of silence into 28."""
         self._backoff = self._backoff.failed()
         self._tell(False, cause)
-        return Turn(wait=self._backoff.delay(self._uniform, retry_after))
+        wait = self._backoff.delay(self._uniform, retry_after)
+        if retry_after is None:
+            bound = max(SHORT_CUT, self._waited / 2)
+            wait = min(wait, self._uniform(bound / 2, bound))
+        self._waited += wait
+        return Turn(wait=wait)
 
     def _tell(self, ok: bool, text: str) -> None:
         self._say(ok, text)

@@ -34,7 +34,7 @@ class Bench:
         self.pulse = Pulse("sender", self.clock, self.stopping)
         self.sender = Sender(
             self.outbox, self.cloud, log=structlog.get_logger(), say=lambda ok, text: self.said.append((ok, text)),
-            answered=self.answers.append, uniform=lambda a, b: b, **options,
+            answered=self.answers.append, **{"uniform": lambda a, b: b, **options},
         )  # fmt: skip
         self.task: asyncio.Task[None] | None = None
 
@@ -85,12 +85,33 @@ async def test_a_cut_backs_off_and_loses_nothing_when_the_line_returns() -> None
         await bench.beats(5)
         await bench.clock.advance(600)
         waits = [seconds for seconds in bench.clock.slept if seconds not in (15.0, 20.0)]
-        assert waits[:8] == [0.5, 1, 2, 4, 8, 16, 32, 60] and max(waits) == 60
+        assert waits[:6] == [0.5, 1, 2, 2, 2.75, 4.125] and max(waits) == 60
         assert bench.said[-1] == (False, "cannot be reached")
         await bench.beats(5)
         down[0] = False
         await bench.clock.advance(60)
         assert set(bench.run.messages) == set(range(1, 11)) and bench.said[-1][0]
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seconds", [0.3, 1.0, 3.0, 12.0, 40.0, 100.0, 1000.0])
+async def test_a_cut_is_mended_soon_after_its_end(seconds: float, seed: int) -> None:
+    async with Bench(uniform=random.Random(seed).uniform) as bench:
+        end = bench.clock.now + seconds
+        tries: list[float] = []
+
+        def cut(_: IngestRequest) -> None:
+            tries.append(bench.clock.now)
+            if bench.clock.now < end:
+                raise Retryable("cannot be reached")
+
+        bench.cloud.before = cut
+        await bench.beats(600)
+        await bench.clock.advance(seconds + 61)
+        late = tries[-1] - end
+        assert len(bench.run.messages) == 600, "all of the outbox at once, when the line is back"
+        assert late <= min(60.0, max(2.0, seconds / 2)), late
+        assert len(tries) < 25 + seconds / 25, "and no storm of tries before"
 
 
 async def test_an_answer_lost_on_its_way_is_met_by_sending_again() -> None:
@@ -185,7 +206,7 @@ async def test_an_answer_that_settles_nothing_does_not_make_it_spin() -> None:
     async with bench:
         await bench.beats(2)
         await bench.clock.advance(120)
-        assert 3 < deaf.asked < 12 and "settled nothing" in bench.said[-1][1]
+        assert 3 < deaf.asked < 15 and "settled nothing" in bench.said[-1][1]
         assert await bench.outbox.pending() == 2
 
 
