@@ -15,7 +15,7 @@ from cloud_endpoint.app.principal import Principal
 from cloud_endpoint.page.headers import foreign
 from cloud_endpoint.page.settings import PageSettings
 from cloud_endpoint.problem import Problem
-from cloud_endpoint.store import audit, clients, sessions
+from cloud_endpoint.store import audit, clients, failed_logins, sessions
 from cloud_endpoint.store.port import Store, StoreFault, Tx
 from cloud_endpoint.store.sessions import SLIDE_MS, Session
 
@@ -42,7 +42,7 @@ class Sessions:
         def work(tx: Tx) -> bool:
             operator = clients.take_login_code(tx, hash_secret(code)) if _SECRET.fullmatch(code) else None
             if operator is None:
-                audit.add(tx, "unknown", "login", "page", outcome="refused", source=source)
+                failed_logins.note(tx, source)
                 return False
             sessions.open_session(tx, hash_secret(cookie), operator, csrf, self._end(tx.now_ms, tx.now_ms))
             audit.add(tx, f"op:{operator}", "login", "page", source=source)

@@ -12,12 +12,20 @@ MAX_ALERTS = 500
 
 def add(
     tx: Tx, actor: str, action: str, target: str, *, outcome: str = "done", detail: str = "", source: str = ""
-) -> None:
-    """One line: who, from where, what, to whom, what came of it. Never a secret."""
-    tx.execute(
-        "INSERT INTO audit (at_ms, actor, source, action, target, outcome, detail) VALUES (?, ?, ?, ?, ?, ?, ?)",
+) -> int:
+    """One line: who, from where, what, to whom, what came of it. Never a secret. Returns its id."""
+    rows = tx.execute(
+        "INSERT INTO audit (at_ms, actor, source, action, target, outcome, detail) VALUES (?, ?, ?, ?, ?, ?, ?)"
+        " RETURNING id",
         (tx.now_ms, actor, source, action, target, outcome, detail[:1024]),
     )
+    tx.notify("audit")
+    return int(rows[0]["id"])
+
+
+def say(tx: Tx, line: int, detail: str) -> None:
+    """Another detail of a line that counts; all else of a line stays for ever."""
+    tx.execute("UPDATE audit SET detail = ? WHERE id = ?", (detail[:1024], line))
     tx.notify("audit")
 
 

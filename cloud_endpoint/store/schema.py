@@ -67,7 +67,12 @@ _FLOORS = """
 CREATE TABLE command_floors (node TEXT PRIMARY KEY, sequence BIGINT NOT NULL)
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _FLOORS)
+_FAILED_LOGINS = """
+CREATE TABLE failed_logins (source TEXT PRIMARY KEY, audit_id BIGINT NOT NULL, since_ms BIGINT NOT NULL,
+    tries BIGINT NOT NULL DEFAULT 1)
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _FLOORS, _FAILED_LOGINS)
 
 
 def statements(migration: str, serial: str) -> list[str]:

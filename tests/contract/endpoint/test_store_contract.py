@@ -14,7 +14,19 @@ from agents.contracts.ids import node_id
 from agents.contracts.ingest import IngestRequest
 from agents.core.errors import Rejected
 from agents.core.jose import SoftwareKey
-from cloud_endpoint.store import audit, clients, commands, devices, enrol, fleet, ingest, projections, retention, sites
+from cloud_endpoint.store import (
+    audit,
+    clients,
+    commands,
+    devices,
+    enrol,
+    failed_logins,
+    fleet,
+    ingest,
+    projections,
+    retention,
+    sites,
+)
 from cloud_endpoint.store.port import Store, Tx
 from cloud_endpoint.store.sqlite import SqliteStore
 
@@ -333,3 +345,22 @@ async def test_a_store_restored_from_a_backup_numbers_commands_above_what_the_no
     assert await store.read(lambda tx: commands.waiting(tx, "n", 7)) == []  # its answer may be on the way
     clock.ms += commands.PASSED_MS + 1
     assert len(await store.read(lambda tx: commands.waiting(tx, "n", 7))) == 1  # the node is asked what became of it
+
+
+async def test_refused_logins_are_counted_and_cannot_fill_the_audit(store: Store, clock: Clock) -> None:
+    for _ in range(50):
+        await store.write(lambda tx: failed_logins.note(tx, "192.0.2.1"))
+    for n in range(failed_logins.MAX_SOURCES + 50):
+        await store.write(lambda tx, n=n: failed_logins.note(tx, f"198.51.100.{n}"))  # type: ignore[misc]
+    lines = await store.read(lambda tx: audit.recent(tx, limit=1000))
+    assert len(lines) == failed_logins.MAX_SOURCES + 1
+    assert (lines[-1].source, lines[-1].outcome, lines[-1].detail) == (
+        "192.0.2.1",
+        "refused",
+        "50 tries within an hour",
+    )
+    assert (lines[0].source, lines[0].detail) == ("others", "51 tries within an hour")
+    clock.ms += failed_logins.WINDOW_MS
+    await store.write(lambda tx: failed_logins.note(tx, "192.0.2.1"))
+    lines = await store.read(lambda tx: audit.recent(tx, limit=1000))
+    assert (lines[0].source, lines[0].detail) == ("192.0.2.1", "1 try within an hour")
