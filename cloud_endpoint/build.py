@@ -45,6 +45,7 @@ async def build(context: Context[EndpointOwn]) -> list[Loop]:
         topics=topics,
         git=GitCredentials(own.git),
         by_source=RateLimit(own.limits.source_rate, own.limits.source_burst),
+        by_shown=RateLimit(own.limits.shown_rate, own.limits.shown_burst),
         by_client=RateLimit(own.limits.client_rate, own.limits.client_burst),
         by_messages=RateLimit(own.limits.message_rate, own.limits.message_burst),
     )

@@ -32,11 +32,15 @@ class Git(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Per second and at once: requests of one source address without a login, requests of one client with one,
-    messages of one node. The burst of messages is what a long outage leaves in a node's outboxes."""
+    """Per second and at once. `source`: requests of one source address without a login, and its refused assertions.
+    `shown`: token requests and refused tokens of one source address, before anything is verified: a balancer or a
+    shared address may stand for a whole fleet. `client`: requests of one client with a login, its token requests
+    among them. `message`: messages of one node; the burst is what a long outage leaves in a node's outboxes."""
 
     source_rate: Positive = 20
     source_burst: Positive = 200
+    shown_rate: Positive = 500
+    shown_burst: Positive = 10_000
     client_rate: Positive = 50
     client_burst: Positive = 500
     message_rate: Positive = 50

@@ -20,6 +20,7 @@ from cloud_endpoint.store import fleet
 from cloud_endpoint.store.ingest import WrongSite
 from cloud_endpoint.store.port import StoreUnusable
 
+TOKEN_PATH = "/v1/token"  # noqa: S105 - a path
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -74,7 +75,9 @@ def make_gate(table: dict[web.AbstractRoute, Route]) -> Middleware:
             return await handler(request)  # aiohttp's own 404 or 405
         request[ROUTE] = route
         if not route.scopes:
-            if route.path != "/healthz":
+            if route.path == TOKEN_PATH:
+                _limit_shown(request)
+            elif route.path != "/healthz":
                 _limit_source(request)
             return await handler(request)
         who = await _login(request, route)
@@ -106,7 +109,7 @@ async def _login(request: web.Request, route: Route) -> Principal:
             raise SignatureRefused("Authorization must be Bearer")
         return shared.issuer.verify(token.strip(), shared.clock.wall_ms())
     except SignatureRefused as error:
-        _limit_source(request)
+        _limit_shown(request)
         raise Problem(401, str(error), headers=_challenge("invalid_token")) from None
 
 
@@ -128,6 +131,11 @@ async def _check_site(request: web.Request, route: Route, who: Principal) -> Non
 def _limit_source(request: web.Request) -> None:
     shared = services(request)
     limited(shared, shared.by_source.take(source_key(request.remote), shared.clock.monotonic()))
+
+
+def _limit_shown(request: web.Request) -> None:
+    shared = services(request)
+    limited(shared, shared.by_shown.take(source_key(request.remote), shared.clock.monotonic()))
 
 
 def _limit_client(request: web.Request, who: Principal) -> None:

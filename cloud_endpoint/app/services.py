@@ -26,7 +26,8 @@ CookieLogin = Callable[[web.Request], Awaitable[Principal | None]]
 
 @dataclass
 class Services:
-    """`by_source`: limit of requests without a login; `by_client`: with one; `by_messages`: of a node's messages."""
+    """`by_source`: limit of requests without a login; `by_shown`: of those that show an assertion or a token not yet
+    verified; `by_client`: with a login; `by_messages`: of a node's messages."""
 
     settings: EndpointOwn
     store: Store
@@ -38,6 +39,7 @@ class Services:
     topics: Topics
     git: GitCredentials
     by_source: RateLimit
+    by_shown: RateLimit
     by_client: RateLimit
     by_messages: RateLimit
     stopping: asyncio.Event = field(default_factory=asyncio.Event)

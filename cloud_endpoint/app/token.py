@@ -10,11 +10,13 @@ from agents.contracts.identity import ROLE_SCOPES, Role, Scope, TokenAnswer
 from agents.contracts.ids import is_node_id
 from agents.core.assertion import ASSERTION_TYPE, GRANT_TYPE, SKEW, check_assertion, unverified_client
 from agents.core.jose import Jwk, SignatureRefused
+from cloud_endpoint.app.gate import limited
 from cloud_endpoint.app.io import answer, read_form
 from cloud_endpoint.app.principal import Principal
 from cloud_endpoint.app.services import Services, services
 from cloud_endpoint.problem import Problem
 from cloud_endpoint.requests import TokenForm
+from cloud_endpoint.rules.ratelimit import source_key
 from cloud_endpoint.store import clients, devices
 from cloud_endpoint.store.clients import TOKEN_SECONDS
 from cloud_endpoint.store.port import Tx
@@ -38,7 +40,13 @@ async def token(request: web.Request) -> web.Response:
         raise Problem(400, f"grant_type must be {GRANT_TYPE}", error="unsupported_grant_type")
     if form.client_assertion_type != ASSERTION_TYPE:
         raise Problem(400, f"client_assertion_type must be {ASSERTION_TYPE}", error="invalid_request")
-    client = await _authenticate(shared, form.client_assertion)
+    try:
+        client = await _authenticate(shared, form.client_assertion)
+    except Problem:
+        # Only what is refused counts against its source: behind one address there may be thousands of good clients.
+        limited(shared, shared.by_source.take(source_key(request.remote), shared.clock.monotonic()))
+        raise
+    limited(shared, shared.by_client.take(client.name, shared.clock.monotonic()))
     who = grant(client, form.scope)
     access = shared.issuer.issue(who, shared.clock.wall_ms())
     return answer(TokenAnswer(access_token=access, expires_in=TOKEN_SECONDS, scope=" ".join(sorted(who.scopes))))

@@ -141,9 +141,11 @@ async def revoked_elsewhere(endpoint: Endpoint, device: EndpointClient, token: s
 
 
 async def limited(device: EndpointClient) -> None:
-    """The burst of this source address is soon spent; what has a login is not touched by it."""
-    statuses = [(await device.token("heartbeat:write"))[0] for _ in range(15)]
-    assert statuses[-1] == 429
+    """The burst of this source address is soon spent by what is refused; registered clients are not touched by it."""
+    assert [(await device.token("heartbeat:write"))[0] for _ in range(15)] == [200] * 15
+    refused = [(await device.token("heartbeat:write", client_assertion="x.y.z"))[0] for _ in range(15)]
+    assert (refused[0], refused[-1]) == (401, 429)
+    assert (await device.token("heartbeat:write"))[0] == 200
     async with device.session.post(device.endpoint.url + "/v1/enrol", json={}) as answer:
         assert answer.status == 429
         assert int(answer.headers["Retry-After"]) > 0
