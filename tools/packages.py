@@ -1,6 +1,6 @@
 """Installs the Debian packages that `make demo` and `make test` need, where they are missing. Standard library only.
 
-Usage: python3 tools/packages.py demo|test. Exit 1 with the list when they cannot be installed.
+Usage: python3 tools/packages.py venv|demo|test. Exit 1 with the list when they cannot be installed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TEST = [
     "strace",
     "systemd-container",
 ]
-GROUPS = {"demo": DEMO, "test": TEST}
+GROUPS = {"venv": ["python3-venv"], "demo": DEMO, "test": TEST}
 OPTIONAL = {"chromium", "chromium-driver"}
 """Where a distribution has none of these as a package, the tests that need them say `not run`."""
 
