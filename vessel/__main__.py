@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import socket
+import ssl
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,8 +14,9 @@ from pathlib import Path
 from agents.contracts.identity import AtlasSource
 from agents.contracts.ids import Stream, node_id
 from agents.contracts.messages import Alert, Deployment, Severity
-from agents.core.errors import ConfigError, Rejected, Retryable
+from agents.core.errors import Rejected, Retryable
 from agents.core.ports import Outbox
+from agents.core.settings import Settings
 from agents.io.identity import SocketIdentity
 from agents.io.kube import Kube
 from agents.io.outbox import SqliteOutbox
@@ -26,6 +28,7 @@ from vessel.bootstrap_apply import ensure
 from vessel.deploy import Deployer
 from vessel.elector import Elector
 from vessel.engine import Engine, Known, Parts
+from vessel.git.remote import Remote
 from vessel.inventory_store import InventoryStore
 from vessel.keeper import Keeper, Send
 from vessel.mirror import Mirror
@@ -60,7 +63,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         from vessel.cli_render import main as render
 
         return render(arguments[1:])
-    return run_daemon(DaemonSpec("vessel", "vessel", VesselSettings, build), arguments)
+    return run_daemon(DaemonSpec("vessel", "vessel", VesselSettings, build, check), arguments)
+
+
+def check(settings: Settings[VesselSettings]) -> list[str]:
+    """What the types cannot say: where the Atlas comes from, and whether Git can work with it."""
+    own = settings.own
+    problems = []
+    if own.atlas is None and settings.endpoint is None:
+        problems.append("vessel.atlas: is required where there is no section `endpoint`")
+    if own.atlas is not None:
+        if own.atlas.credential == "endpoint" and settings.endpoint is None:
+            problems.append("vessel.atlas.credential: `endpoint` needs the section `endpoint`")
+        try:
+            Remote(own.atlas.url, own.atlas.branch)
+        except Rejected as error:
+            problems.append(f"vessel.atlas: {error}")
+    if own.git_ca_file:
+        try:
+            ssl.create_default_context(cafile=own.git_ca_file)
+        except OSError as error:
+            problems.append(f"vessel.git_ca_file: {own.git_ca_file}: {error.strerror or 'no certificate in it'}")
+    return problems
 
 
 async def build(context: Context[VesselSettings]) -> Sequence[Loop]:
@@ -69,19 +93,16 @@ async def build(context: Context[VesselSettings]) -> Sequence[Loop]:
     form = "pod" if os.environ.get("KUBERNETES_SERVICE_HOST") else "unit"
     if form != own.mode:
         return _idle(context, form)
-    if own.atlas is None and context.settings.endpoint is None:
-        raise ConfigError(["vessel.atlas: is required where there is no section `endpoint`"])
     me, boot_id = _who(context)
     outbox = await SqliteOutbox.open(context.state_dir / "outbox.db", Stream.VESSEL, boot_id, context.clock)
     context.stack.push_async_callback(outbox.aclose)
     identity = None
     if context.settings.endpoint is not None:
-        identity = SocketIdentity(own.identity_socket, clock=context.clock)
+        socket_path = own.identity_socket or context.run_dir / "identity.sock"
+        identity = SocketIdentity(socket_path, clock=context.clock)
         context.stack.push_async_callback(identity.aclose)
-    kube = await Kube.connect(
-        kubeconfig=Path(own.kubeconfig) if own.kubeconfig else None,
-        user_agent=USER_AGENT,
-    )
+    # A node's cluster may be formed later than its Vessel is started: the kubeconfig is waited for, not demanded.
+    kube = Kube.deferred(kubeconfig=Path(own.kubeconfig) if own.kubeconfig else None, user_agent=USER_AGENT)
     context.stack.push_async_callback(kube.aclose)
     wake = asyncio.Event()
     elector = Elector(
@@ -93,7 +114,13 @@ async def build(context: Context[VesselSettings]) -> Sequence[Loop]:
         changed=wake.set,
     )
     context.stack.push_async_callback(elector.release)
-    atlases = _atlases(context, identity)
+    atlases = Atlases(
+        context.state_dir,
+        fixed=own.atlas.source() if own.atlas else None,
+        identity=identity,
+        remembered=StateFile(context.state_dir / "source.json", AtlasSource),
+        ca_file=own.git_ca_file,
+    )
     engine, measure = await _engine(context, kube, elector, atlases, outbox, wake)
     poller = Poller(
         atlases=atlases,
@@ -179,7 +206,7 @@ async def _engine(  # noqa: PLR0917
             wake=wake,
         )
     )
-    for path in state.quarantined:
+    for path in (*state.quarantined, *atlases.quarantined):
         await _alarm(outbox, f"a corrupt state file was set aside: {path}")
     return engine, lambda: _measure(context, engine, mirror, keeper)
 
@@ -195,6 +222,7 @@ async def _lead(
 ) -> None:
     """Prepares the cluster where that is missing and allowed, then holds the lease or waits for it."""
     ready = not context.settings.own.bootstrap
+    told = ""
     while not ready and not pulse.stopping:
         try:
             if await ensure(kube, context.clock):
@@ -202,7 +230,9 @@ async def _lead(
             ready = True
         except (Retryable, Rejected) as error:
             context.health.set("kubernetes", False, str(error))
-            context.log.warning("the cluster is not ready for Vessel", cause=str(error))
+            if str(error) != told:
+                context.log.warning("the cluster is not ready for Vessel", cause=str(error))
+                told = str(error)
             await pulse.sleep(3.0)
 
     def expect(seconds: float) -> None:
@@ -228,26 +258,6 @@ def _send(context: Context[VesselSettings], outbox: SqliteOutbox) -> Send:
 
 async def _alarm(outbox: Outbox, text: str) -> None:
     await outbox.put(Alert(code="state-quarantined", severity=Severity.WARNING, text=text), durable=True)
-
-
-def _atlases(context: Context[VesselSettings], identity: SocketIdentity | None) -> Atlases:
-    own, endpoint = context.settings.own, context.settings.endpoint
-    ca_file = (endpoint.ca_file or "") if endpoint else ""
-    atlases = Atlases(
-        context.state_dir,
-        fixed=own.atlas.source() if own.atlas else None,
-        identity=identity,
-        remembered=StateFile(context.state_dir / "source.json", AtlasSource),
-        ca_file=ca_file,
-    )
-    if own.atlas is not None:
-        if own.atlas.credential == "endpoint" and identity is None:
-            raise ConfigError(["vessel.atlas.credential: `endpoint` needs the section `endpoint`"])
-        try:
-            atlases.repository()
-        except Rejected as error:
-            raise ConfigError([f"vessel.atlas.url: {error}"]) from None
-    return atlases
 
 
 def _sender(context: Context[VesselSettings], outbox: SqliteOutbox, identity: SocketIdentity | None) -> Loop:

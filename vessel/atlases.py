@@ -54,6 +54,11 @@ class Atlases:
         """Where the Atlas lies, as far as known."""
         return self._source
 
+    @property
+    def quarantined(self) -> list[Path]:
+        """State files that were found corrupt and set aside."""
+        return list(self._remembered.quarantined)
+
     async def refresh(self) -> None:
         """Asks the identity socket where the Atlas lies; what was known stays when it does not answer.
 

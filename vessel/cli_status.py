@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from agents.contracts.messages import Phase
-from agents.core.errors import Rejected, Retryable
+from agents.core.errors import ConfigError, Rejected, Retryable
 from agents.io import config
 from agents.io.kube import Kube
 from vessel.elector import LEASES
@@ -22,10 +22,11 @@ from vessel.lease import read
 from vessel.settings import VesselSettings
 
 SYSTEM = "galley-system"
+EX_CONFIG = 78
 
 
 def main(argv: Sequence[str]) -> int:
-    """The subcommand; the exit status: 0 all well, 3 something is not, 1 the cluster did not tell."""
+    """The subcommand; the exit status: 0 all well, 3 something is not, 1 the cluster did not tell, 78 wrong config."""
     parser = argparse.ArgumentParser(prog="vessel status", description=__doc__)
     parser.add_argument("--config", type=Path, metavar="FILE")
     parser.add_argument("--kubeconfig", type=Path)
@@ -34,6 +35,10 @@ def main(argv: Sequence[str]) -> int:
     try:
         kubeconfig = options.kubeconfig or _configured(options.config)
         document = asyncio.run(_collect(kubeconfig))
+    except ConfigError as error:
+        for problem in error.problems:
+            print(f"vessel status: {problem}", file=sys.stderr)
+        return EX_CONFIG
     except (Rejected, Retryable) as error:
         print(f"vessel status: {error}", file=sys.stderr)
         return 1

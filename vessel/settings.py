@@ -40,8 +40,10 @@ class PruneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 class VesselSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`atlas`: None: from the identity socket. `kubeconfig`: None: the pod's own account. `identity`: the lease
-    holder's name, empty: the node id. `bootstrap`: make what Vessel needs in the cluster where it is missing and
-    allowed. `webhook_without_dry_run`: whether an object passes that an admission webhook cannot judge in advance."""
+    holder's name, empty: the node id. `identity_socket`: default `<run_dir>/identity.sock`. `git_ca_file`: PEM of the
+    authorities that may vouch for the Git server, instead of the system's. `bootstrap`: make what Vessel needs in the
+    cluster where it is missing and allowed. `webhook_without_dry_run`: whether an object passes that an admission
+    webhook cannot judge in advance."""
 
     atlas: AtlasSettings | None = None
     kubeconfig: str | None = None
@@ -49,7 +51,8 @@ class VesselSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     kubectl: str = "kubectl"
     mode: Annotated[str, msgspec.Meta(pattern="^(unit|pod)$")] = "unit"
     identity: Annotated[str, msgspec.Meta(max_length=256)] = ""
-    identity_socket: str = "/run/galley/identity.sock"
+    identity_socket: str = ""
+    git_ca_file: str = ""
     concurrency: Concurrency = 8
     bootstrap: bool = True
     webhook_without_dry_run: Annotated[str, msgspec.Meta(pattern="^(refuse|skip)$")] = "refuse"

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import aiohttp
 import msgspec
+from yaml import YAMLError
 
 from agents.core.errors import Rejected, Retryable
 from agents.core.ports import Object
@@ -29,6 +30,8 @@ APPLY = "application/apply-patch+yaml"
 """Server-side apply. JSON is YAML, so the body is sent as JSON."""
 _MAX_EVENT_BYTES = 16 * 1024 * 1024
 _PAGE = 500
+_UNUSABLE = (ConfigException, YAMLError, OSError, ValueError, KeyError, TypeError, AttributeError)
+"""What reading a kubeconfig ends in when it is not one, or names files that are not there."""
 
 
 @dataclass(frozen=True)
@@ -48,15 +51,46 @@ class Event:
 
 
 class _Shared:
-    """What all views of one connection share."""
+    """What all views of one connection share. `load` may be tried again until it succeeds; then it does nothing."""
 
-    def __init__(self, client: Any, configuration: Any, user_agent: str) -> None:
-        self.client = client
-        self.configuration = configuration
-        self.session: aiohttp.ClientSession = client.rest_client.pool_manager
+    def __init__(self, kubeconfig: Path | None, user_agent: str) -> None:
+        self.kubeconfig = kubeconfig
         self.user_agent = user_agent
+        self.client: Any = None
+        self.configuration: Any = None
         self.discovery: Discovery | None = None
         self.discovering = asyncio.Lock()
+        self._loading = asyncio.Lock()
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        """The HTTP session, once loaded."""
+        session: aiohttp.ClientSession = self.client.rest_client.pool_manager
+        return session
+
+    async def load(self) -> None:
+        """Reads addresses, TLS and credentials. Raises Rejected when they are not there or not usable."""
+        async with self._loading:
+            if self.client is None:
+                await self._load()
+
+    async def _load(self) -> None:
+        kubeconfig, configuration = self.kubeconfig, Configuration()
+        try:
+            if kubeconfig is None:
+                load_incluster_config(client_configuration=configuration)
+            else:
+                if not kubeconfig.is_file():
+                    raise Rejected("no such kubeconfig", file=str(kubeconfig))
+                await load_kube_config(config_file=str(kubeconfig), client_configuration=configuration)
+            configuration.connection_pool_maxsize = 0  # open watches must not starve requests
+            self.client = ApiClient(configuration)
+        except _UNUSABLE as error:
+            # Only the kind of error: the text may quote the file, and the file holds credentials.
+            where = str(kubeconfig) if kubeconfig else "in-cluster configuration"
+            detail = str(error) if isinstance(error, ConfigException) else type(error).__name__
+            raise Rejected(f"not usable: {detail}"[:300], file=where) from None
+        self.configuration = configuration
 
 
 class Kube:
@@ -69,22 +103,14 @@ class Kube:
     @classmethod
     async def connect(cls, *, kubeconfig: Path | None, impersonate: str | None = None, user_agent: str) -> Kube:
         """Loads the configuration (None: in-cluster); sends nothing yet. Raises Rejected when it is not usable."""
-        configuration = Configuration()
-        try:
-            if kubeconfig is None:
-                load_incluster_config(client_configuration=configuration)
-            else:
-                if not kubeconfig.is_file():
-                    raise Rejected("no such kubeconfig", file=str(kubeconfig))
-                await load_kube_config(config_file=str(kubeconfig), client_configuration=configuration)
-            configuration.connection_pool_maxsize = 0  # open watches must not starve requests
-            client = ApiClient(configuration)
-        except (ConfigException, OSError, ValueError, KeyError, TypeError) as error:
-            # Only the kind of error: the text may quote the file, and the file holds credentials.
-            where = str(kubeconfig) if kubeconfig else "in-cluster configuration"
-            detail = str(error) if isinstance(error, ConfigException) else type(error).__name__
-            raise Rejected(f"not usable: {detail}"[:300], file=where) from None
-        return cls(_Shared(client, configuration, user_agent), impersonate)
+        kube = cls(_Shared(kubeconfig, user_agent), impersonate)
+        await kube._shared.load()
+        return kube
+
+    @classmethod
+    def deferred(cls, *, kubeconfig: Path | None, user_agent: str) -> Kube:
+        """Loads the configuration with the first request. While it is missing or not usable requests are Retryable."""
+        return cls(_Shared(kubeconfig, user_agent), None)
 
     def acting_as(self, user: str | None) -> Kube:
         """The same connection, impersonating `user` (such as `system:serviceaccount:ns:name`)."""
@@ -92,12 +118,13 @@ class Kube:
 
     @property
     def server(self) -> str:
-        """The API server's address."""
-        return str(self._shared.configuration.host)
+        """The API server's address; empty while it is not known."""
+        return str(self._shared.configuration.host) if self._shared.configuration else ""
 
     async def aclose(self) -> None:
         """Closes the connection, for all its views."""
-        await self._shared.client.close()
+        if self._shared.client is not None:
+            await self._shared.client.close()
 
     async def request(
         self,
@@ -111,6 +138,7 @@ class Kube:
         accept: str = "application/json",
     ) -> Object:
         """One request; the answer's JSON. Raises Retryable (429, 5xx, no connection, timeout) or KubeRejected."""
+        await self._loaded()
         data = None if body is None else msgspec.json.encode(body)
         headers = await self._headers(accept)
         if data is not None:
@@ -200,6 +228,7 @@ class Kube:
 
         Raises Gone when the version is too old: list anew. Raises Retryable when the connection breaks.
         """
+        await self._loaded()
         params = {
             "watch": "true",
             "allowWatchBookmarks": "true",
@@ -272,6 +301,12 @@ class Kube:
                 return False
             raise
         return True
+
+    async def _loaded(self) -> None:
+        try:
+            await self._shared.load()
+        except Rejected as error:
+            raise Retryable(str(error)) from None  # the file may come, or be mended
 
     def _url(self, path: str) -> str:
         return f"{self._shared.configuration.host}{path}"
