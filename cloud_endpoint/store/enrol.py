@@ -46,22 +46,31 @@ def enrol(tx: Tx, request: EnrolRequest, source: str) -> EnrolAnswer:
 
 def approve(tx: Tx, enrolment: int, *, actor: str, site: str | None, name: str | None) -> DeviceRecord:
     """A person's word: these keys are the device's from now on, and any older key of it is revoked.
-    `site`, `name`: where the shipping list does not say. Raises Rejected."""
+    `site`, `name`: where the shipping list does not say. Raises Rejected, also where it says otherwise."""
     found = devices.asked(tx, enrolment)
     if found is None:
         raise Rejected(f"no device waits under {enrolment}", path="$.id")
     asked, request = found
-    if sites.shipped(tx, asked.node) is None:
-        if not site or not name:
-            raise Rejected("the device is not on the shipping list: give site and name", path="$.site")
-        sites.ship(
-            tx, hardware_id=asked.hardware_id, site=site, name=name, address="", proof="approval", code_hash=None
-        )
+    _place(tx, asked.node, asked.hardware_id, site, name)
     if devices.get(tx, asked.node) is not None:
         clients.revoke(tx, asked.node)
     device = _register(tx, asked.node, request)
     audit.add(tx, actor, "device approve", asked.node, detail=f"site {device.site}, key {asked.signing_kid}")
     return device
+
+
+def _place(tx: Tx, node: str, hardware_id: str, site: str | None, name: str | None) -> None:
+    """Puts the device on the shipping list where it is not there; raises Rejected where the list says otherwise."""
+    line = sites.shipped(tx, node)
+    if line is None:
+        if not site or not name:
+            raise Rejected("the device is not on the shipping list: give site and name", path="$.site")
+        sites.ship(tx, hardware_id=hardware_id, site=site, name=name, address="", proof="approval", code_hash=None)
+        return
+    for field, said, listed in (("site", site, line.site), ("name", name, line.name)):
+        if said and said != listed:
+            text = f"the shipping list says {listed!r}: leave {field} away, or ship the device anew"
+            raise Rejected(text, path=f"$.{field}")
 
 
 def refuse(tx: Tx, enrolment: int, *, actor: str) -> None:

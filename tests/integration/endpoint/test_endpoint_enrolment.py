@@ -118,7 +118,12 @@ async def test_approving_a_replacement_ends_the_old_key(
         await new.enrol(hardware, "", sealing)
         waiting = await operator.call("GET", "/v1/admin/enrolments")
         number = next(one["id"] for one in waiting if one["node"] == new.name)
-        await operator.call("POST", f"/v1/admin/enrolments/{number}/approve", {})
+        path = f"/v1/admin/enrolments/{number}/approve"
+        for other, named in (({"site": "store-99999"}, site), ({"site": site, "name": "node-2"}, "node-1")):
+            status, body = await operator.call("POST", path, other, ok=False)
+            assert (status, f"the shipping list says '{named}'" in body["detail"]) == (409, True)
+        assert (await old.token("heartbeat:write"))[0] == 200
+        await operator.call("POST", path, {"site": site})
         assert (await new.enrol(hardware, "", sealing))[0] == 200
         assert (await new.call("GET", "/v1/site", scope="heartbeat:write"))["node"] == old.name
         assert (await old.call("GET", "/v1/site", scope="heartbeat:write", ok=False))[0] == 401
