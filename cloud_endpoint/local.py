@@ -75,12 +75,9 @@ def _operator_add(program: str, options: argparse.Namespace) -> None:
         raise Rejected(str(error), path="name") from None
     settings = config.load("cloud_endpoint", EndpointOwn, options.config)
     path = store_path(settings.own, Path(settings.node.state_dir) / program)
-    key = SoftwareKey.generate()
-    command_key = SoftwareKey.generate("Ed25519") if options.command_key_out else None
-    keyfile.create(options.key_out, key)
-    if command_key is not None:
-        keyfile.create(options.command_key_out, command_key)
-    asyncio.run(_register(path, name, key, scopes, command_key))
+    with keyfile.drafts(keyfile.wanted(options.key_out, options.command_key_out)) as keys:
+        key, command_key = keys[0], keys[1] if len(keys) > 1 else None
+        asyncio.run(_register(path, name, key, scopes, command_key))
     print(f"operator {name} with {' '.join(scopes)}: key {thumbprint(key.public)} in {options.key_out}")
 
 

@@ -39,7 +39,8 @@ class Client:
         await self._session.close()
 
     async def call(self, method: str, path: str, body: Any = None) -> Any:
-        """The answer's JSON. Raises Rejected with what the endpoint says, Retryable when it cannot be reached."""
+        """The answer's JSON. Raises Rejected with what the endpoint says, Retryable when it cannot be reached or it is
+        not known what came of the request."""
         if not self._token:
             await self._login()
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
@@ -63,9 +64,10 @@ class Client:
             async with self._session.request(method, url, allow_redirects=False, **arguments) as answer:
                 body = await read_limited(answer, MAX_ANSWER)
                 if answer.status >= 300:
-                    raise Rejected(f"HTTP {answer.status}: {problem_text(body) or 'no reason given'}")
+                    text = f"HTTP {answer.status}: {problem_text(body) or 'no reason given'}"
+                    raise Retryable(text) if answer.status >= 500 else Rejected(text)
                 return msgspec.json.decode(body) if body else None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Retryable(f"{self._profile.url}: {cause(error)}") from None
         except msgspec.DecodeError:
-            raise Rejected(f"{self._profile.url}: the answer is not JSON") from None
+            raise Retryable(f"{self._profile.url}: the answer is not JSON") from None

@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import quote
 
 from agents.core.errors import Rejected
-from agents.core.jose import SoftwareKey
 from cloud_endpoint import keyfile
 from cloud_endpoint.cli.client import Client
 
@@ -125,19 +124,15 @@ async def _waiting(client: Client, device: str) -> int:
 
 async def operator_add(client: Client, options: argparse.Namespace) -> Any:
     """A new operator with keys made here: the endpoint gets the public halves."""
-    key = SoftwareKey.generate()
-    command_key = SoftwareKey.generate("Ed25519") if options.command_key_out else None
-    keyfile.create(options.key_out, key)
-    if command_key is not None:
-        keyfile.create(options.command_key_out, command_key)
-    body = {
-        "name": options.name,
-        "key": key.public,
-        "scopes": options.scopes.split(","),
-        "command_key": None if command_key is None else command_key.public,
-        "site": options.site or None,
-    }
-    return await client.call("POST", "/v1/admin/operators", body)
+    with keyfile.drafts(keyfile.wanted(options.key_out, options.command_key_out)) as keys:
+        body = {
+            "name": options.name,
+            "key": keys[0].public,
+            "scopes": options.scopes.split(","),
+            "command_key": keys[1].public if len(keys) > 1 else None,
+            "site": options.site or None,
+        }
+        return await client.call("POST", "/v1/admin/operators", body)
 
 
 async def operator_list(client: Client, options: argparse.Namespace) -> Any:

@@ -73,6 +73,10 @@ async def test_an_operator_made_by_the_command_can_log_in_with_its_rights_alone(
     name = f"ann-{site}"
     await galley(profile, "operator", "add", name, "--key-out", key_file, "--scopes", "fleet:read")
     assert key_file.stat().st_mode & 0o777 == 0o600
+    taken = [*("operator", "add", name), "--key-out", str(tmp_path / "again.json")]
+    refused = await asyncio.to_thread(run, "cloud_endpoint.cli", "--profile", profile, *taken)
+    assert (refused.returncode, "another key" in refused.stderr) == (1, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["ann.json"]  # so that the next try is not in its own way
     as_ann = ["--operator", name, "--key-file", str(key_file)]
     assert site in [one["site"] for one in await galley(profile, *as_ann, "site", "list")]
     link = await galley(profile, *as_ann, "login-link")
