@@ -57,7 +57,8 @@ async def build(context: Context[SyntheticSettings]) -> Sequence[Loop]:
         max_bytes=own.outbox_bytes,
     )
     context.stack.push_async_callback(outbox.aclose)
-    steps = _steps(context, scenario, identity, node_id(machine.hardware_id))
+    place = Whereabouts(identity, StateFile(context.state_dir / "place.json", Place), outbox)
+    steps = _steps(context, scenario, identity, place, node_id(machine.hardware_id))
     reporter = Reporter(
         scenario=scenario.scenario,
         steps=steps,
@@ -77,10 +78,8 @@ async def build(context: Context[SyntheticSettings]) -> Sequence[Loop]:
 
 
 def _steps(
-    context: Context[SyntheticSettings], scenario: Scenario, identity: SocketIdentity, node: str
+    context: Context[SyntheticSettings], scenario: Scenario, identity: SocketIdentity, place: Whereabouts, node: str
 ) -> list[StepLoop]:
-    file = StateFile(context.state_dir / "place.json", Place)
-    place = Whereabouts(identity, file)
     steps: list[StepLoop] = []
     for step in scenario.steps:
         runner = _runner(step, scenario, context, identity, place)
