@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import secrets
 import time
@@ -162,13 +163,14 @@ async def test_one_who_has_an_unknown_place_is_told_to_start_anew(person: Person
 
 async def test_the_line_is_kept_alive(person: Person) -> None:
     async with stream(person) as events:
-        await events.next()
-        with pytest.raises(TimeoutError):
-            await events.next(2.5)
-        assert events.comments >= 2
+        async with asyncio.timeout(PATIENCE):
+            while events.comments < 2:
+                with contextlib.suppress(TimeoutError):  # sites of other tests fall silent meanwhile: events come too
+                    await events.next(1.5)
 
 
 async def test_open_streams_are_bounded_and_a_place_is_given_back(person: Person) -> None:
+    await asyncio.sleep(1.5)  # those of earlier tests give their places back
     async with stream(person) as first, stream(person) as second, stream(person) as third:
         assert {first.status, second.status, third.status} == {200}
         async with stream(person) as fourth:
