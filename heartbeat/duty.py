@@ -12,7 +12,7 @@ from enum import Enum
 
 import msgspec
 
-from heartbeat.settings import Mode
+from heartbeat.settings import Mode, Pod
 
 FRESH_INTERVALS = 2.0
 """A mark younger than so many intervals means that the pod lives (design page)."""
@@ -59,3 +59,10 @@ def choose(mode: Mode, *, holding: bool, pod_alive: bool) -> Choice:
     if pod_alive:
         return Choice(Step.YIELD if holding else Step.WAIT, "the pod beats; the unit stands by")
     return Choice(Step.KEEP, "beating as unit") if holding else Choice(Step.TAKE, "no pod beats")
+
+
+def pod_seen(mode: Mode, pod: Pod, step: Step) -> bool | None:
+    """Whether the pod that is expected beats, as the unit sees it; None where none is expected or the pod asks."""
+    if mode is Mode.POD or pod is Pod.NONE:
+        return None
+    return step in (Step.YIELD, Step.WAIT)

@@ -20,7 +20,7 @@ from agents.core.grid import Grid
 from agents.core.ports import Clock, Machine
 from agents.io.sender import RefusingOutbox
 from agents.supervise.daemon import Health, Metrics, Pulse
-from heartbeat.duty import Choice, Mark, Step, choose, pod_lives
+from heartbeat.duty import Choice, Mark, Step, choose, pod_lives, pod_seen
 from heartbeat.judge import Seen, bits, boot_prefix, changes
 from heartbeat.post import Lock, MarkFile
 from heartbeat.settings import HeartbeatSettings, Mode
@@ -153,6 +153,9 @@ class Heart:
 
     def _say(self, choice: Choice) -> None:
         self._world.health.set("duty", not choice.why.startswith("the outbox does not open"), choice.why)
+        seen = pod_seen(self._settings.mode, self._settings.pod, choice.step)
+        if seen is not None:
+            self._world.health.set("pod", seen, "beats" if seen else "expected, but the unit beats in its place")
         if choice.why != self._said:
             self._said = choice.why
             self._world.log.info("duty", why=choice.why, mode=self._settings.mode.value)

@@ -32,6 +32,7 @@ class HeartbeatSettings(
 ):
     """Times in s. Empty addresses and paths turn the look at that thing off: its bit is then `unknown`.
 
+    `pod: expected`: a DaemonSet is to beat; where the unit beats in its place, its health component `pod` is not ok.
     `disks`: paths whose file systems are watched, besides that of the state directory.
     `identity_socket`: default `<run_dir>/identity.sock`. `local_api`: URL of the site's API (`/readyz` is asked).
     `kubelet`: URL of its healthz port. `runtime_socket`: the container runtime's.

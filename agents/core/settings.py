@@ -45,7 +45,7 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """`endpoint:`. `urls` in order of preference; `issuer`: the fixed URL that `aud` must be; `ca_file`: PEM."""
 
     urls: Annotated[list[str], msgspec.Meta(min_length=1)]
-    issuer: str
+    issuer: Annotated[str, msgspec.Meta(pattern="^https://[^ ]+$")]
     ca_file: str | None = None
 
 
@@ -67,7 +67,8 @@ def build(
     for name, document in documents:
         _merge_document(merged, name, document, problems)
     _merge_environment(merged, environ, problems)
-    if merged.pop("v", 1) != 1:
+    version = merged.pop("v", 1)
+    if type(version) is not int or version != 1:  # `true` and 1.0 equal 1 in Python
         problems.append("v: must be 1")
     problems += [f"{key}: unknown section" for key in merged if key not in SECTIONS]
     node = _convert(merged.get("node", {}), NodeSettings, "node", problems)

@@ -41,7 +41,7 @@ class Node:
                 "state_dir": f"{self.folder}/state",
                 "run_dir": f"{self.folder}/run",
             },
-            "endpoint": {"urls": [f"http://127.0.0.1:{free_port()}"], "issuer": "http://127.0.0.1"},
+            "endpoint": {"urls": [f"http://127.0.0.1:{free_port()}"], "issuer": "https://cloud.test"},
             "heartbeat": {
                 "interval_seconds": INTERVAL,
                 "mode": mode,

@@ -117,3 +117,14 @@ def test_addresses_that_may_not(url: str) -> None:
 
 def test_an_error_does_not_quote_a_value() -> None:
     assert "hunter2" not in "".join(problems({"vessel": {"atlas": {"url": ["hunter2"]}}}))
+
+
+@pytest.mark.parametrize("version", [True, 1.0, "1", 2, None])
+def test_the_version_is_the_number_one(version: Any) -> None:
+    assert problems({"v": version}) == ["v: must be 1"]
+
+
+@pytest.mark.parametrize("issuer", ["", "cloud.example", "http://cloud.example", "https://", "https://a b"])
+def test_an_issuer_is_an_https_address(issuer: str) -> None:
+    (found,) = problems({"endpoint": {"urls": ["https://c.test"], "issuer": issuer}})
+    assert found.startswith("endpoint.issuer: ")

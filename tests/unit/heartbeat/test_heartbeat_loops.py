@@ -17,7 +17,7 @@ from agents.supervise.daemon import Health, Metrics, Pulse
 from heartbeat.duty import Mark
 from heartbeat.judge import Seen
 from heartbeat.loop import Heart, World
-from heartbeat.settings import HeartbeatSettings, Mode
+from heartbeat.settings import HeartbeatSettings, Mode, Pod
 from tests.fakes.clock import VirtualClock
 from tests.fakes.outbox import MemoryOutbox
 
@@ -206,6 +206,20 @@ async def test_the_unit_yields_while_the_pod_s_mark_is_young(fixture):
     await f.clock.advance(20)  # the mark grows old
     assert f.lock.held and f.opened == 2
     assert len(f.stored("beat")) > 2
+
+
+@pytest.mark.parametrize("pod", [Pod.EXPECTED, Pod.NONE])
+async def test_an_expected_pod_that_does_not_beat_is_seen_in_the_unit_s_health(fixture, pod):
+    one = fixture(pod=pod)
+    one.start("duty")
+    await one.clock.advance(10)
+    expected = None if pod is Pod.NONE else False
+    component = one.health.components.get("pod")
+    assert (component and component.ok) == expected
+    one.mark.mark = Mark(boot=BOOT, monotonic=one.clock.monotonic(), interval=10.0)
+    await one.clock.advance(6)
+    component = one.health.components.get("pod")
+    assert (component and component.ok) == (None if pod is Pod.NONE else True)
 
 
 async def test_the_pod_waits_for_the_lock_and_marks_itself_meanwhile(fixture):
