@@ -117,7 +117,7 @@ class InventoryStore:
         names = [name for name in self._written if name.startswith(f"vessel-inventory-{app}-") and _owner(name) == app]
         for name in sorted(names, key=lambda n: int(n.rpartition("-")[2]), reverse=True):
             left = self._fence()
-            await self._kube.delete(SECRETS, self._namespace, name, timeout=min(10.0, left))
+            await self._kube.delete(SECRETS, self._namespace, name, timeout=min(10.0, left), gate=self._fence)
             self._versions.pop(name, None)
             self._written.pop(name, None)
         del self.inventories[app]
@@ -138,7 +138,7 @@ class InventoryStore:
             secret["metadata"]["resourceVersion"] = version
             method, path = "PUT", SECRETS.path(self._namespace, name)
         try:
-            answer = await self._kube.request(method, path, body=secret, timeout=min(10.0, left))
+            answer = await self._kube.request(method, path, body=secret, timeout=min(10.0, left), gate=self._fence)
         except KubeRejected as error:
             if error.status in (404, 409) and "being terminated" not in str(error) and "namespaces" not in str(error):
                 raise Overtaken(f"inventory {name} was written by somebody else") from None

@@ -67,14 +67,23 @@ class Writer:
         timeout = min(15.0, self.fence())
         kube = self._kube.acting_as(user_of(item.account))
         return await kube.apply(
-            resource, item.ref.namespace, item.ref.name, item.body, manager=MANAGER, timeout=timeout
+            resource,
+            item.ref.namespace,
+            item.ref.name,
+            item.body,
+            manager=MANAGER,
+            timeout=timeout,
+            gate=self.fence,
         )
 
     async def delete(self, ref: Ref, resource: Resource, account: str, *, uid: str, dry_run: bool = False) -> bool:
         """Deletes the object if it still is the one with this uid; False when it was not there."""
         timeout = 15.0 if dry_run else min(15.0, self.fence())
         kube = self._kube.acting_as(user_of(account))
-        return await kube.delete(resource, ref.namespace, ref.name, uid=uid, dry_run=dry_run, timeout=timeout)
+        gate = None if dry_run else self.fence
+        return await kube.delete(
+            resource, ref.namespace, ref.name, uid=uid, dry_run=dry_run, timeout=timeout, gate=gate
+        )
 
     async def live(self, ref: Ref, resource: Resource, account: str) -> Object | None:
         """The object as it is."""

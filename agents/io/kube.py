@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import aiohttp
 import msgspec
+from aiohttp.abc import AbstractStreamWriter
 from yaml import YAMLError
 
 from agents.core.errors import Rejected, Retryable
@@ -48,6 +49,31 @@ class Event:
 
     type: Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
     object: Object
+
+
+Gate = Callable[[], object]
+"""Called in the moment in which a request's bytes leave the process; what it raises stops the request."""
+
+
+class _Gated(aiohttp.BytesPayload):
+    """A body that asks the gate right before it is written; aiohttp sends the head together with the body.
+
+    Between a check in the caller and the write lie turns of the event loop, and the process may be stopped there.
+    """
+
+    def __init__(self, value: bytes, gate: Gate) -> None:
+        super().__init__(value)
+        self._gate = gate
+        self.refusal: Exception | None = None
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        """Writes the body, or raises what the gate raised, before anything was sent."""
+        try:
+            self._gate()
+        except Exception as error:
+            self.refusal = error
+            raise
+        await super().write_with_length(writer, content_length)
 
 
 class _Shared:
@@ -136,10 +162,15 @@ class Kube:
         content_type: str = "application/json",
         timeout: float = 10.0,
         accept: str = "application/json",
+        gate: Gate | None = None,
     ) -> Object:
-        """One request; the answer's JSON. Raises Retryable (429, 5xx, no connection, timeout) or KubeRejected."""
+        """One request; the answer's JSON. Raises Retryable (429, 5xx, no connection, timeout) or KubeRejected.
+
+        `gate`, for a request with a body: its exception is raised, and then nothing was sent.
+        """
         await self._loaded()
         data = None if body is None else msgspec.json.encode(body)
+        gated = _Gated(data, gate) if data is not None and gate is not None else None
         headers = await self._headers(accept)
         if data is not None:
             headers["Content-Type"] = content_type
@@ -148,7 +179,7 @@ class Kube:
                 method,
                 self._url(path),
                 params=params,
-                data=data,
+                data=data if gated is None else gated,
                 headers=headers,
                 timeout=aiohttp.ClientTimeout(total=timeout),
                 allow_redirects=False,
@@ -157,6 +188,8 @@ class Kube:
                 if response.status >= 300:
                     raise error_of(response.status, response.headers, answer, path=path, body=body)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            if gated is not None and gated.refusal is not None:
+                raise gated.refusal from None
             raise self._unreachable(error) from None
         if not answer:
             return {}
@@ -266,13 +299,20 @@ class Kube:
         force: bool = True,
         dry_run: bool = False,
         timeout: float = 15.0,
+        gate: Gate | None = None,
     ) -> Object:
         """Server-side apply, fields strictly checked. The object as the server has it (or, dry, would have it)."""
         params = {"fieldManager": manager, "force": "true" if force else "false", "fieldValidation": "Strict"}
         if dry_run:
             params["dryRun"] = "All"
         return await self.request(
-            "PATCH", resource.path(namespace, name), params=params, body=body, content_type=APPLY, timeout=timeout
+            "PATCH",
+            resource.path(namespace, name),
+            params=params,
+            body=body,
+            content_type=APPLY,
+            timeout=timeout,
+            gate=gate,
         )
 
     async def delete(
@@ -286,6 +326,7 @@ class Kube:
         propagation: Literal["Background", "Foreground", "Orphan"] = "Background",
         dry_run: bool = False,
         timeout: float = 15.0,
+        gate: Gate | None = None,
     ) -> bool:
         """Deletes; False when it was not there. With preconditions that fail: KubeRejected, status 409."""
         options: Object = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": propagation}
@@ -295,7 +336,7 @@ class Kube:
         if dry_run:
             options["dryRun"] = ["All"]
         try:
-            await self.request("DELETE", resource.path(namespace, name), body=options, timeout=timeout)
+            await self.request("DELETE", resource.path(namespace, name), body=options, timeout=timeout, gate=gate)
         except KubeRejected as error:
             if error.status == 404:
                 return False

@@ -63,3 +63,44 @@ async def test_a_stopped_writer_hands_over_at_once(slate: Any) -> None:
     await asyncio.to_thread(one.stop)
     assert one.program.returncode == 0
     await two.wait(lambda: holder(slate) == two.folder.name, "taken over", seconds=8)
+
+
+async def test_a_writer_frozen_amid_its_writes_sends_none_of_them_when_it_thaws(slate: Any) -> None:
+    def files(size: str) -> dict[str, str]:
+        return {f"apps/web/m{n}.yaml": slate.config_map(f"m{n}", size=size) for n in range(200)}
+
+    def written(since: int) -> list[Any]:
+        return [
+            call
+            for call in slate.site.audit_calls(since=since)
+            if call.user_agent == "galley-vessel"
+            and call.verb in ("create", "update", "patch", "delete")
+            and call.resource != "leases.coordination.k8s.io"
+            and not call.dry_run
+        ]
+
+    slate.site.kubectl("create", "namespace", slate.ns)
+    mark = slate.site.audit_mark()
+    slate.repo.commit({"apps/web/app.yaml": slate.app(), **files("1")}, "first")
+    one = slate.vessel("one").start()
+    await one.wait(lambda: len(written(mark)) > 20, "amid its writes")
+    one.program.signal(signal.SIGSTOP)
+    frozen = time.monotonic()
+    try:
+        left = len([name for name in slate.names() if name.startswith("configmap/m")])
+        assert 0 < left < 200
+        two = slate.vessel("two").start()
+        await two.wait(lambda: holder(slate) == two.folder.name, "taken over", seconds=40)
+        second = slate.repo.commit(files("2"), "second")
+        await two.wait_report(app="*", phase="healthy", revision=second)
+        await asyncio.sleep(max(0.0, 20 - (time.monotonic() - frozen)))
+    finally:
+        mark = slate.site.audit_mark()
+        one.program.signal(signal.SIGCONT)
+    stopped = ("no longer the writer", "tries again")  # the lease first, or the answers that came too late
+    await one.wait(lambda: [e for e in one.events() if e["event"] in stopped], "stopped writing", seconds=20)
+    await asyncio.sleep(5)
+    assert written(mark) == [], "a write of the one that slept, or a repair of what it wrote"
+    assert holder(slate) == two.folder.name
+    assert one.program.running
+    assert two.reports(app="web", phase="repaired") == []
