@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.site_in_a_box import samples as samples_of
 from tests.site_in_a_box.atlas_clone import MANIFEST
 from tests.site_in_a_box.gitrepos import GitRepo
 from tests.site_in_a_box.gitserver import GitServer
@@ -93,6 +94,17 @@ def slate(kube_site: KubeSite, kube_binaries: Path, tmp_path: Path) -> Iterator[
         yield made
     finally:
         made.clean()
+
+
+@pytest.fixture
+def samples(capsys: pytest.CaptureFixture[str]) -> Path:
+    """The folder of podinfo and online boutique; where SAMPLES names none, the summary tells what was not run."""
+    found = samples_of.folder()
+    if found is not None and all((found / part).is_dir() for part in samples_of.KNOWN.values()):
+        return found
+    with capsys.disabled():
+        print("\nnot run: the samples' manifests (SAMPLES names no folder of podinfo and online boutique)", flush=True)
+    pytest.skip("SAMPLES")
 
 
 @pytest.fixture
