@@ -75,7 +75,7 @@ def build(
     endpoint = None
     if merged.get("endpoint") is not None:
         endpoint = _convert(merged["endpoint"], EndpointSettings, "endpoint", problems)
-    own = _convert(merged.get(section) or {}, type_, section, problems)
+    own = _convert(_filled(merged.get(section) or {}, type_), type_, section, problems)
     if endpoint is not None:
         problems += [f"endpoint.urls[{i}]: {why}" for i, url in enumerate(endpoint.urls) if (why := insecure(url))]
     if problems:
@@ -138,6 +138,26 @@ def _scalar(text: str) -> Any:
         return msgspec.json.decode(text)
     except msgspec.DecodeError:
         return text
+
+
+def _filled(value: Any, type_: type[msgspec.Struct], default: msgspec.Struct | None = None) -> Any:
+    """A section with what it leaves out taken from `default`: that of the field which holds it, not of its type, so
+    that `health: {bind: ...}` keeps the daemon's own port."""
+    if not isinstance(value, dict):
+        return value
+    result = dict(value)
+    for field in msgspec.structs.fields(type_):
+        below = _default_of(field) if default is None else getattr(default, field.name)
+        if field.encode_name in value:
+            if isinstance(below, msgspec.Struct):
+                result[field.encode_name] = _filled(value[field.encode_name], type(below), below)
+        elif default is not None:
+            result[field.encode_name] = msgspec.to_builtins(below)
+    return result
+
+
+def _default_of(field: msgspec.structs.FieldInfo) -> Any:
+    return field.default_factory() if field.default_factory is not msgspec.NODEFAULT else field.default
 
 
 T = TypeVar("T")

@@ -9,6 +9,11 @@ import pytest
 
 from agents.core.errors import ConfigError
 from agents.core.settings import Listener, build, insecure
+from cloud_endpoint.settings import EndpointOwn
+from edge_commander.settings import CommanderSettings
+from heartbeat.settings import HeartbeatSettings
+from synthetic_client.settings import SyntheticSettings
+from vessel.settings import VesselSettings
 
 
 class Atlas(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -128,3 +133,30 @@ def test_the_version_is_the_number_one(version: Any) -> None:
 def test_an_issuer_is_an_https_address(issuer: str) -> None:
     (found,) = problems({"endpoint": {"urls": ["https://c.test"], "issuer": issuer}})
     assert found.startswith("endpoint.issuer: ")
+
+
+TLS = {"cert_file": "c", "key_file": "k"}
+
+
+@pytest.mark.parametrize(
+    ("section", "type_", "own", "port"),
+    [
+        ("vessel", VesselSettings, {}, 9401),
+        ("heartbeat", HeartbeatSettings, {}, 9402),
+        ("synthetic_client", SyntheticSettings, {"scenario": "s"}, 9403),
+        ("edge_commander", CommanderSettings, {}, 9404),
+        ("cloud_endpoint", EndpointOwn, {"tls": TLS, "issuer": "https://a"}, 8080),
+    ],
+)
+def test_a_partial_health_section_keeps_the_daemons_own_port(
+    section: str, type_: type[msgspec.Struct], own: dict[str, Any], port: int
+) -> None:
+    def health(given: dict[str, Any]) -> Any:
+        settings = build([("f", {"v": 1, section: {**own, "health": given}})], {}, section, type_).own
+        return getattr(settings, "own_port", None) or settings.health  # type: ignore[attr-defined]
+
+    assert health({"bind": "127.0.0.2"}) == Listener(bind="127.0.0.2", port=port)
+    assert health({}) == Listener(port=port)
+    assert health({"port": 0}).port == 0
+    with pytest.raises(ConfigError, match=r"health\.colour: unknown key"):
+        health({"bind": "127.0.0.2", "colour": "red"})
