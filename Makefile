@@ -6,6 +6,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# An exported KUBECONFIG is not meant for the demo: only the one on make's own command line is.
+CLUSTER := $(if $(filter command line,$(origin KUBECONFIG)),--kubeconfig $(KUBECONFIG))
+unexport KUBECONFIG
 export GALLEY_CACHE ?= $(HOME)/.cache/galley
 
 .PHONY: help images venv demo test test-fast bench soak lint lock clean
@@ -26,7 +29,7 @@ $(STAMP): requirements-dev.lock pyproject.toml
 
 demo: venv  ## two restaurants on this machine: sets everything up and runs (ARGS=--no-story, KUBECONFIG=, SAMPLES=)
 	@$(PYTHON) tools/packages.py demo
-	@$(BIN)/python -m tests.site_in_a_box.demo $(ARGS)
+	@$(BIN)/python -m tests.site_in_a_box.demo $(CLUSTER) $(ARGS)
 
 test: venv  ## all tiers
 	@$(PYTHON) tools/packages.py test

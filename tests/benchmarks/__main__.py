@@ -14,6 +14,10 @@ ALL = ("bench_vessel", "bench_node", "bench_ingest", "bench_page")
 
 def main(chosen: list[str]) -> int:
     """Runs the chosen benchmarks (default: all), each in a process of its own; the exit status is the worst."""
+    unknown = sorted(set(chosen) - set(ALL))
+    if unknown:
+        print(f"no such benchmark: {', '.join(unknown)}; there are {', '.join(ALL)}", file=sys.stderr)
+        return 2
     worst = 0
     for name in chosen or ALL:
         began = time.monotonic()

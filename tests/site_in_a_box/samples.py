@@ -25,6 +25,8 @@ def folder() -> Path | None:
     path = Path(named)
     if not path.is_dir():
         raise FileNotFoundError(f"SAMPLES={named}: no such folder")
+    if not apps(path):
+        raise FileNotFoundError(f"SAMPLES={named}: no folder with manifests in it")
     return path
 
 

@@ -9,7 +9,6 @@ import argparse
 import asyncio
 import contextlib
 import logging
-import os
 import shutil
 import signal
 import sys
@@ -21,6 +20,7 @@ from pathlib import Path
 
 from tests.site_in_a_box import kube_build, samples
 from tests.site_in_a_box.demo import story
+from tests.site_in_a_box.demo.cluster import check_cluster, print_clean_up
 from tests.site_in_a_box.demo.screen import bad, note, say, step, title
 from tests.site_in_a_box.restaurant import Restaurant, RestaurantPlan
 from tests.site_in_a_box.town import Town
@@ -48,16 +48,18 @@ async def set_up(town: Town) -> None:
         await asyncio.to_thread(kube_build.ensure)
     with step("Git repositories of the restaurants", 1):
         await asyncio.to_thread(town.found)
-    with step("A Kubernetes control plane a restaurant, its nodes played by KWOK", 12):
+    own = all(plan.kubeconfig is None for plan in town.plans)
+    clusters = "A Kubernetes control plane a restaurant, its nodes played by KWOK" if own else "What Vessel needs there"
+    with step(clusters, 12 if own else 3):
         await town.start_clusters()
     with step("Git server and MQTT broker", 1):
         await town.start_servers()
-    with step("Cloud endpoint", 2):
+    with step("Cloud endpoint", 4):
         await town.start_endpoint()
         await town.register()
     with step("The daemons of each node, every one a process of its own", 3):
         await town.start_nodes()
-    with step("Nodes enrol and beat", 6):
+    with step("Nodes enrol and beat", 12):
         for one in town.restaurants:
             await town.wait_beats(one)
     with step("Vessel applies each restaurant's Atlas and waits until it is healthy", 10):
@@ -126,29 +128,44 @@ def nodes_of(restaurants: list[Restaurant]) -> str:
     return ", ".join(f"{one.site} ({len(one.nodes)} nodes)" for one in restaurants)
 
 
+def causes(error: BaseException) -> list[str]:
+    """The texts of an error; of a group, those of its members."""
+    if isinstance(error, BaseExceptionGroup):
+        return [text for one in error.exceptions for text in causes(one)]
+    return [str(error) or type(error).__name__]
+
+
 async def main(options: argparse.Namespace) -> int:
     """Runs the demo in a folder of its own, and removes that at the end."""
-    named = os.environ.get("KUBECONFIG")
-    kubeconfig = Path(named).resolve() if named else None
+    try:
+        kubeconfig, folder_of_samples = options.kubeconfig, samples.folder()
+        if kubeconfig is not None:
+            await check_cluster(kubeconfig)
+    except (OSError, RuntimeError) as error:
+        bad(str(error))
+        return 1
     folder = Path(tempfile.mkdtemp(prefix="galley-demo-"))
     task = asyncio.current_task()
     assert task is not None
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     try:
         async with AsyncExitStack() as stack:
             stack.callback(say, "everything is stopped")
-            town = Town(folder, plans(kubeconfig, samples.folder()), interval=INTERVAL, stack=stack)
+            town = Town(folder, plans(kubeconfig, folder_of_samples), interval=INTERVAL, stack=stack)
             town.pictures = options.pictures
             return 0 if await play(town, options) else 1
     except asyncio.CancelledError:
         return 0
-    except Exception as error:
-        bad(f"{type(error).__name__}: {error}")
+    except Exception as error:  # whatever it was, a person is to read it
+        for cause in causes(error):
+            bad(cause)
         if options.keep:
             note(f"logs are in {folder}")
         return 1
     finally:
+        if kubeconfig is not None:
+            print_clean_up(kubeconfig)
         if not options.keep:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -157,6 +174,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument("--no-story", action="store_true", help="only run")
     parser.add_argument("--exit", action="store_true", help="stop after the story; the status says whether it held")
+    parser.add_argument("--kubeconfig", type=Path, metavar="FILE", help="one site, on this existing cluster")
     parser.add_argument("--keep", action="store_true", help="keep the folder with all logs")
     parser.add_argument("--pictures", type=Path, metavar="DIR", help="pictures of the page, by headless Chromium")
     logging.basicConfig(level=logging.WARNING)
