@@ -64,8 +64,11 @@ def build(
     """Merges `(name, document)` pairs and the environment, and checks all of it; raises ConfigError."""
     problems: list[str] = []
     merged: dict[str, Any] = {}
-    for name, document in documents:
+    files = list(documents)
+    for name, document in files:
         _merge_document(merged, name, document, problems)
+    if files and not problems and "v" not in merged:  # one of them says it for all: the drop-ins need not
+        problems.append("v: is required (1)")
     _merge_environment(merged, environ, problems)
     version = merged.pop("v", 1)
     if type(version) is not int or version != 1:  # `true` and 1.0 equal 1 in Python

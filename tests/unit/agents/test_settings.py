@@ -30,7 +30,8 @@ class Own(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 def problems(*documents: Any, **environ: str) -> list[str]:
     with pytest.raises(ConfigError) as caught:
-        build([(f"file-{n}", document) for n, document in enumerate(documents)], environ, "vessel", Own)
+        files = [(f"file-{n}", document) for n, document in enumerate(documents)]
+        build([("base", {"v": 1}), *files], environ, "vessel", Own)
     return caught.value.problems
 
 
@@ -76,7 +77,7 @@ def test_a_document_or_a_section_that_is_no_mapping(document: Any) -> None:
 
 def test_later_files_win_key_by_key_and_the_environment_wins_over_all() -> None:
     documents = [
-        ("a", {"vessel": {"poll_seconds": 1, "names": ["a"], "atlas": {"url": "one"}}}),
+        ("a", {"v": 1, "vessel": {"poll_seconds": 1, "names": ["a"], "atlas": {"url": "one"}}}),
         ("b", {"vessel": {"poll_seconds": 2, "atlas": {"branch": "main"}}}),
         ("c", None),
     ]
@@ -98,7 +99,7 @@ def test_the_projects_own_tool_variables_are_no_settings() -> None:
 
 
 def test_other_daemons_sections_are_not_judged_here() -> None:
-    build([("a", {"heartbeat": {"whatever": 1}})], {}, "vessel", Own)
+    build([("a", {"v": 1, "heartbeat": {"whatever": 1}})], {}, "vessel", Own)
 
 
 @pytest.mark.parametrize(
@@ -160,3 +161,12 @@ def test_a_partial_health_section_keeps_the_daemons_own_port(
     assert health({"port": 0}).port == 0
     with pytest.raises(ConfigError, match=r"health\.colour: unknown key"):
         health({"bind": "127.0.0.2", "colour": "red"})
+
+
+@pytest.mark.parametrize("document", [None, {}, {"vessel": {"poll_seconds": 1}}])
+def test_files_say_their_version_the_environment_alone_need_not(document: Any) -> None:
+    with pytest.raises(ConfigError) as caught:
+        build([("f", document)], {"GALLEY_VESSEL__POLL_SECONDS": "5"}, "vessel", Own)
+    assert caught.value.problems == ["v: is required (1)"]
+    build([("f", document), ("drop-in", {"v": 1})], {}, "vessel", Own)
+    assert build([], {"GALLEY_VESSEL__POLL_SECONDS": "5"}, "vessel", Own).own.poll_seconds == 5

@@ -95,7 +95,7 @@ def test_the_files_in_order_then_the_environment(tmp_path: Path) -> None:
     assert load("vessel", Own, environ={}, root=tmp_path).own == Own(n=3, text="ten")
     assert load("vessel", Own, environ={"GALLEY_VESSEL__N": "4"}, root=tmp_path).own == Own(n=4, text="ten")
     only = tmp_path / "own.yaml"
-    only.write_text("")
+    only.write_text("v: 1\n")
     assert load("vessel", Own, only, environ={"GALLEY_VESSEL__N": "4"}, root=tmp_path).own == Own(n=4)
 
 

@@ -12,7 +12,7 @@ from edge_commander.settings import CommanderSettings
 
 
 def settings(**own: object) -> Settings[CommanderSettings]:
-    return build([("galley.yaml", {"edge_commander": own})], {}, "edge_commander", CommanderSettings)
+    return build([("galley.yaml", {"v": 1, "edge_commander": own})], {}, "edge_commander", CommanderSettings)
 
 
 def test_a_missing_operators_file_is_named_with_its_setting(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ def test_defaults() -> None:
 
 
 def test_roles_by_uid() -> None:
-    document = {"edge_commander": {"roles": {"1000": "vessel"}, "socket_roles": ["heartbeat"]}}
+    document = {"v": 1, "edge_commander": {"roles": {"1000": "vessel"}, "socket_roles": ["heartbeat"]}}
     own = build([("galley.yaml", document)], {}, "edge_commander", CommanderSettings).own
     assert own.roles == {"1000": Role.VESSEL} and own.socket_roles == [Role.HEARTBEAT]
 
@@ -35,5 +35,5 @@ def test_roles_by_uid() -> None:
 )
 def test_mistakes_are_named(section: dict[str, object], path: str) -> None:
     with pytest.raises(ConfigError) as error:
-        build([("galley.yaml", {"edge_commander": section})], {}, "edge_commander", CommanderSettings)
+        build([("galley.yaml", {"v": 1, "edge_commander": section})], {}, "edge_commander", CommanderSettings)
     assert any(problem.startswith(path) for problem in error.value.problems), error.value.problems

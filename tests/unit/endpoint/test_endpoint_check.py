@@ -18,7 +18,7 @@ from tests.fakes.endpoint import make_certificate
 
 
 def found(own: dict[str, Any]) -> list[str]:
-    return check(build([("galley.yaml", {"cloud_endpoint": own})], {}, "cloud_endpoint", EndpointOwn))
+    return check(build([("galley.yaml", {"v": 1, "cloud_endpoint": own})], {}, "cloud_endpoint", EndpointOwn))
 
 
 def good(folder: Path, **more: Any) -> dict[str, Any]:
