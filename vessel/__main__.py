@@ -23,7 +23,7 @@ from agents.io.outbox import SqliteOutbox
 from agents.io.state import StateFile
 from agents.io.uplink import HttpUplink, LogOnlySender, Sender
 from agents.supervise.daemon import Context, DaemonSpec, Loop, Pulse, run_daemon
-from vessel.atlases import Atlases, Poller
+from vessel.atlases import POLL_FILE, Atlases, Polled, Poller
 from vessel.bootstrap_apply import ensure
 from vessel.deploy import Deployer
 from vessel.elector import Elector
@@ -122,6 +122,7 @@ async def build(context: Context[VesselSettings]) -> Sequence[Loop]:
         ca_file=own.git_ca_file,
     )
     engine, measure = await _engine(context, kube, elector, atlases, outbox, wake)
+    polled = StateFile(context.state_dir / POLL_FILE, Polled)
     poller = Poller(
         atlases=atlases,
         elector=elector,
@@ -133,7 +134,10 @@ async def build(context: Context[VesselSettings]) -> Sequence[Loop]:
         alarm=lambda text: _alarm(outbox, text),
         poll_seconds=own.poll_seconds,
         sync_file=context.run_dir / "sync.json",
+        state=polled,
     )
+    for path in polled.quarantined:
+        await _alarm(outbox, f"a corrupt state file was set aside: {path}")
     return [
         Loop("lease", lambda pulse: _lead(context, kube, elector, measure, pulse)),
         Loop("atlas", poller.run),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import re
 from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
 from structlog.typing import FilteringBoundLogger
 
 from agents.contracts.identity import AtlasSource, GitCredential
@@ -19,6 +22,7 @@ from agents.io.state import StateFile
 from agents.supervise.pulse import Pulse
 from vessel.elector import Elector
 from vessel.engine import Engine, Say
+from vessel.git.clone import NotFetched
 from vessel.git.remote import Remote, check_assigned
 from vessel.git.repository import AtlasRepository, CredentialSource, credential_from_file
 from vessel.keeper import Send
@@ -27,6 +31,16 @@ from vessel.reports import WHOLE, Tally, report
 
 _LOOK = 1.0
 _MAX_PAUSE = 300.0
+_MEASURE = re.compile(r"\d+ ?(ms|milliseconds|s|sec|seconds|bytes)\b")
+POLL_FILE = "poll.json"
+
+
+class Polled(msgspec.Struct, frozen=True, kw_only=True):
+    """The state file `poll.json`, for `vessel status`: why the Atlas cannot be had (empty: it can), and since when
+    (wall clock, ms). Written when that changes, not at each poll."""
+
+    cause: str = ""
+    since: int = 0
 
 
 class Atlases:
@@ -93,12 +107,27 @@ class Atlases:
         return self._repository
 
     async def checkout(self, revision: str, keep: Collection[str] = ()) -> Path:
-        """The files of a revision; files of revisions that are not to be kept are removed."""
-        return await self.repository().checkout(revision, keep)
+        """The files of a revision, fetched again where the clone lost it; files of those not to be kept are removed."""
+        repository = self.repository()
+        try:
+            return await repository.checkout(revision, keep)
+        except NotFetched:
+            await self._fetch_again(revision)
+            return await repository.checkout(revision, keep)
 
     async def commit(self, revision: str) -> Commit:
-        """The facts of a revision that is in the clone."""
-        return await self.repository().commit(revision)
+        """The facts of a revision, fetched again where the clone lost it."""
+        try:
+            return await self.repository().commit(revision)
+        except NotFetched:
+            return await self._fetch_again(revision)
+
+    async def _fetch_again(self, revision: str) -> Commit:
+        """By its id, whatever the branch is at. Raises Retryable: what is missing may come back with the remote."""
+        try:
+            return await self.repository().fetch(revision)
+        except Rejected as error:
+            raise Retryable(f"the Atlas' commit {revision} is not in the clone: {error}") from None
 
     def take_quarantined(self) -> list[str]:
         """What of the clone was found damaged since the last call."""
@@ -138,6 +167,7 @@ class Poller:
         alarm: Callable[[str], Awaitable[None]],
         poll_seconds: float,
         sync_file: Path,
+        state: StateFile[Polled],
     ) -> None:
         self._atlases = atlases
         self._elector = elector
@@ -149,6 +179,9 @@ class Poller:
         self._alarm = alarm
         self._poll_seconds = poll_seconds
         self._sync_file = sync_file
+        self._state = state
+        self._polled = state.load() or Polled()
+        self._logged = ""
         self._synced = self._sync_mark()
         self._told = ""
         self._stated = False
@@ -204,23 +237,41 @@ class Poller:
             await action()
         except Retryable as error:
             self._failures += 1
-            self._say("git", False, f"{error} (what was applied is kept from drifting)")
+            kept = " (what was applied is kept from drifting)" if self._engine.keeping else ""
+            self._say("git", False, f"{error}{kept}")
+            self._note(str(error))
             return False
         except Rejected as error:
             self._failures += 1
             self._say("git", False, str(error))
+            self._note(str(error))
             await self._complain(str(error))
             return False
         self._failures = 0
         self._told = ""
         self._say("git", True, "reachable")
+        self._note("")
         return True
+
+    def _note(self, cause: str) -> None:
+        """Logs and keeps a cause that is another than before; how long a try took makes none of it."""
+        if _same(cause) != _same(self._logged):
+            if cause:
+                self._log.warning("the Atlas cannot be polled", cause=cause)
+            else:
+                self._log.info("the Atlas can be polled again")
+        self._logged = cause
+        if _same(cause) == _same(self._polled.cause):
+            return
+        polled = Polled(cause=cause[:4000], since=self._clock.wall_ms())
+        with contextlib.suppress(Retryable):  # a full disk: told by the outbox; the next poll tries again
+            self._state.save(polled)
+            self._polled = polled
 
     async def _complain(self, cause: str) -> None:
         if cause == self._told:
             return
         self._told = cause
-        self._log.error("the Atlas cannot be polled", cause=cause)
         problem = Problem(cause=cause[:4000])
         # No revision: which one the branch is at is what cannot be learned, and the one known is not refused.
         await self._send(report(WHOLE, "", Commit(""), Phase.REFUSED, Tally(), [problem]))
@@ -232,3 +283,7 @@ class Poller:
         except OSError:
             return (0, 0)
         return (found.st_mtime_ns, found.st_ino)
+
+
+def _same(cause: str) -> str:
+    return _MEASURE.sub("", cause)[:4000]

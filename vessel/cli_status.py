@@ -7,6 +7,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from agents.contracts.messages import Phase
 from agents.core.errors import ConfigError, Rejected, Retryable
 from agents.io import config
 from agents.io.kube import Kube
+from agents.io.state import StateFile
+from vessel.atlases import POLL_FILE, Polled
 from vessel.elector import LEASES
 from vessel.inventory_store import InventoryStore
 from vessel.lease import read
@@ -33,8 +36,10 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--output", choices=("text", "json"), default="text")
     options = parser.parse_args(argv)
     try:
-        kubeconfig = options.kubeconfig or _configured(options.config)
-        document = asyncio.run(_collect(kubeconfig))
+        kubeconfig, state = _configured(options)
+        polled = _polled(state)
+        document = {**asyncio.run(_collect(kubeconfig)), "git": polled}
+        document["well"] = document["well"] and not polled["cause"]
     except ConfigError as error:
         for problem in error.problems:
             print(f"vessel status: {problem}", file=sys.stderr)
@@ -46,9 +51,26 @@ def main(argv: Sequence[str]) -> int:
     return 0 if document["well"] else 3
 
 
-def _configured(path: Path | None) -> Path | None:
-    own = config.load("vessel", VesselSettings, path).own
-    return Path(own.kubeconfig) if own.kubeconfig else None
+def _configured(options: argparse.Namespace) -> tuple[Path | None, Path | None]:
+    """The kubeconfig and Vessel's state directory; the latter None on a machine that is configured for no Vessel."""
+    try:
+        settings = config.load("vessel", VesselSettings, options.config)
+    except ConfigError:
+        if options.kubeconfig is None or options.config is not None:
+            raise
+        return options.kubeconfig, None
+    own = settings.own.kubeconfig
+    return options.kubeconfig or (Path(own) if own else None), Path(settings.node.state_dir) / "vessel"
+
+
+def _polled(state: Path | None) -> dict[str, Any]:
+    """Why this node's Vessel cannot have the Atlas, as it last noted; `known` is False where that cannot be read."""
+    try:
+        polled = StateFile(state / POLL_FILE, Polled).load() if state else None
+    except (Retryable, Rejected):
+        polled = None
+    since = datetime.fromtimestamp(polled.since / 1000, UTC).isoformat(timespec="seconds") if polled else ""
+    return {"known": polled is not None, "cause": polled.cause if polled else "", "since": since}
 
 
 async def _collect(kubeconfig: Path | None) -> dict[str, Any]:
@@ -90,6 +112,8 @@ def as_text(document: dict[str, Any]) -> str:
         f"applied      {document['applied'] or 'nothing yet'}",
         f"healthy      {document['healthy'] or 'nothing yet'}",
     ]
+    if document["git"]["cause"]:
+        lines.append(f"git          {document['git']['cause']} (since {document['git']['since']})")
     if document["quarantined"]:
         lines.append(f"quarantined  {document['quarantined']}: {document['reason']}")
     width = max([3, *(len(name) for name in document["apps"])])

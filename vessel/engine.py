@@ -100,6 +100,11 @@ class Engine:
         """The newest revision known."""
         return self._head
 
+    @property
+    def keeping(self) -> bool:
+        """Whether the objects of an applied commit are kept from drifting now."""
+        return bool(self._held)
+
     def offer(self, commit: Commit) -> None:
         """A commit that is in the clone is the newest now: durable before it is acted upon."""
         if commit.revision == self._head and commit.revision in self._commits:
