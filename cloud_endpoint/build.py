@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from agents.io.tls import server_context
@@ -16,6 +17,7 @@ from cloud_endpoint.loop import Server, loops, refresh_revocations
 from cloud_endpoint.page.mount import Page
 from cloud_endpoint.rules.ratelimit import RateLimit
 from cloud_endpoint.settings import EndpointOwn
+from cloud_endpoint.store import lock
 from cloud_endpoint.store.sqlite import SqliteStore
 
 
@@ -25,9 +27,10 @@ def store_path(own: EndpointOwn, state_dir: Path) -> Path:
 
 
 async def build(context: Context[EndpointOwn]) -> list[Loop]:
-    """Local work alone, on settings that `check` found good. Raises Rejected (a corrupt store, a bad key file) or
-    Retryable."""
+    """Local work alone, on settings that `check` found good. Raises Rejected (another endpoint on the store, a corrupt
+    store, a bad key file) or Retryable."""
     own = context.settings.own
+    context.stack.callback(os.close, lock.take(store_path(own, context.state_dir)))
     tls = server_context(Path(own.tls.cert_file), Path(own.tls.key_file))
     token_key = keyfile.load_or_create(Path(own.token_key_file or context.state_dir / "token-key.json"))
     command_key = keyfile.load_or_create(Path(own.command_key_file or context.state_dir / "command-key.json"))

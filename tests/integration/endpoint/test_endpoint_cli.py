@@ -137,6 +137,24 @@ async def test_the_daemon_refuses_a_wrong_configuration_and_a_corrupt_store(endp
     assert store.read_bytes() == b"x" * 5000
 
 
+async def test_a_second_endpoint_on_the_store_is_refused_and_the_first_serves_on(
+    endpoint: Endpoint, tmp_path: Path, operator: EndpointClient
+) -> None:
+    good = yaml.safe_load(endpoint.config.read_text())
+    store = endpoint.folder / "state/galley-endpoint/endpoint.db"
+    other = tmp_path / "other.yaml"
+    state = {"state_dir": str(tmp_path / "state"), "run_dir": str(tmp_path / "run")}
+    tls = {**good["cloud_endpoint"]["tls"], "port": 0}
+    own = {**good["cloud_endpoint"], "tls": tls, "health": {"port": 0}, "store": str(store)}
+    other.write_text(yaml.safe_dump({"v": 1, "node": state, "cloud_endpoint": own}))
+    for config in (endpoint.config, other):
+        done = await asyncio.to_thread(run, "cloud_endpoint", "--config", config)
+        assert (done.returncode, '"ready"' in done.stderr) == (1, False), done.stderr
+        assert f"{store}: another galley-endpoint runs on this store" in done.stderr
+    assert not (tmp_path / "state/galley-endpoint/token-key.json").exists(), "nothing half-done"
+    assert await operator.call("GET", "/v1/fleet/sites") is not None
+
+
 def test_the_endpoints_own_keys_are_private_and_kept(endpoint: Endpoint) -> None:
     state = endpoint.folder / "state" / "galley-endpoint"
     for name in ("token-key.json", "command-key.json", "endpoint.db"):
