@@ -105,7 +105,8 @@ async def ingest(request: web.Request) -> web.Response:
         messages = ingest_store.read(batch)
     except ContractError as error:
         raise Problem(400, str(error)) from None
-    limited(shared, shared.by_messages.take(who.subject, shared.clock.monotonic(), max(1, len(messages))))
+    cost = min(max(1, len(messages) + len(batch.dropped)), shared.by_messages.burst)
+    limited(shared, shared.by_messages.take(who.subject, shared.clock.monotonic(), cost))
     site_id = who.site or ""
     said = await shared.store.write(lambda tx: ingest_store.ingest(tx, who.subject, site_id, batch, messages))
     counter = shared.metrics.counter

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterable
 
 Range = tuple[int, int]
 Ranges = list[Range]
@@ -19,9 +20,9 @@ def missing(ranges: Ranges, first: int, last: int) -> Ranges:
     found: Ranges = []
     at = first
     index = max(0, bisect_right(ranges, (first, 2**63)) - 1)
-    for start, end in ranges[index:]:
-        if start > last:
-            break
+    while index < len(ranges) and ranges[index][0] <= last:
+        start, end = ranges[index]
+        index += 1
         if end < at:
             continue
         if start > at:
@@ -32,17 +33,30 @@ def missing(ranges: Ranges, first: int, last: int) -> Ranges:
     return found
 
 
-def add(ranges: Ranges, first: int, last: int) -> Ranges:
-    """The ranges with `first..last` added; touching ranges become one."""
-    low = bisect_right(ranges, (first, 2**63)) - 1
-    if low < 0 or ranges[low][1] < first - 1:
-        low += 1
-    high = low
-    while high < len(ranges) and ranges[high][0] <= last + 1:
-        first = min(first, ranges[high][0])
-        last = max(last, ranges[high][1])
-        high += 1
-    return [*ranges[:low], (first, last), *ranges[high:]]
+def parts_to_add(ranges: Ranges, wanted: Iterable[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
+    """What of the wanted ranges no range holds yet, each number once, ascending: one pass, however many overlap.
+
+    Where two overlap, the one that begins first keeps its kind for the numbers of both.
+    """
+    found: list[tuple[int, int, str]] = []
+    taken = 0
+    for first, last, kind in sorted(wanted):
+        if last > taken:
+            found += [(*part, kind) for part in missing(ranges, max(first, taken + 1), last)]
+            taken = last
+    return found
+
+
+def union(ranges: Ranges, more: Iterable[Range]) -> Ranges:
+    """The ranges and these, in any order, as one: touching ranges become one. One pass, however many there are."""
+    found: Ranges = []
+    for first, last in sorted([*ranges, *more]):
+        if found and first <= found[-1][1] + 1:
+            if last > found[-1][1]:
+                found[-1] = (found[-1][0], last)
+        else:
+            found.append((first, last))
+    return found
 
 
 def ack_and_have(ranges: Ranges) -> tuple[int, Ranges]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,7 @@ from cloud_endpoint.store import (
     retention,
     sites,
 )
-from cloud_endpoint.store.port import Store, Tx
+from cloud_endpoint.store.port import Row, Store, Tx
 from cloud_endpoint.store.sqlite import SqliteStore
 
 NOW = 1_700_000_000_000
@@ -364,3 +365,51 @@ async def test_refused_logins_are_counted_and_cannot_fill_the_audit(store: Store
     await store.write(lambda tx: failed_logins.note(tx, "192.0.2.1"))
     lines = await store.read(lambda tx: audit.recent(tx, limit=1000))
     assert (lines[0].source, lines[0].detail) == ("192.0.2.1", "1 try within an hour")
+
+
+class Counted:
+    """A transaction that counts its statements."""
+
+    def __init__(self, tx: Tx) -> None:
+        self._tx = tx
+        self.now_ms = tx.now_ms
+        self.statements: list[str] = []
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        self.statements.append(sql)
+        return self._tx.execute(sql, parameters)
+
+    def notify(self, topic: str) -> None:
+        self._tx.notify(topic)
+
+
+async def test_a_request_of_a_thousand_dropped_ranges_holds_the_writer_for_few_statements(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest, "MAX_GAPS", 1500)
+    node = await enrolled(store)
+    ranges = ",".join(f'[{2 * n},{2 * n},"k{n}"]' for n in range(1, 1001))
+
+    def dropped(run: str) -> Callable[[Tx], int]:
+        text = f'{{"v":1,"stream":"heartbeat","run":"{run}","dropped":[{ranges}]}}'
+        request = decode(text, IngestRequest)
+
+        def work(tx: Tx) -> int:
+            counted = Counted(tx)
+            answer = ingest.ingest(counted, node, "store-1", request, ingest.read(request))
+            assert (answer.ack, len(answer.have)) == (0, 1000)
+            return len(counted.statements)
+
+        return work
+
+    assert await store.write(dropped("a" * 16)) < 12
+    assert await store.write(dropped("b" * 16)) < 12
+    kept = await store.read(lambda tx: ingest.gaps(tx, node, limit=5000))
+    assert len(kept) == 1500
+    assert [(gap.run[0], gap.first, gap.kind) for gap in (kept[0], kept[999], kept[1000])] == [
+        ("b", 2000, "k1000"),
+        ("b", 2, "k1"),
+        ("a", 2000, "k1000"),
+    ]
+    await store.write(dropped("a" * 16))
+    assert len(await store.read(lambda tx: ingest.gaps(tx, node, limit=5000))) == 1500

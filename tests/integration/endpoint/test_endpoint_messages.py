@@ -7,6 +7,7 @@ import gzip
 import json
 import secrets
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -260,3 +261,20 @@ async def test_too_many_pieces_of_a_run_are_refused_whole(
     assert "pieces" in answer["detail"]
     seen = await operator.call("GET", f"/v1/fleet/nodes/{device.name}/streams")
     assert seen["streams"][0]["have"][-1][1] < 9001
+
+
+async def test_dropped_ranges_are_charged_as_messages_are(tmp_path: Path, run: str) -> None:
+    own = Endpoint(tmp_path / "endpoint", limits={"message_rate": 0.001, "message_burst": 1000})
+    await asyncio.to_thread(own.start)
+    try:
+        async with own.operator() as operator, own.client("", SoftwareKey.generate()) as device:
+            await operator.put_site("store-1")
+            await device.enrol("hw", await operator.ship("hw", "store-1", "node-1"))
+            spread = [[n, n, "beat"] for n in range(2, 802, 2)]
+            assert len((await send(device, run, [], dropped=spread))["have"]) == 400
+            assert (await send(device, run, [envelope(1)], dropped=spread))["ack"] == 2
+            status, _ = await send(device, run, [], dropped=spread, ok=False)
+            assert status == 429
+            assert (await send(device, run, [envelope(3)]))["ack"] == 4
+    finally:
+        await asyncio.to_thread(own.stop)
