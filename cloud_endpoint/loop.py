@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -22,6 +23,7 @@ REVOCATIONS_SECONDS = 2.0
 """Other replicas' revocations are seen within this; design allows 5."""
 PRUNE_SECONDS = 60.0
 PORT_SECONDS = 2.0
+SAY_EVERY = 300
 CERT_SECONDS = 30.0
 HOUR = 3_600_000
 
@@ -33,6 +35,11 @@ def keep_of(retention: Retention) -> Keep:
         history=int(retention.history_days * 24 * HOUR),
         audit=int(retention.audit_days * 24 * HOUR),
     )
+
+
+def worth_saying(tries: int) -> bool:
+    """Which failed tries for the port are logged: the first, then at doubling intervals, at last every ten minutes."""
+    return tries & (tries - 1) == 0 if tries < SAY_EVERY else tries % SAY_EVERY == 0
 
 
 class Server:
@@ -47,7 +54,9 @@ class Server:
     async def run(self, pulse: Pulse, health: Health, log: FilteringBoundLogger) -> None:
         """Takes the port (a taken one is tried again) and serves until the daemon ends."""
         await self._runner.setup()
-        while not await self._listen(health, log):
+        tries = 1
+        while not await self._listen(health, log, tries):
+            tries += 1
             await pulse.sleep(PORT_SECONDS)
             if pulse.stopping:
                 return
@@ -56,14 +65,16 @@ class Server:
         self._services.stopping.set()
         self._services.topics.wake_all()
 
-    async def _listen(self, health: Health, log: FilteringBoundLogger) -> bool:
+    async def _listen(self, health: Health, log: FilteringBoundLogger, tries: int) -> bool:
         where = f"{self._tls.bind}:{self._tls.port}"
         site = web.TCPSite(self._runner, self._tls.bind, self._tls.port, ssl_context=self._context, backlog=512)
         try:
             await site.start()
         except OSError as error:
-            log.warning("cannot listen", cause=f"{where}: {error.strerror or error}")
-            health.set("tls", False, f"{where}: {error.strerror or error}")
+            why = f"{where}: {os.strerror(error.errno) if error.errno else error}"
+            if worth_saying(tries):
+                log.warning("cannot listen", cause=why, tries=tries)
+            health.set("tls", False, f"cannot listen, serves nobody: {why}")
             return False
         health.set("tls", True, f"serves {where}")
         log.info("serves", address=where)
