@@ -41,6 +41,7 @@ class AtlasRepository:
         self._credential = credential
         self._bounds = bounds or CloneBounds()
         self._clone: Clone | None = None
+        self._newest = ""
         self._turn = asyncio.Lock()
 
     def __repr__(self) -> str:
@@ -55,7 +56,13 @@ class AtlasRepository:
         """Brings `revision` into the clone (at once when it is there) and returns its facts."""
         check_revision(revision)
         configuration = await self._configuration()
-        return await self._run(lambda clone, stop: clone.fetch(self._remote, configuration, revision, stop))
+
+        def act(clone: Clone, stop: threading.Event) -> Commit:
+            commit = clone.fetch(self._remote, configuration, revision, stop)
+            self._newest = revision
+            return commit
+
+        return await self._run(act)
 
     async def commit(self, revision: str) -> Commit:
         """The facts of a revision that was fetched before; needs no network."""
@@ -64,11 +71,12 @@ class AtlasRepository:
     async def checkout(self, revision: str, keep: Collection[str] = ()) -> Path:
         """The directory that holds the files of a fetched revision; read it, do not write in it.
 
-        With `keep` (the last healthy revision, say) all revisions but these and `revision` are removed.
+        With `keep` (the last healthy revision, say) all revisions but these, `revision` and the one fetched last are
+        removed: that one may have come after the caller chose. Raises NotFetched when the clone does not have it.
         """
         tree = await self._run(lambda clone, stop: clone.checkout(revision, stop))
         if keep:
-            await self._run(lambda clone, stop: clone.tidy({*keep, revision}, stop))
+            await self._run(lambda clone, stop: clone.tidy({*keep, revision, self._newest}, stop))
         return tree
 
     async def revisions(self) -> list[str]:

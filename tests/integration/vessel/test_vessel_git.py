@@ -261,3 +261,13 @@ def _certificate(folder: Path) -> tuple[Path, Path]:
     command = ["openssl", "req", "-x509", *made, *subject, "-keyout", str(key), "-out", str(cert)]
     subprocess.run(command, check=True, capture_output=True, timeout=60)
     return cert, key
+
+
+async def test_what_was_fetched_last_stays_although_the_caller_chose_before(tmp_path: Path, origin: GitRepo) -> None:
+    """One task checks an old revision out and tidies, while another has just fetched a new one."""
+    repository = atlas(tmp_path, origin.url)
+    old = (await repository.fetch(await repository.poll())).revision
+    new = origin.commit({"c.yaml": MANIFEST})
+    await repository.fetch(await repository.poll())
+    await repository.checkout(old, keep=[old])
+    assert "c.yaml" in files(await repository.checkout(new))
