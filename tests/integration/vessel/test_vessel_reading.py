@@ -191,15 +191,22 @@ async def test_all_problems_at_once(tmp_path: Path, kustomizer: KubectlKustomize
     ],
 )  # fmt: skip
 async def test_what_kustomize_refuses(
-    tmp_path: Path, kustomizer: KubectlKustomizer, files: dict[str, str], expected: str
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    kustomizer: KubectlKustomizer,
+    files: dict[str, str],
+    expected: str,
 ) -> None:
+    own = tmp_path_factory.mktemp("temporary")
+    monkeypatch.setattr(tempfile, "tempdir", str(own))
     root = make(tmp_path, {"a.yaml": CONFIG_MAP.format(name="a")} | files)
     found = await refused(root, kustomizer)
     assert any(text.startswith(expected) for text in found), found
     said = "".join(found)
     assert str(tmp_path) not in said and "vessel-kustomize" not in said and "hunter2" not in said
     assert "command failed" not in said and len(said) < 3000
-    assert list(Path(tempfile.gettempdir()).glob("vessel-kustomize-*")) == []
+    assert list(own.iterdir()) == []
 
 
 async def test_a_bomb_in_a_resource(tmp_path: Path, kustomizer: KubectlKustomizer) -> None:

@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 
 
-def lay(slate: Any, name: str, source: Path) -> str:
-    """Commits one sample as the app `name`, unchanged, beside an app with a namespace for what names none."""
-    app = slate.repo.work / "apps" / name
+def lay(slate: Any, source: Path) -> str:
+    """Commits one sample as an app, unchanged, beside an app with a namespace for what names none."""
+    app = slate.repo.work / "apps" / slate.ns
     shutil.copytree(source, app / "manifests")
     (app / "app.yaml").write_text(slate.app(path="manifests", stage=1, timeout_seconds=120))
     base = slate.repo.work / "apps/base"
     base.mkdir()
     (base / "app.yaml").write_text(slate.app())
     (base / "namespace.yaml").write_text(slate.namespace())
-    revision: str = slate.repo.commit_all(name)
+    revision: str = slate.repo.commit_all("a sample")
     return revision
 
 
@@ -28,14 +28,14 @@ def lay(slate: Any, name: str, source: Path) -> str:
     [("podinfo/kustomize", 1), ("podinfo/deploy/webapp", 2), ("online-boutique/kustomize", 12)],
 )
 async def test_a_sample_becomes_healthy(slate: Any, samples: Path, sample: str, deployments: int) -> None:
-    revision = lay(slate, "sample", samples / sample)
+    revision = lay(slate, samples / sample)
     vessel = slate.vessel().start()
     await vessel.wait_report(app="*", phase="healthy", revision=revision, seconds=150)
-    [body] = [b for b in vessel.outbox() if b.get("app") == "sample" and b["phase"] == "healthy"]
+    [body] = [b for b in vessel.outbox() if b.get("app") == slate.ns and b["phase"] == "healthy"]
     counts = body["counts"]
     assert counts["total"] == counts["created"] == counts["healthy"]
     live = slate.site.kubectl(
-        "get", "deployments", "-A", "-l", "vessel.galley/app=sample",
+        "get", "deployments", "-A", "-l", f"vessel.galley/app={slate.ns}",
         "-o", "jsonpath={range .items[*]}{.status.availableReplicas}{'\\n'}{end}",
     ).split()  # fmt: skip
     assert len(live) == deployments
@@ -45,12 +45,12 @@ async def test_a_sample_becomes_healthy(slate: Any, samples: Path, sample: str, 
 async def test_the_release_of_online_boutique(slate: Any, samples: Path) -> None:
     """Its folder needs kinds that are not served: refused whole. Its manifests for plain Kubernetes become healthy."""
     release = samples / "online-boutique/release"
-    bad = lay(slate, "sample", release)
+    bad = lay(slate, release)
     vessel = slate.vessel().start()
     report = await vessel.wait_report(app="*", phase="refused", revision=bad)
     assert all("istio-manifests.yaml:" in problem for problem in report["problems"]), report
     assert slate.get("namespace", slate.ns, "") is None
-    (slate.repo.work / "apps/sample/manifests/istio-manifests.yaml").unlink()
+    (slate.repo.work / "apps" / slate.ns / "manifests/istio-manifests.yaml").unlink()
     good = slate.repo.commit_all("plain Kubernetes")
     await vessel.wait_report(app="*", phase="healthy", revision=good, seconds=150)
     wanted = re.findall(r"(?m)^kind: *Deployment$", (release / "kubernetes-manifests.yaml").read_text())
@@ -59,14 +59,14 @@ async def test_the_release_of_online_boutique(slate: Any, samples: Path) -> None
 
 async def test_podinfo_secure_is_refused_whole(slate: Any, samples: Path) -> None:
     source = samples / "podinfo/deploy/secure"
-    revision = lay(slate, "sample", source)
+    revision = lay(slate, source)
     mark = slate.site.audit_mark()
     vessel = slate.vessel().start()
     await vessel.wait_report(app="*", phase="refused", revision=revision)
     [body] = [b for b in vessel.outbox() if b.get("app") == "*" and b["phase"] == "refused"]
     named = {(problem["file"], problem["line"], problem["object"].split()[0]) for problem in body["problems"]}
     unknown = {
-        (f"apps/sample/manifests/{file.relative_to(source)}", _line(file), kind)
+        (f"apps/{slate.ns}/manifests/{file.relative_to(source)}", _line(file), kind)
         for file in source.rglob("*.yaml")
         for kind in ("Certificate", "ClusterIssuer")
         if re.search(rf"(?m)^kind: {kind}$", file.read_text())
