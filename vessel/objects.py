@@ -106,6 +106,9 @@ def resolve(atlas: Atlas, find: Find) -> Resolved:
         problems += _app_problems(app.spec)
         done: list[Item] = []
         for manifest in app.manifests:
+            if wrong := malformed(manifest):
+                problems += wrong
+                continue
             kind_key = (manifest.ref.api_version, manifest.ref.kind)
             kind = find(*kind_key) or new_kinds.get(kind_key)
             if kind is None:
@@ -150,28 +153,87 @@ def prepare(manifest: Manifest, app: App, kind: Kind, new_kind: NewKind | None) 
 
 
 def _fold_string_data(body: dict[str, Any]) -> None:
-    """The server folds it too, but then `data` would be owned by nobody and never be taken away again."""
-    texts = body.pop("stringData", None)
-    if isinstance(texts, dict):
-        folded = {k: base64.b64encode(v.encode()).decode() if isinstance(v, str) else v for k, v in texts.items()}
-        body["data"] = {**(body.get("data") or {}), **folded}
+    """The server folds it too, but then `data` would be owned by nobody and never be taken away again.
+
+    Only what is well formed is folded. The rest stays as it is, so that the server refuses it as kubectl's users
+    know it: a slip of indentation must not become a Secret without content.
+    """
+    texts, data = body.get("stringData"), body.get("data")
+    if texts is None:
+        body.pop("stringData", None)
+    elif isinstance(texts, dict) and isinstance(data, dict | None):
+        plain = {key: "" if text is None else text for key, text in texts.items()}  # null is an empty text there
+        if all(isinstance(text, str) for text in plain.values()):
+            del body["stringData"]
+            body["data"] = {**(data or {}), **{k: base64.b64encode(v.encode()).decode() for k, v in plain.items()}}
 
 
 def defined_kinds(definition: Mapping[str, Any]) -> Iterable[NewKind]:
-    """The kinds that a CustomResourceDefinition serves; none when it is malformed (the server will say so)."""
+    """The kinds that a CustomResourceDefinition serves; none of what is malformed."""
     spec = definition.get("spec")
-    if not isinstance(spec, dict) or not isinstance(spec.get("names"), dict):
+    names = spec.get("names") if isinstance(spec, dict) else None
+    versions = spec.get("versions") if isinstance(spec, dict) else None
+    if not isinstance(spec, dict) or not isinstance(names, dict) or not isinstance(versions, list):
         return
-    for version in spec.get("versions") or ():
+    for version in versions:
         if not isinstance(version, dict) or not version.get("served", True):
             continue
-        schema = (version.get("schema") or {}).get("openAPIV3Schema") or {}
+        holder = version.get("schema")
+        schema = holder.get("openAPIV3Schema") if isinstance(holder, dict) else None
         yield NewKind(
             api_version=f"{spec.get('group', '')}/{version.get('name', '')}",
-            kind=str(spec["names"].get("kind", "")),
+            kind=str(names.get("kind", "")),
             namespaced=spec.get("scope") == "Namespaced",
-            schema=schema,
+            schema=schema if isinstance(schema, dict) else {},
         )
+
+
+def malformed(manifest: Manifest) -> list[Problem]:
+    """What has not the shape that is relied on from here on, by field. The server would refuse it as well."""
+    wanted = [*_METADATA, *(_DEFINITION if is_definition(manifest.ref) else ())]
+    return [
+        Problem(
+            cause=f"must be {_SHAPES[type_]}",
+            file=manifest.file,
+            line=manifest.line,
+            object=str(manifest.ref),
+            path=path,
+        )
+        for pattern, type_, optional in wanted
+        for path, value in _at(manifest.body, pattern.split("."), "")
+        if not (isinstance(value, type_) or (optional and value is None))
+    ]
+
+
+_SHAPES: dict[type, str] = {dict: "a mapping", list: "a list", str: "a text"}
+_METADATA: tuple[tuple[str, type, bool], ...] = (
+    ("metadata", dict, False),
+    ("metadata.labels", dict, True),
+    ("metadata.annotations", dict, True),
+)
+_DEFINITION: tuple[tuple[str, type, bool], ...] = (
+    ("spec", dict, False),
+    ("spec.group", str, False),
+    ("spec.names", dict, False),
+    ("spec.names.kind", str, False),
+    ("spec.versions", list, False),
+    ("spec.versions.*", dict, False),
+    ("spec.versions.*.name", str, False),
+    ("spec.versions.*.schema", dict, True),
+    ("spec.versions.*.schema.openAPIV3Schema", dict, True),
+)
+"""Path (`*`: each item), type, and whether it may be missing. Source: CustomResourceDefinitionSpec, v1."""
+
+
+def _at(value: Any, keys: list[str], path: str) -> Iterable[tuple[str, Any]]:
+    """The values at a path, each with its place; none below what has another shape, which is told by itself."""
+    if not keys:
+        yield path, value
+    elif keys[0] == "*":
+        for index, item in enumerate(value if isinstance(value, list) else ()):
+            yield from _at(item, keys[1:], f"{path}[{index}]")
+    elif isinstance(value, dict):
+        yield from _at(value.get(keys[0]), keys[1:], f"{path}.{keys[0]}".removeprefix("."))
 
 
 def in_namespace(body: Mapping[str, Any], namespace: str) -> dict[str, Any]:

@@ -42,6 +42,26 @@ def one(found: Manifest) -> Any:
     return resolved.all[0]
 
 
+@pytest.mark.parametrize(
+    "slip",
+    [
+        {"stringData": "p: precious\n"},
+        {"stringData": ["p"]},
+        {"stringData": {"p": 5}},
+        {"stringData": {"p": {"q": "x"}}},
+        {"stringData": {"p": "x"}, "data": ["x"]},
+    ],
+)
+def test_a_slip_in_a_secret_is_left_for_the_server_to_refuse(slip: dict[str, Any]) -> None:
+    body = one(manifest("Secret", "s", **slip)).body
+    assert {key: body[key] for key in slip} == slip and body.keys() - slip.keys() == {"apiVersion", "kind", "metadata"}
+
+
+def test_null_in_string_data_is_an_empty_text() -> None:
+    body = one(manifest("Secret", "s", stringData={"p": None, "q": "x"}, data=None)).body
+    assert body["data"] == {"p": "", "q": base64.b64encode(b"x").decode()} and "stringData" not in body
+
+
 def test_namespace_by_scope() -> None:
     assert one(manifest("ConfigMap", "m")).ref.namespace == "kitchen"
     assert one(manifest("ConfigMap", "m", "other")).body["metadata"]["namespace"] == "other"
@@ -91,7 +111,7 @@ def test_unknown_kind_and_duplicate_are_problems_with_places() -> None:
 
 def test_a_kind_that_the_commit_defines() -> None:
     spec = {"group": "shop.io", "scope": "Cluster", "names": {"kind": "Order"},
-            "versions": [{"name": "v1", "served": True}, {"name": "v0", "served": False}, "junk"]}  # fmt: skip
+            "versions": [{"name": "v1", "served": True}, {"name": "v0", "served": False}]}  # fmt: skip
     crd = manifest("CustomResourceDefinition", "orders.shop.io", api_version="apiextensions.k8s.io/v1", spec=spec)
     order = manifest("Order", "o", api_version="shop.io/v1")
     resolved = resolve(atlas(web=(order, crd)), find)
