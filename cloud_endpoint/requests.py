@@ -15,6 +15,8 @@ from agents.contracts.messages import Short
 Name = Annotated[str, msgspec.Meta(pattern="^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$")]
 """A Kubernetes node name or an operator's name: a DNS label, dots allowed."""
 Limit = Annotated[int, msgspec.Meta(ge=1, le=1000)]
+LineId = Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)]
+"""The id of a stored line. More than that no reader of JSON holds exactly, and past 2**63 no store takes."""
 
 
 class Strict(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -46,7 +48,7 @@ class SiteQuery(Strict, frozen=True, kw_only=True):
 class PageQuery(Strict, frozen=True, kw_only=True):
     """`before`: the id of the last line seen."""
 
-    before: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    before: LineId | None = None
     limit: Limit = 100
 
 
@@ -55,7 +57,7 @@ class HistoryQuery(Strict, frozen=True, kw_only=True):
 
     kind: Annotated[str, msgspec.Meta(pattern="^[a-z-]{1,32}$")]
     key: Short | None = None
-    before: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    before: LineId | None = None
     limit: Limit = 100
 
 

@@ -75,6 +75,19 @@ async def test_the_echo_gives_the_same_bytes(device: EndpointClient) -> None:
     assert (await device.request("POST", "/v1/echo", token=token, data=b"x" * 70_000))[0] == 413
 
 
+@pytest.mark.parametrize("number", [2**53, 2**63, 2**64, 10**30])
+async def test_a_number_beyond_what_the_store_takes_is_refused(
+    device: EndpointClient, operator: EndpointClient, site: str, number: int
+) -> None:
+    for path in (f"/v1/fleet/sites/{site}/history?kind=beat&before=", "/v1/admin/audit?before="):
+        status, body = await operator.call("GET", f"{path}{number}", ok=False)
+        assert (status, "$.before" in body["detail"]) == (400, True), (path, body)
+        assert (await operator.call("GET", f"{path}{2**53 - 1}", ok=False))[0] == 200
+    status, body = await device.call("GET", f"/v1/commands?after={number}", scope="command:read", ok=False)
+    assert (status, "$.after" in body["detail"]) == (400, True)
+    assert (await operator.call("POST", f"/v1/admin/enrolments/{number}/refuse", ok=False))[0] in (400, 404, 409)
+
+
 async def test_a_narrow_token_cannot_grow_by_a_login_link(operator: EndpointClient) -> None:
     status, body = await operator.call("POST", "/v1/admin/login-link", scope="fleet:read", ok=False)
     assert (status, "all of the operator's scopes" in body["detail"]) == (403, True)
