@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments and arguments[0] in COMMANDS:
         return run_local(NAME, arguments)
-    spec = DaemonSpec(NAME, "cloud_endpoint", EndpointOwn, build, check)
+    spec = DaemonSpec(NAME, "cloud_endpoint", EndpointOwn, build, check, COMMANDS)
     return run_daemon(spec, arguments)
 
 

@@ -25,7 +25,11 @@ from cloud_endpoint.store import audit, clients
 from cloud_endpoint.store.port import Tx
 from cloud_endpoint.store.sqlite import SqliteStore
 
-COMMANDS = ("make-certs", "operator", "openapi")
+COMMANDS = {
+    "make-certs": "makes a CA and a server certificate, for demo and tests",
+    "operator": "operator add: registers an operator straight in the store",
+    "openapi": "prints the API's description",
+}
 
 
 def run_local(program: str, argv: Sequence[str]) -> int:
@@ -51,11 +55,11 @@ def run_local(program: str, argv: Sequence[str]) -> int:
 def _parser(program: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=program)
     commands = parser.add_subparsers(dest="command", required=True)
-    certs = commands.add_parser("make-certs", help="a CA and a server certificate, for demo and tests")
+    certs = commands.add_parser("make-certs", help=COMMANDS["make-certs"])
     certs.add_argument("directory", type=Path)
     certs.add_argument("--name", action="append", help="a DNS name or address of the server (may be given again)")
-    commands.add_parser("openapi", help="prints the API's description")
-    verbs = commands.add_parser("operator").add_subparsers(dest="verb", required=True)
+    commands.add_parser("openapi", help=COMMANDS["openapi"])
+    verbs = commands.add_parser("operator", help=COMMANDS["operator"]).add_subparsers(dest="verb", required=True)
     add = verbs.add_parser("add", help="registers an operator straight in the store")
     add.add_argument("name")
     add.add_argument("--key-out", type=Path, required=True, help="file for the new private key of the login")

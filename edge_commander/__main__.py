@@ -36,6 +36,7 @@ from edge_commander.tokens import Tokens
 from edge_commander.verbs import handlers
 
 CHECK_SECONDS = 5.0
+COMMANDS = {"status": "what this node is and waits for"}
 MAX_CODE = 256
 
 
@@ -46,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from edge_commander.status import main as status
 
         return status(arguments[1:])
-    spec = DaemonSpec("edge-commander", "edge_commander", CommanderSettings, build, check)
+    spec = DaemonSpec("edge-commander", "edge_commander", CommanderSettings, build, check, COMMANDS)
     return run_daemon(spec, arguments)
 
 

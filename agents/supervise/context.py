@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -61,6 +61,7 @@ class DaemonSpec(Generic[S]):
     `check` names what the types cannot say: a file that must be there and is not, an address that may not be. It reads
     files alone, changes nothing, and is run at each start and by --check-config: each problem begins with the path
     of its setting. What may come late (an enrolment code, a cluster's kubeconfig) is no problem but a state.
+    `commands`: what else the program can do, word to help; the program itself runs them, `--help` shows them.
     """
 
     name: str
@@ -68,3 +69,4 @@ class DaemonSpec(Generic[S]):
     settings: type[S]
     build: Callable[[Context[S]], Awaitable[Sequence[Loop]]]
     check: Callable[[Settings[S]], Sequence[str]] = lambda _: ()
+    commands: Mapping[str, str] = field(default_factory=dict)

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -46,10 +46,7 @@ TICK = 15.0
 
 def run_daemon(spec: DaemonSpec[S], argv: Sequence[str] | None = None) -> int:
     """Runs the daemon of `spec` to its end and returns the exit status. `argv` without the program's name."""
-    parser = argparse.ArgumentParser(prog=spec.name)
-    parser.add_argument("--config", type=Path, metavar="FILE", help="read this file alone (and the environment)")
-    parser.add_argument("--check-config", action="store_true", help="check the configuration and end")
-    options = parser.parse_args(argv)
+    options = _options(spec.name, spec.commands, argv)
     try:
         settings = config.load(spec.section, spec.settings, options.config)
         if problems := [*_shared_problems(settings), *spec.check(settings)]:
@@ -74,6 +71,24 @@ def run_daemon(spec: DaemonSpec[S], argv: Sequence[str] | None = None) -> int:
     except (Rejected, Retryable) as error:
         log.error("cannot start", cause=str(error))
         return 1
+
+
+def _options(name: str, commands: Mapping[str, str], argv: Sequence[str] | None) -> argparse.Namespace:
+    width = max(map(len, commands), default=0)
+    listed = "\n".join(f"  {word:{width}}  {text}" for word, text in commands.items())
+    parser = argparse.ArgumentParser(
+        prog=name,
+        description="Without a command: runs the daemon." if commands else None,
+        epilog=f"commands ({name} COMMAND --help says more):\n{listed}" if commands else None,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="read this file alone (and the environment)")
+    parser.add_argument("--check-config", action="store_true", help="check the configuration and end")
+    options, unknown = parser.parse_known_args(argv)
+    if unknown:
+        hint = f"; the commands, which come first, are {', '.join(commands)}" if commands else ""
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+    return options
 
 
 def _shared_problems(settings: Settings[Any]) -> list[str]:
