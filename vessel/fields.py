@@ -47,7 +47,7 @@ def last_other_manager(live: Mapping[str, Any], manager: str = MANAGER) -> str:
     """Who else wrote the object last (no subresources): for telling people who keeps changing it."""
     entries = (live.get("metadata") or {}).get("managedFields") or ()
     others = [e for e in entries if e.get("manager") != manager and not e.get("subresource")]
-    return str(max(others, key=lambda e: str(e.get("time", "")))["manager"]) if others else ""
+    return str(max(others, key=lambda e: str(e.get("time", ""))).get("manager", "")) if others else ""
 
 
 def project(value: Any, fields: Mapping[str, Any]) -> Any:

@@ -49,24 +49,33 @@ def _failed(reason: str) -> Health:
 
 
 def health(live: Live) -> Health:
-    """The health of a live object of any kind."""
-    meta = live.get("metadata") or {}
+    """The health of a live object of any kind and any shape: a controller may write what it likes into a status."""
+    meta = _mapping(live.get("metadata"))
     if meta.get("deletionTimestamp"):
         return _progressing("is being deleted")
-    status = live.get("status") or {}
-    observed = status.get("observedGeneration")
-    generation = meta.get("generation", 0)
-    if isinstance(observed, int) and observed < generation:
+    status = _mapping(live.get("status"))
+    if _count(status, "observedGeneration", _count(meta, "generation")) < _count(meta, "generation"):
         return _progressing("its controller has not seen the change yet")
     group = str(live.get("apiVersion", "")).rpartition("/")[0]
     rule = _RULES.get((group, str(live.get("kind", ""))))
     if rule is not None:
-        return rule(live.get("spec") or {}, status)
+        return rule(_mapping(live.get("spec")), status)
     return _custom(status) if _is_custom(group) else DONE
 
 
+def _mapping(value: Any) -> Live:
+    return value if isinstance(value, dict) else {}
+
+
+def _count(of: Live, name: str, default: int = 0) -> int:
+    value = of.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) else default
+
+
 def _condition(status: Live, type_: str) -> Live:
-    found = [c for c in status.get("conditions") or () if isinstance(c, dict) and c.get("type") == type_]
+    conditions = status.get("conditions")
+    listed = conditions if isinstance(conditions, list) else ()
+    found = [c for c in listed if isinstance(c, dict) and c.get("type") == type_]
     return found[0] if found else {}
 
 
@@ -75,7 +84,7 @@ def _said(condition: Live) -> str:
 
 
 def _deployment(spec: Live, status: Live) -> Health:  # noqa: PLR0911 - one line a rule
-    wanted = spec.get("replicas", 1)
+    wanted = _count(spec, "replicas", 1)
     if spec.get("paused"):
         return DONE
     if "observedGeneration" not in status:
@@ -83,7 +92,7 @@ def _deployment(spec: Live, status: Live) -> Health:  # noqa: PLR0911 - one line
     progressing = _condition(status, "Progressing")
     if progressing.get("reason") == "ProgressDeadlineExceeded":
         return _failed(f"exceeded its progress deadline: {_said(progressing)}")
-    updated, total, available = (status.get(k, 0) for k in ("updatedReplicas", "replicas", "availableReplicas"))
+    updated, total, available = (_count(status, k) for k in ("updatedReplicas", "replicas", "availableReplicas"))
     if updated < wanted:
         return _progressing(f"{updated} of {wanted} replicas updated")
     if total > updated:
@@ -94,23 +103,23 @@ def _deployment(spec: Live, status: Live) -> Health:  # noqa: PLR0911 - one line
 
 
 def _replica_set(spec: Live, status: Live) -> Health:
-    wanted, available = spec.get("replicas", 1), status.get("availableReplicas", 0)
+    wanted, available = _count(spec, "replicas", 1), _count(status, "availableReplicas")
     if "observedGeneration" not in status or available < wanted:
         return _progressing(f"{available} of {wanted} replicas available")
     return DONE
 
 
 def _stateful_set(spec: Live, status: Live) -> Health:  # noqa: PLR0911 - one line a rule
-    strategy = spec.get("updateStrategy") or {}
-    wanted = spec.get("replicas", 1)
+    strategy = _mapping(spec.get("updateStrategy"))
+    wanted = _count(spec, "replicas", 1)
     if "observedGeneration" not in status:
         return _progressing("its controller has not seen it yet")
-    ready, updated = status.get("readyReplicas", 0), status.get("updatedReplicas", 0)
+    ready, updated = _count(status, "readyReplicas"), _count(status, "updatedReplicas")
     if ready < wanted:
         return _progressing(f"{ready} of {wanted} replicas ready")
     if strategy.get("type") == "OnDelete":
         return DONE
-    partition = (strategy.get("rollingUpdate") or {}).get("partition") or 0
+    partition = _count(_mapping(strategy.get("rollingUpdate")), "partition")
     if partition:
         if updated < wanted - partition:
             return _progressing(f"{updated} of {wanted - partition} replicas updated")
@@ -123,9 +132,9 @@ def _stateful_set(spec: Live, status: Live) -> Health:  # noqa: PLR0911 - one li
 def _daemon_set(spec: Live, status: Live) -> Health:
     if "observedGeneration" not in status:
         return _progressing("its controller has not seen it yet")
-    wanted = status.get("desiredNumberScheduled", 0)
-    updated, available = status.get("updatedNumberScheduled", 0), status.get("numberAvailable", 0)
-    if (spec.get("updateStrategy") or {}).get("type") != "OnDelete" and updated < wanted:
+    wanted = _count(status, "desiredNumberScheduled")
+    updated, available = _count(status, "updatedNumberScheduled"), _count(status, "numberAvailable")
+    if _mapping(spec.get("updateStrategy")).get("type") != "OnDelete" and updated < wanted:
         return _progressing(f"{updated} of {wanted} nodes updated")
     if available < wanted:
         return _progressing(f"{available} of {wanted} nodes available")

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from vessel.health import State, health
+from vessel.health import _RULES, State, health
 
 D, P, F = State.DONE, State.PROGRESSING, State.FAILED
 
@@ -239,3 +241,55 @@ def test_what_is_being_deleted_is_not_done() -> None:
 def test_half_an_object_does_not_raise(kind: str) -> None:
     assert health({"apiVersion": "apps/v1", "kind": kind}).state is P
     assert health({}).state is D
+
+
+_ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+_WORDS = st.sampled_from(
+    [
+        "replicas",
+        "updatedReplicas",
+        "availableReplicas",
+        "readyReplicas",
+        "observedGeneration",
+        "paused",
+        "updateStrategy",
+        "type",
+        "rollingUpdate",
+        "partition",
+        "conditions",
+        "phase",
+        "desiredNumberScheduled",
+        "numberAvailable",
+        "suspend",
+        "succeeded",
+        "completions",
+        "message",
+    ]
+)
+_CONDITIONS = st.lists(
+    st.dictionaries(st.sampled_from(["type", "status", "reason", "message"]), _ANY | st.just("Ready")) | _ANY,
+    max_size=3,
+)
+_PART = _ANY | st.dictionaries(_WORDS, _ANY | _CONDITIONS | st.dictionaries(_WORDS, _ANY, max_size=3), max_size=6)
+
+
+@given(
+    kind=st.sampled_from([*_RULES, ("example.com", "Thing")]),
+    meta=_ANY | st.fixed_dictionaries({"generation": _ANY}),
+    spec=_PART,
+    status=_PART,
+)
+def test_every_shape_has_a_verdict(kind: tuple[str, str], meta: Any, spec: Any, status: Any) -> None:
+    version = f"{kind[0]}/v1" if kind[0] else "v1"
+    live = {"apiVersion": version, "kind": kind[1], "metadata": meta, "spec": spec, "status": status}
+    verdict = health(live)
+    assert verdict.state in State
+    assert verdict.done or verdict.reason
+
+
+def test_a_status_that_is_text_is_no_obstacle() -> None:
+    assert health({"apiVersion": "example.com/v1", "kind": "Thing", "metadata": {}, "status": "running"}).done
