@@ -1,5 +1,8 @@
 """Touches the API server: lists and watches what is ours, and keeps a few facts of each object (never its content).
 
+A subscription never gives up: whatever the server says, it is asked again. An API server that has just started
+answers 403 until it has read its roles, and 404 for kinds of definitions that it has not read yet.
+
 One subscription per (account, kind), over all namespaces and selected by the app label, or, where the account may
 not read all namespaces, one per namespace. The same open watches serve planning, waiting for health, and drift.
 """
@@ -54,6 +57,7 @@ class Subscription:
     objects: dict[Key, Observed] = field(default_factory=dict)
     synced: asyncio.Event = field(default_factory=asyncio.Event)
     error: GalleyError | None = None
+    bug: Exception | None = None
     task: asyncio.Task[None] | None = None
 
 
@@ -74,6 +78,8 @@ class Mirror:
     async def follow(self, wanted: Iterable[tuple[str, Resource, str]]) -> None:
         """Follows (account, kind, namespace) triples; returns when all are listed. Stops following what is not named.
 
+        What cannot be followed yet is asked for at once, and later again.
+
         Raises the first error: Retryable, or KubeRejected where the account may not list.
         """
         triples = set(wanted)
@@ -91,11 +97,12 @@ class Mirror:
             subscription.task = asyncio.create_task(
                 self._run(subscription), name=f"watch {subscription.resource.plural}"
             )
-        refused = [s for s in self._subscriptions.values() if isinstance(s.error, KubeRejected) and s not in fresh]
-        for subscription in refused:
+        ailing = [s for s in self._subscriptions.values() if s.error is not None and s not in fresh]
+        for subscription in ailing:
             subscription.synced.clear()
             self._restart(subscription)
-        await asyncio.gather(*(s.synced.wait() for s in [*fresh, *refused]))
+        await asyncio.gather(*(s.synced.wait() for s in [*fresh, *ailing]))
+        self._raise_bugs()
         await self._settle(triples, list(self._subscriptions.values()))
 
     async def _settle(self, triples: set[tuple[str, Resource, str]], subscriptions: list[Subscription]) -> None:
@@ -124,6 +131,7 @@ class Mirror:
 
     def look(self, account: str, resource: Resource, key: Key) -> Observed | None:
         """The same by account, kind and key."""
+        self._raise_bugs()
         subscription = self._subscriptions.get(self._slot(account, resource, key[2]))
         return subscription.objects.get(key) if subscription else None
 
@@ -154,6 +162,7 @@ class Mirror:
     @property
     def trouble(self) -> str:
         """Why a subscription is not up to date; empty when all are."""
+        self._raise_bugs()
         return next((str(s.error) for s in self._subscriptions.values() if s.error is not None), "")
 
     async def aclose(self) -> None:
@@ -172,10 +181,25 @@ class Mirror:
         self._stop(subscription)
         subscription.task = asyncio.create_task(self._run(subscription))
 
+    def _raise_bugs(self) -> None:
+        """A subscription that ended by a bug ends its user, and so the process: nobody else awaits its task."""
+        for subscription in self._subscriptions.values():
+            if subscription.bug is not None:
+                raise subscription.bug
+
     async def _run(self, subscription: Subscription) -> None:
+        try:
+            await self._keep_following(subscription)
+        except Exception as error:  # noqa: BLE001 - kept for whoever looks next, where it ends the daemon
+            subscription.bug = error
+            subscription.synced.set()
+            self.changed.set()
+
+    async def _keep_following(self, subscription: Subscription) -> None:
         backoff = Backoff(base=0.2, cap=30.0)
         version = ""
         while True:
+            began = self._clock.monotonic()
             try:
                 if not version:
                     version = await self._list(subscription)
@@ -183,26 +207,26 @@ class Mirror:
                 backoff = backoff.succeeded()
             except Gone:
                 version = ""
-            except KubeRejected as error:
-                if error.status != 404 or not subscription.synced.is_set():
-                    subscription.error = error
-                    subscription.synced.set()
-                    self.changed.set()
-                    return  # a person must act, or the kind is gone: the next follow() tries again
-                version = ""
-                backoff = backoff.failed()
-                await self._clock.sleep(backoff.delay(self._jitter))
-            except Retryable as error:
+            except (KubeRejected, Retryable) as error:
+                version = ""  # a list tells at once that it works again; a watch only with its first event
                 subscription.error = error
                 subscription.synced.set()
+                self.changed.set()
+                if self._clock.monotonic() - began > backoff.cap:
+                    backoff = backoff.succeeded()  # it worked for a while
                 backoff = backoff.failed()
-                await self._clock.sleep(backoff.delay(self._jitter, error.retry_after))
+                await self._clock.sleep(backoff.delay(self._jitter, getattr(error, "retry_after", None)))
 
     async def _list(self, subscription: Subscription) -> str:
         kube = self._kube.acting_as(user_of(subscription.account))
         listed = await kube.list(subscription.resource, subscription.namespace, selector=APP_LABEL)
-        found = {key_of(subscription.resource, live): observe(live) for live in listed.items}
-        if found != subscription.objects:
+        before, found = subscription.objects, {}
+        for live in listed.items:
+            key = key_of(subscription.resource, live)
+            found[key] = observe(live)
+            if key in before and _differs(before[key], found[key]):
+                self.others[key] = last_other_manager(live)
+        if found != before:
             subscription.objects = found
             self.changed.set()
         self._up(subscription)
@@ -241,7 +265,9 @@ class Mirror:
             self.changed.set()
 
     def _up(self, subscription: Subscription) -> None:
-        subscription.error = None
+        if subscription.error is not None:
+            subscription.error = None
+            self.changed.set()  # what was held back by it may go on
         subscription.synced.set()
 
 

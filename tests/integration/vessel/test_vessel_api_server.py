@@ -63,3 +63,28 @@ async def test_a_refused_secret_is_not_shown(slate: Any) -> None:
         assert "hunter2" not in text
     known = b"".join(path.read_bytes() for path in vessel.state.glob("*.json"))
     assert b"hunter2" not in known
+
+
+async def test_drift_is_undone_after_each_restart_of_the_api_server(
+    make_kube_site: Callable[..., KubeSite], kube_binaries: Path, tmp_path: Path
+) -> None:
+    """A server that has just started answers 403 until it has read its roles, to the watches too."""
+    site = await asyncio.to_thread(make_kube_site, "restarts", controllers=False)
+    repo = GitRepo(tmp_path)
+    maps = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\ndata: {size: '1'}\n"
+    repo.commit({"apps/web/app.yaml": "v: 1\nowner: team\n", "apps/web/m.yaml": maps}, "first")
+    vessel = VesselProcess(
+        tmp_path / "nuc", kubeconfig=site.kubeconfig, kubectl=kube_binaries / "kubectl", atlas={"url": repo.url}
+    )
+    vessel.start()
+    try:
+        await vessel.wait_report(app="*", phase="healthy")
+        for turn in range(3):
+            await asyncio.to_thread(site.kill_apiserver)
+            await asyncio.to_thread(site.start_apiserver)
+            site.kubectl("patch", "configmap", "settings", "-p", f'{{"data":{{"size":"9{turn}"}}}}')
+            probe = ("get", "configmap", "settings", "-o", "jsonpath={.data.size}")
+            await vessel.wait(lambda probe=probe: site.kubectl(*probe) == "1", "undone", seconds=20)  # type: ignore[misc]
+    finally:
+        await asyncio.to_thread(vessel.stop)
+    assert vessel.program.returncode == 0
