@@ -16,13 +16,14 @@ from structlog.typing import FilteringBoundLogger
 
 from agents.contracts.identity import AtlasSource, GitCredential
 from agents.contracts.messages import Phase, Problem
-from agents.core.errors import Rejected, Retryable
+from agents.core.errors import GalleyError, Rejected, Retryable
 from agents.core.ports import Clock, Identity
 from agents.io.state import StateFile
 from agents.supervise.pulse import Pulse
 from vessel.elector import Elector
 from vessel.engine import Engine, Say
 from vessel.git.clone import NotFetched
+from vessel.git.faults import AtlasAway
 from vessel.git.remote import Remote, check_assigned
 from vessel.git.repository import AtlasRepository, CredentialSource, credential_from_file
 from vessel.keeper import Send
@@ -107,27 +108,30 @@ class Atlases:
         return self._repository
 
     async def checkout(self, revision: str, keep: Collection[str] = ()) -> Path:
-        """The files of a revision, fetched again where the clone lost it; files of those not to be kept are removed."""
-        repository = self.repository()
+        """The files of a revision; files of revisions that are not to be kept are removed. Raises as commit does."""
         try:
-            return await repository.checkout(revision, keep)
+            return await self.repository().checkout(revision, keep)
         except NotFetched:
-            await self._fetch_again(revision)
-            return await repository.checkout(revision, keep)
+            await self._bring(revision)
+        return await self.repository().checkout(revision, keep)
 
     async def commit(self, revision: str) -> Commit:
-        """The facts of a revision, fetched again where the clone lost it."""
+        """The facts of a revision, from the clone; fetched by its id where the clone does not have it.
+
+        Raises AtlasAway when it can be had from neither. A clone may lack what is applied: another node applied it,
+        or the clone was lost or damaged, and the branch has moved on since.
+        """
         try:
             return await self.repository().commit(revision)
         except NotFetched:
-            return await self._fetch_again(revision)
+            return await self._bring(revision)
 
-    async def _fetch_again(self, revision: str) -> Commit:
-        """By its id, whatever the branch is at. Raises Retryable: what is missing may come back with the remote."""
+    async def _bring(self, revision: str) -> Commit:
         try:
             return await self.repository().fetch(revision)
-        except Rejected as error:
-            raise Retryable(f"the Atlas' commit {revision} is not in the clone: {error}") from None
+        except GalleyError as error:
+            text = f"the Atlas' commit {revision[:12]} is not in this node's clone and cannot be fetched: {error}"
+            raise AtlasAway(text) from error
 
     def take_quarantined(self) -> list[str]:
         """What of the clone was found damaged since the last call."""

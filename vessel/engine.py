@@ -20,6 +20,7 @@ from agents.io.state import StateFile
 from agents.supervise.pulse import Pulse
 from vessel.deploy import Deployer, Outcome
 from vessel.elector import Elector, LostLease
+from vessel.git.faults import AtlasAway
 from vessel.inventory_store import InventoryStore, Overtaken, Standing
 from vessel.keeper import Keeper, Send
 from vessel.mirror import Mirror
@@ -144,7 +145,7 @@ class Engine:
             except Retryable as error:
                 backoff = backoff.failed()
                 self._held = ""
-                self._p.say("kubernetes", False, str(error))
+                self._p.say("atlas" if isinstance(error, AtlasAway) else "kubernetes", False, str(error))
                 self._p.log.warning("tries again", cause=str(error))
                 await pulse.sleep(backoff.delay(random.uniform, error.retry_after))
                 continue

@@ -37,6 +37,10 @@ _NO_ROOM = re.compile(
 )
 
 
+class NotFetched(Retryable):
+    """The clone does not have the revision: never fetched, or gone with a clone that was damaged."""
+
+
 @dataclass(frozen=True)
 class CloneBounds:
     """Times in s, sizes in bytes. `fetch_bytes`: the largest pack that is accepted."""
@@ -247,7 +251,7 @@ class Clone:
     ) -> bytes:
         """A command on the clone, reading `revision`. A damaged clone is set aside (Retryable): a fetch renews it."""
         if revision and not self._has(revision):
-            raise Retryable(f"the Atlas' commit {revision} has not been fetched yet")
+            raise NotFetched(f"the Atlas' commit {revision} has not been fetched yet")
         outcome = self._git.run(
             [f"--git-dir={self._repository}", *arguments],
             seconds=self.bounds.local_seconds,

@@ -30,7 +30,8 @@ _CORRUPT = re.compile(
     r"|invalid sha1 pointer|bad config|broken (link|ref)|reference broken|is not a valid (object|'\w+' object)"
     r"|(?:index|shallow) file .* (corrupt|bad)|bad shallow|unknown index entry|did not send all necessary objects"
 )
-_REMOTE_GONE = re.compile(r"not our ref|couldn't find remote ref|no such remote ref|unadvertised object")
+_REMOTE_GONE = re.compile(r"not our ref|couldn't find remote ref|no such remote ref")
+_NOT_BY_ID = re.compile(r"unadvertised object")
 _LENGTH = 300
 
 
@@ -38,10 +39,19 @@ class Corrupt(Exception):
     """The clone on disk is damaged. Never leaves this package: the clone is set aside and fetched anew."""
 
 
+class AtlasAway(Retryable):
+    """What is to be applied is neither in the clone nor can it be fetched now."""
+
+
 def remote_fault(said: str, url: str) -> GalleyError:
     """The error for a command that talked to the remote and failed."""
     if _REMOTE_GONE.search(said):
         return Retryable(f"the Atlas at {url} no longer has the commit that was announced")
+    if _NOT_BY_ID.search(said):
+        return Retryable(
+            f"the server of the Atlas at {url} hands out no commit by its id unless a branch is at it"
+            " (uploadpack.allowReachableSHA1InWant)"
+        )
     for pattern, cause in _REJECTED:
         if re.search(pattern, said, re.IGNORECASE):
             return Rejected(f"the Atlas at {url}: {cause}")
