@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import subprocess
 import sys
 from typing import Any
@@ -58,6 +59,20 @@ async def test_a_commit_that_stays_refused_is_named_again_after_git_was_away(sla
     await rename(slate, "elsewhere", "main")
     vessel.start()
     await vessel.wait(lambda: whole(vessel)[-1] == ("refused", bad), "names the bad commit again", seconds=30)
+
+
+async def test_a_clone_that_is_lost_is_fetched_again(slate: Any) -> None:
+    """The newest revision is known, so no poll brings it: who needs it fetches it."""
+    files = {"apps/web/app.yaml": slate.app(), "apps/web/all.yaml": slate.namespace()}
+    first = slate.repo.commit({**files, "apps/web/m.yaml": slate.config_map("m", size="1")}, "first")
+    vessel = slate.vessel().start()
+    await vessel.wait_report(app="*", phase="healthy", revision=first)
+    vessel.kill()
+    [clone] = vessel.state.glob("clone-*")
+    shutil.rmtree(clone)
+    slate.site.kubectl("delete", "configmap", "m", "-n", slate.ns)
+    vessel.start()
+    await vessel.wait(lambda: slate.get("configmap", "m"), "made again", seconds=20)
 
 
 def guard(slate: Any, *, dry_runs_too: bool = False) -> str:
