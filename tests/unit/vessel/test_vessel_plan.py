@@ -122,9 +122,11 @@ def test_a_kind_that_the_commit_defines() -> None:
 
 
 @pytest.mark.parametrize("spec", [None, 5, {}, {"names": 3}, {"names": {}, "versions": None}])
-def test_a_malformed_definition_is_the_servers_business(spec: Any) -> None:
+def test_a_malformed_definition_is_a_problem(spec: Any) -> None:
     crd = manifest("CustomResourceDefinition", "c", api_version="apiextensions.k8s.io/v1", spec=spec)
-    assert resolve(atlas(web=(crd,)), find).problems == ()
+    resolved = resolve(atlas(web=(crd,)), find)
+    assert resolved.problems and not resolved.all
+    assert all(problem.path.startswith("spec") and problem.line == 3 for problem in resolved.problems)
 
 
 def test_bad_app_fields() -> None:
