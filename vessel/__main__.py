@@ -29,6 +29,7 @@ from vessel.deploy import Deployer
 from vessel.elector import Elector
 from vessel.engine import Engine, Known, Parts
 from vessel.git.remote import Remote
+from vessel.git.repository import read_credential
 from vessel.inventory_store import InventoryStore
 from vessel.keeper import Keeper, Send
 from vessel.mirror import Mirror
@@ -79,6 +80,12 @@ def check(settings: Settings[VesselSettings]) -> list[str]:
             Remote(own.atlas.url, own.atlas.branch)
         except Rejected as error:
             problems.append(f"vessel.atlas: {error}")
+        kind, _, rest = own.atlas.credential.partition(":")
+        if kind == "file":
+            try:
+                read_credential(Path(rest))
+            except Rejected as error:
+                problems.append(f"vessel.atlas.credential: {error}")
     if own.git_ca_file:
         try:
             ssl.create_default_context(cafile=own.git_ca_file)

@@ -36,7 +36,10 @@ class Remote:
             if parts.netloc or not parts.path.startswith("/"):
                 raise Rejected(f"the Atlas' address {self.url!r} must be file:///path")
         elif parts.scheme not in ("https", "http"):
-            raise Rejected(f"the Atlas' address {self.url!r} must begin with https:// or file://")
+            raise Rejected(
+                f"the Atlas' address {self.url!r} must begin with https://, file:///"
+                " or, on this machine alone, http://127.0.0.1"
+            )
         elif why := insecure(self.url):
             raise Rejected(f"the Atlas' address {self.url!r}: {why}")
         elif not parts.hostname:

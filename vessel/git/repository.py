@@ -124,17 +124,23 @@ def credential_from_file(path: Path, host: str) -> CredentialSource:
     """Reads `user:password`, or a token alone, from the first line of a file, anew each time (it may be renewed)."""
 
     async def read() -> GitCredential:
-        try:
-            text = await asyncio.to_thread(path.read_text)
-        except (OSError, UnicodeDecodeError) as error:
-            cause = error.strerror if isinstance(error, OSError) else "is not text"
-            raise Rejected(f"the Git credential's file {path} cannot be read: {cause}") from None
-        line = text.strip().split("\n", 1)[0].strip()
-        if not line:
-            raise Rejected(f"the Git credential's file {path} is empty")
+        line = await asyncio.to_thread(read_credential, path)
         username, colon, password = line.partition(":")
         if not colon:
             username, password = "git", line
         return GitCredential(host=host, username=username, password=password, expires_in=0)
 
     return read
+
+
+def read_credential(path: Path) -> str:
+    """The first line of a credential's file. Raises Rejected when there is none."""
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        cause = error.strerror if isinstance(error, OSError) else "is not text"
+        raise Rejected(f"the Git credential's file {path} cannot be read: {cause}") from None
+    line = text.strip().split("\n", 1)[0].strip()
+    if not line:
+        raise Rejected(f"the Git credential's file {path} is empty")
+    return line
