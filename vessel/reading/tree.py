@@ -94,12 +94,12 @@ class Tree:
             self.problems.append(Problem(file=path, cause=cause))
 
     def exists(self, path: str) -> bool:
-        """Whether there is a file or directory at `path`."""
-        return (self.root / path).exists()
+        """Whether there is a file or directory at `path`; no path that the system cannot take has one."""
+        return os.path.exists(self.root / path)  # noqa: PTH110 - Path.exists raises for names that are too long
 
     def is_directory(self, path: str) -> bool:
         """Whether `path` is a directory."""
-        return (self.root / path).is_dir()
+        return os.path.isdir(self.root / path)  # noqa: PTH112 - as above
 
     def kustomization(self, directory: str) -> str:
         """The path of a directory's kustomization file, or empty."""

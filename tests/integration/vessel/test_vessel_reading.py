@@ -176,7 +176,7 @@ async def test_all_problems_at_once(tmp_path: Path, kustomizer: KubectlKustomize
     [
         ({"kustomization.yaml": "resources: [a.yaml]\npatches:\n- target: {kind: ConfigMap, name: a}\n  patch: |\n    - op: remove\n      path: /data/none\n"},
          "kustomization.yaml: kustomize: remove operation does not apply"),
-        ({"kustomization.yaml": "resourcez: [a.yaml]\n"}, 'kustomization.yaml: kustomize: invalid Kustomization'),
+        ({"kustomization.yaml": "resourcez: [a.yaml]\n"}, "kustomization.yaml:1: resourcez: is no field of a kustomization"),
         ({"kustomization.yaml": "resources: [a.yaml, a.yaml]\n"}, "kustomization.yaml: kustomize: "),
         ({"kustomization.yaml": "resources: [sub]\n", "sub/kustomization.yaml": "resources: [..]\n"}, "kustomization.yaml: kustomize: "),
         ({"app/kustomization.yaml": "resources: [../outside.yaml]\n", "outside.yaml": CONFIG_MAP.format(name="o")},
@@ -185,7 +185,7 @@ async def test_all_problems_at_once(tmp_path: Path, kustomizer: KubectlKustomize
           "s.yaml": CONFIG_MAP.format(name="s").replace("ConfigMap", "Secret") + "stringData: {p: hunter2}\n"}, "kustomization.yaml: kustomize: "),
         ({"kustomization.yaml": "kind: Component\napiVersion: kustomize.config.k8s.io/v1alpha1\n"}, "kustomization.yaml: kustomize: "),
         ({"kustomization.yaml": "generators: [g.yaml]\n", "g.yaml": "apiVersion: builtin\nkind: HelmChartInflationGenerator\nmetadata: {name: x}\nname: x\nrepo: https://example.org\n"},
-         "kustomization.yaml: kustomize: "),
+         "g.yaml:1: a plugin of kustomize may not name an address"),
         ({"kustomization.yaml": "transformers: [g.yaml]\n", "g.yaml": "apiVersion: x/v1\nkind: X\nmetadata:\n  name: x\n  annotations:\n    config.kubernetes.io/function: |\n      exec: {path: /bin/true}\n"},
          "kustomization.yaml: kustomize: "),
     ],
