@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 
@@ -34,14 +35,23 @@ def retry_after(headers: Mapping[str, str], now_ms: int) -> float | None:
 
 def problem_text(body: bytes) -> str:
     """Title and detail of an RFC 9457 problem, at most 500 characters; empty for anything else."""
+    problem = _problem(body)
+    return ": ".join(problem[key] for key in ("title", "detail") if problem.get(key))[:500]
+
+
+def problem_detail(body: bytes) -> str:
+    """What an RFC 9457 problem says of this very request, for the person who made it: a field is named as they gave
+    it (`site`, not `$.site`). At most 500 characters; empty where it says nothing."""
+    detail = _problem(body).get("detail", "")[:500]
+    return re.sub(r"(^|`)\$(?:\.(?=\w)|: )", r"\1", detail)
+
+
+def _problem(body: bytes) -> dict[str, str]:
     try:
         problem = msgspec.json.decode(body[:65536])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return ""
-    if not isinstance(problem, dict):
-        return ""
-    parts = [problem[key] for key in ("title", "detail") if isinstance(problem.get(key), str) and problem[key]]
-    return ": ".join(parts)[:500]
+        return {}
+    return {k: v for k, v in problem.items() if isinstance(v, str)} if isinstance(problem, dict) else {}
 
 
 def failure(what: str, status: int, headers: Mapping[str, str], body: bytes, now_ms: int) -> Retryable | Rejected:
@@ -74,4 +84,6 @@ def cause(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientConnectorError):
         number = error.os_error.errno
         return os.strerror(number) if number else "cannot be reached"
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return "the connection was closed without an answer"
     return type(error).__name__

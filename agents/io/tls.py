@@ -10,18 +10,18 @@ from agents.core.settings import EndpointSettings
 
 
 def client_context(endpoint: EndpointSettings) -> ssl.SSLContext:
-    """Verifies names and chains, against `ca_file` alone where it is set, else the system's store. Raises Rejected."""
+    """Verifies names and chains, against `ca_file` alone where it is set, else the system's store.
+
+    Raises Rejected, which names the file; the caller knows the setting."""
     if endpoint.ca_file is None:
         context = ssl.create_default_context()
     else:
         try:
             context = ssl.create_default_context(cafile=endpoint.ca_file)
         except ssl.SSLError:
-            raise Rejected("holds no PEM certificate", file=endpoint.ca_file, path="endpoint.ca_file") from None
+            raise Rejected("holds no PEM certificate", file=endpoint.ca_file) from None
         except OSError as error:
-            raise Rejected(
-                f"cannot be read: {error.strerror}", file=endpoint.ca_file, path="endpoint.ca_file"
-            ) from None
+            raise Rejected(f"cannot be read: {error.strerror}", file=endpoint.ca_file) from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
 

@@ -11,9 +11,9 @@ import aiohttp
 import msgspec
 
 from agents.core.assertion import token_form
-from agents.core.errors import Rejected, Retryable
+from agents.core.errors import ConfigError, Rejected, Retryable
 from agents.core.settings import EndpointSettings
-from agents.io.http import cause, problem_text, read_limited
+from agents.io.http import cause, problem_detail, problem_text, read_limited
 from agents.io.tls import client_context
 from cloud_endpoint import keyfile
 from cloud_endpoint.cli.profile import Profile
@@ -27,9 +27,12 @@ class Client:
 
     def __init__(self, profile: Profile) -> None:
         self._profile = profile
-        self._key = keyfile.load(Path(profile.key_file).expanduser())
+        self._key = keyfile.load(Path(profile.key_file))
         self._token = ""
-        tls = client_context(EndpointSettings(urls=[profile.url], issuer=profile.issuer, ca_file=profile.ca_file))
+        try:
+            tls = client_context(EndpointSettings(urls=[profile.url], issuer=profile.issuer, ca_file=profile.ca_file))
+        except Rejected as error:
+            raise ConfigError([f"ca_file: {error}"]) from None
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=tls), timeout=aiohttp.ClientTimeout(total=SECONDS)
         )
@@ -64,7 +67,7 @@ class Client:
             async with self._session.request(method, url, allow_redirects=False, **arguments) as answer:
                 body = await read_limited(answer, MAX_ANSWER)
                 if answer.status >= 300:
-                    text = f"HTTP {answer.status}: {problem_text(body) or 'no reason given'}"
+                    text = problem_detail(body) or f"HTTP {answer.status}: {problem_text(body) or 'no reason given'}"
                     raise Retryable(text) if answer.status >= 500 else Rejected(text)
                 return msgspec.json.decode(body) if body else None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:

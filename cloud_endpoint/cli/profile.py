@@ -9,10 +9,15 @@ from typing import Any
 import msgspec
 
 from agents.core.errors import ConfigError, Rejected
-from agents.core.settings import insecure
 from agents.io import yamlfile
 
 DEFAULT = Path("~/.config/galley/galley.yaml")
+REQUIRED = ("url", "operator", "key_file")
+HOW_TO_MAKE = """give --url, --operator and --key-file, or make the file, with lines such as
+  url: https://galley.example:8443
+  operator: alice
+  key_file: ~/.config/galley/alice.json
+  ca_file: ~/.config/galley/ca.pem   (where the system does not know the endpoint's CA)"""
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -36,20 +41,33 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def load(options: argparse.Namespace) -> Profile:
     """The profile; raises ConfigError with all that is wrong."""
     path: Path = options.profile or DEFAULT.expanduser()
-    values: dict[str, Any] = {}
-    if options.profile is not None or path.exists():
-        try:
-            document = yamlfile.read(path)
-        except Rejected as error:
-            raise ConfigError([str(error)]) from None
-        if not isinstance(document, dict):
-            raise ConfigError([f"{path}: must be a mapping"])
-        values = dict(document)
+    there = options.profile is not None or path.exists()
+    values = _read(path) if there else {}
     flags = {field: getattr(options, field) for field in Profile.__struct_fields__ if getattr(options, field)}
+    values |= flags
+    if missing := [field for field in REQUIRED if field not in values]:
+        if not there:
+            raise ConfigError([f"{path}: there is no such file, and no flag gives {', '.join(missing)}", HOW_TO_MAKE])
+        raise ConfigError([f"{path}: {field}: is required" for field in missing])
     try:
-        profile = msgspec.convert({**values, **flags}, Profile)
+        profile = msgspec.convert(values, Profile)
     except msgspec.ValidationError as error:
-        raise ConfigError([f"{path}: {error}", "give --url, --operator and --key-file, or the profile file"]) from None
-    if why := insecure(profile.url):
-        raise ConfigError([f"url: {why}"])
-    return msgspec.structs.replace(profile, issuer=profile.issuer or profile.url)
+        raise ConfigError([f"{path}: {error}"]) from None
+    if not profile.url.startswith("https://"):
+        raise ConfigError(["url: must begin with https://: the endpoint does not speak plain http"])
+    return msgspec.structs.replace(
+        profile,
+        issuer=profile.issuer or profile.url,
+        key_file=str(Path(profile.key_file).expanduser()),
+        ca_file=str(Path(profile.ca_file).expanduser()) if profile.ca_file else None,
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        document = yamlfile.read(path)
+    except Rejected as error:
+        raise ConfigError([str(error), *([] if path.exists() else [HOW_TO_MAKE])]) from None
+    if not isinstance(document, dict):
+        raise ConfigError([f"{path}: must be a mapping", HOW_TO_MAKE])
+    return dict(document)

@@ -137,6 +137,12 @@ async def test_the_daemon_refuses_a_wrong_configuration_and_a_corrupt_store(endp
     assert store.read_bytes() == b"x" * 5000
 
 
+async def test_a_refusal_is_the_endpoints_own_words_about_what_was_given(profile: Path) -> None:
+    ship = ["device", "ship", "hw-nowhere", "--site", "nope-1", "--name", "node-1"]
+    done = await asyncio.to_thread(run, "cloud_endpoint.cli", "--profile", profile, *ship)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "galley: site: there is no site 'nope-1'\n")
+
+
 async def test_a_second_endpoint_on_the_store_is_refused_and_the_first_serves_on(
     endpoint: Endpoint, tmp_path: Path, operator: EndpointClient
 ) -> None:
