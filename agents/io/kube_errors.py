@@ -6,8 +6,10 @@ Source of the rules: Kubernetes API conventions, "HTTP Status codes" and "Respon
 from __future__ import annotations
 
 import base64
+import contextlib
+import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -16,13 +18,19 @@ from agents.core.errors import Rejected, Retryable
 from agents.core.ports import ApiProblem
 
 _MAX_MESSAGE = 1500
+_MAX_SCRUBBED = 32 * 1024
+"""A longer text about a Secret is not shown at all: it can only be so long because it quotes it."""
 _OBJECTS_FAULT = "failed to create typed patch object"
 _HIDDEN = "(hidden)"
 _VALUES = (
-    re.compile(r"Invalid value: (\"(?:[^\"\\]|\\.)*\"|\S+)"),
-    re.compile(r"got &value\..*", re.DOTALL),
+    re.compile(r"Invalid value: (\"(?:[^\"\\]|\\.)*(?:\"|$)|\S+)"),
+    re.compile(r"got &.*", re.DOTALL),
     re.compile(r"Value:.*", re.DOTALL),
 )
+_KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
+"""A Secret's key, as the server takes it: what is none may be a value in the wrong place."""
+_PLAIN = frozenset({"apiVersion", "kind", "type", "immutable"})
+_LEAST = 3
 
 
 class KubeRejected(Rejected):
@@ -52,13 +60,8 @@ def error_of(status: int, headers: Mapping[str, str], data: bytes, *, path: str,
     One 500 is the object's own fault: the API server (1.36, fieldmanager/typeconverter) answers so when a field's
     type does not meet its schema in a server-side apply, where a create answers 400. Other 500s are a ServerFault.
     """
-    problem = _problem(status, data)
-    if _holds_secret(path, body):
-        problem = msgspec.structs.replace(
-            problem,
-            message=scrub(problem.message, body),
-            causes=[scrub(cause, body) for cause in problem.causes],
-        )
+    hidden = _holds_secret(path, body)
+    problem = _problem(status, data, (lambda text: scrub(text, body)) if hidden else str)
     if status == 410:
         return Gone(problem.message or "gone")
     if status == 500 and problem.message.startswith(_OBJECTS_FAULT):
@@ -77,7 +80,9 @@ def _typed_patch(problem: ApiProblem) -> ApiProblem:
 
 
 def scrub(message: str, body: object) -> str:
-    """Takes every value of `body`'s data, and everything the server quotes as a value, out of a message."""
+    """Takes every value of `body`'s content, and everything the server quotes as a value, out of a message."""
+    if len(message) > _MAX_SCRUBBED:
+        return _HIDDEN
     for pattern in _VALUES:
         message = pattern.sub(_HIDDEN, message)
     for value in sorted(set(_secret_values(body)), key=len, reverse=True):
@@ -90,35 +95,56 @@ def _holds_secret(path: str, body: object) -> bool:
 
 
 def _secret_values(body: object) -> Iterator[str]:
+    """Every text in the body, wherever it stands and as the server may quote it, and keys that cannot be keys."""
     if not isinstance(body, dict):
         return
-    for key in ("data", "stringData"):
-        values = body.get(key)
-        for value in values.values() if isinstance(values, dict) else ():
-            text = str(value)
-            if len(text) >= 3:
-                yield text
-            try:
-                plain = base64.b64decode(text, validate=True).decode()
-            except ValueError:
-                continue
-            if len(plain) >= 3:
-                yield plain
+    meta = body.get("metadata")
+    notes = meta.get("annotations") if isinstance(meta, dict) else None
+    waiting: list[object] = [*(value for key, value in body.items() if key not in {*_PLAIN, "metadata"}), notes]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += value.values()
+            for key in value:
+                if isinstance(key, str) and not _KEY.fullmatch(key.rpartition("/")[2]):
+                    yield from _forms(key)
+        elif isinstance(value, list):
+            waiting += value
+        elif value is not None and not isinstance(value, bool):
+            yield from _forms(str(value))
 
 
-def _problem(status: int, data: bytes) -> ApiProblem:
+def _forms(text: str) -> Iterator[str]:
+    """A text, each of its lines, both as JSON and Go quote them, and what it is the base64 of."""
+    texts = [text, *text.splitlines()]
+    with contextlib.suppress(ValueError):
+        texts.append(base64.b64decode(text, validate=True).decode())
+    for form in texts:
+        for written in (form, json.dumps(form)[1:-1], json.dumps(form, ensure_ascii=False)[1:-1]):
+            if len(written.strip()) >= _LEAST:
+                yield written.strip()
+
+
+def _problem(status: int, data: bytes, clean: Callable[[str], str]) -> ApiProblem:
+    """What the server said. `clean` is applied before a text is cut, or half a value would not be known as one."""
     try:
         document: Any = msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return ApiProblem(status=status, reason="", message=data[:300].decode(errors="replace").strip())
+        said = clean(data.decode(errors="replace"))
+        return ApiProblem(status=status, reason="", message=said[:300].strip())
     if not isinstance(document, dict):
-        return ApiProblem(status=status, reason="", message=str(document)[:300])
-    causes = (document.get("details") or {}).get("causes") or ()
+        return ApiProblem(status=status, reason="", message=clean(str(document))[:300])
+    details = document.get("details")
+    causes = details.get("causes") if isinstance(details, dict) else None
     return ApiProblem(
         status=status,
         reason=str(document.get("reason", "")),
-        message=str(document.get("message", ""))[:_MAX_MESSAGE],
-        causes=[f"{c.get('field', '')}: {c.get('message', '')}"[:500] for c in causes][:20],
+        message=clean(str(document.get("message", "")))[:_MAX_MESSAGE],
+        causes=[
+            clean(f"{cause.get('field', '')}: {cause.get('message', '')}")[:500]
+            for cause in (causes if isinstance(causes, list) else ())[:20]
+            if isinstance(cause, dict)
+        ],
     )
 
 

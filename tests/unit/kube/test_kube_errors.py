@@ -76,3 +76,49 @@ def test_secrets_are_hidden(message: str) -> None:
     for text in (str(error), repr(error), str(error.problem)):
         for value in ("hunter2", "12345", "s3cr3t", base64.b64encode(b"hunter2").decode()):
             assert value not in text
+
+
+MARK = "hunter2SuperSecret"
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ({"data": MARK}, ".data: expected map, got &{%s}"),
+        ({"stringData": [MARK]}, ".stringData: expected map, got &{[%s]}"),
+        ({"data": {"p": {"x": MARK}}}, '.data.p: expected string, got &value.valueUnstructured{Value:{"x":"%s"}}'),
+        ({"stringData": {"p": [MARK]}}, "cannot use %s here"),
+        ({"stringData": {f"{MARK} =": "x"}}, "data[%s =]: is no key"),
+        ({"password": {"deep": [MARK]}}, "odd: %s"),
+        ({"stringData": {"p": f'one\n{MARK} "two"'}}, 'got "one\\n%s \\"two\\""'),
+        ({"stringData": {"p": f"one\n{MARK}"}}, "line 2: %s"),
+        ({"metadata": {"name": "s", "annotations": {f"bad {MARK}": "x"}}}, "annotations: bad %s"),
+    ],
+)
+@pytest.mark.parametrize("status", [422, 500])
+def test_no_value_of_a_secret_wherever_it_stands(part: dict[str, object], message: str, status: int) -> None:
+    body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, **part}
+    head = "failed to create typed patch object (kitchen/s; /v1, Kind=Secret): "
+    said = head + (message % MARK)
+    cause = {"field": message % MARK, "message": message % MARK}
+    answer = {"kind": "Status", "message": said, "details": {"causes": [cause]}}
+    error = error_of(status, {}, json.dumps(answer).encode(), path="/api/v1/namespaces/kitchen/secrets/s", body=body)
+    assert isinstance(error, KubeRejected)
+    assert MARK not in repr(error.problem) + str(error) and "Kind=Secret" in error.problem.message
+
+
+def test_a_value_that_the_bound_cuts_is_hidden_first() -> None:
+    body = {"kind": "Secret", "data": {"p": MARK}}
+    for length in range(1470, 1500):
+        answer = {"message": "x" * length + MARK, "details": {"causes": [{"message": "y" * (length - 1000) + MARK}]}}
+        error = error_of(422, {}, json.dumps(answer).encode(), path="/x", body=body)
+        assert isinstance(error, KubeRejected) and "hunt" not in repr(error.problem)
+    long = {"message": f"odd: {MARK * 4000}"}
+    assert str(error_of(422, {}, json.dumps(long).encode(), path="/x", body=body)) == "(hidden)"
+    quoted = {"message": f'Invalid value: "{MARK} and more without an end'}
+    assert "more" not in str(error_of(422, {}, json.dumps(quoted).encode(), path="/secrets", body=None))
+
+
+@pytest.mark.parametrize("answer", [{"details": 5}, {"details": {"causes": 5}}, {"details": {"causes": [5]}}, [5], 5])
+def test_an_answer_of_another_shape(answer: object) -> None:
+    assert isinstance(error_of(422, {}, json.dumps(answer).encode(), path="/x"), KubeRejected)
