@@ -22,7 +22,7 @@ from agents.io.state import StateFile
 from agents.supervise.pulse import Pulse
 from vessel.elector import Elector
 from vessel.engine import Engine, Say
-from vessel.git.clone import NotFetched
+from vessel.git.clone import CloneBounds, NotFetched
 from vessel.git.faults import AtlasAway
 from vessel.git.remote import Remote, check_assigned
 from vessel.git.repository import AtlasRepository, CredentialSource, credential_from_file
@@ -197,7 +197,7 @@ class Poller:
         was_leading = False
         fetched = ""
         while not pulse.stopping:
-            pulse.expect(600)
+            pulse.expect(CloneBounds().turn_seconds)
             leading, now = self._elector.leading, self._clock.monotonic()
             mark = self._sync_mark()
             asked = mark != self._synced

@@ -20,6 +20,7 @@ from agents.io.state import StateFile
 from agents.supervise.pulse import Pulse
 from vessel.deploy import Deployer, Outcome
 from vessel.elector import Elector, LostLease
+from vessel.git.clone import CloneBounds
 from vessel.git.faults import AtlasAway
 from vessel.inventory_store import InventoryStore, Overtaken, Standing
 from vessel.keeper import Keeper, Send
@@ -134,7 +135,7 @@ class Engine:
                 await self._wait(pulse, 30.0)
                 continue
             try:
-                pulse.expect(900)
+                pulse.expect(CloneBounds().turn_seconds)
                 pause = await self._turn()
                 backoff = backoff.succeeded()
             except (LostLease, Overtaken) as error:

@@ -51,6 +51,12 @@ class CloneBounds:
     fetch_bytes: int = 256 * 1024 * 1024
     export: ExportBounds = field(default_factory=ExportBounds)
 
+    @property
+    def turn_seconds(self) -> float:
+        """More than one look at the remote takes with all that it may wait for: the questions, the fetch, and what is
+        done on disk, its own (lock, init, show, and four to tidy) and that of another caller before each of three."""
+        return 2 * self.poll_seconds + self.fetch_seconds + 20 * self.local_seconds
+
 
 class Clone:
     """One Atlas on disk. `quarantined` names the clones that were set aside, for the owner to report."""
@@ -193,8 +199,7 @@ class Clone:
 
     def checkout(self, revision: str, stop: threading.Event) -> Path:
         """The directory with the revision's files; from the clone alone, no network."""
-        tree = self._trees / check_revision(revision)
-        if tree.is_dir():
+        if tree := tree_on_disk(self.directory, revision):
             return tree
         bounds = self.bounds.export
         listing = self._local(
@@ -217,7 +222,10 @@ class Clone:
         """Removes all revisions but these, and packs the clone anew when it has grown."""
         for tree in self._trees.iterdir():
             if tree.name not in keep:
-                shutil.rmtree(tree, ignore_errors=True)
+                going = self._trees / f"{TEMPORARY}{tree.name.lstrip('.')}-going"  # half of it is never under its name
+                shutil.rmtree(going, ignore_errors=True)
+                tree.replace(going)
+                shutil.rmtree(going, ignore_errors=True)
         if not (self._repository / "HEAD").exists():
             return
         stale = [name for name in self._refs(stop) if name.removeprefix(_KEPT) not in keep]
@@ -266,6 +274,12 @@ class Clone:
         if is_corrupt(outcome.said) or (revision and outcome.status > 0 and not _NO_ROOM.search(outcome.said)):
             raise Retryable(self.set_aside(told))
         raise Retryable(f"git {arguments[0]} failed in the Atlas' clone: {told}")
+
+
+def tree_on_disk(directory: Path, revision: str) -> Path | None:
+    """The exported files of a revision, if they are there. Needs no lock: a tree appears and goes whole."""
+    tree = directory / "trees" / check_revision(revision)
+    return tree if tree.is_dir() else None
 
 
 def _line(text: str) -> str:

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from agents.contracts.identity import GitCredential
 from agents.core.errors import Rejected, Retryable
-from vessel.git.clone import Clone, CloneBounds
+from vessel.git.clone import Clone, CloneBounds, tree_on_disk
 from vessel.git.remote import Remote, check_revision
 from vessel.git.runner import Stopped
 from vessel.model import Commit
@@ -74,10 +74,16 @@ class AtlasRepository:
         With `keep` (the last healthy revision, say) all revisions but these, `revision` and the one fetched last are
         removed: that one may have come after the caller chose. Raises NotFetched when the clone does not have it.
         """
-        tree = await self._run(lambda clone, stop: clone.checkout(revision, stop))
-        if keep:
-            await self._run(lambda clone, stop: clone.tidy({*keep, revision, self._newest}, stop))
+        tree = tree_on_disk(self._directory, revision)  # waits for nobody: a fetch may hang for minutes
+        if tree is None:
+            tree = await self._run(lambda clone, stop: clone.checkout(revision, stop))
+        if keep and not self._turn.locked():
+            await self.tidy({*keep, revision})
         return tree
+
+    async def tidy(self, keep: Collection[str]) -> None:
+        """Removes all revisions but these and the one fetched last."""
+        await self._run(lambda clone, stop: clone.tidy({*keep, self._newest}, stop))
 
     async def revisions(self) -> list[str]:
         """The revisions whose files are on disk."""
