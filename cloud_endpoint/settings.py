@@ -7,7 +7,7 @@ from typing import Annotated
 
 import msgspec
 
-from agents.core.settings import Listener, Port, Positive
+from agents.core.settings import Issuer, Listener, Port, Positive
 from cloud_endpoint.page.settings import PageSettings
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -62,7 +62,7 @@ class EndpointOwn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     pages show for nodes which have not told theirs."""
 
     tls: Tls
-    issuer: Annotated[str, msgspec.Meta(pattern="^https://[^ ]+$")]
+    issuer: Issuer
     urls: list[str] = []
     health: Listener = Listener(port=8080)
     store: str | None = None

@@ -17,7 +17,7 @@ DEFAULT_ROLES: dict[str, Role] = {
 }
 """The fixed uids of the image's users."""
 
-Uid = Annotated[str, msgspec.Meta(pattern="^(0|[1-9][0-9]{0,8})$")]
+Uid = Annotated[str, msgspec.Meta(pattern="^(0|[1-9][0-9]{0,8})$", description="must be a user's number, in quotes")]
 """A uid as text: keys of our YAML are text (`"770": vessel`)."""
 
 

@@ -6,7 +6,8 @@ Precedence: `/etc/galley/galley.yaml`, then `/etc/galley/galley.d/*.yaml` in nam
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
@@ -22,6 +23,9 @@ NOT_SETTINGS = frozenset({"GALLEY_CACHE", "GALLEY_KUBE_BIN"})
 """Environment variables of the project's own tools that are no settings."""
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+Issuer = Annotated[
+    str, msgspec.Meta(pattern="^https://[^ ]+$", description="must be an address that begins with https://")
+]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 
 
@@ -45,7 +49,7 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """`endpoint:`. `urls` in order of preference; `issuer`: the fixed URL that `aud` must be; `ca_file`: PEM."""
 
     urls: Annotated[list[str], msgspec.Meta(min_length=1)]
-    issuer: Annotated[str, msgspec.Meta(pattern="^https://[^ ]+$")]
+    issuer: Issuer
     ca_file: str | None = None
 
 
@@ -194,8 +198,33 @@ def _check_field(value: Any, hint: Any, path: str, problems: list[str]) -> None:
     try:
         msgspec.convert(value, hint)
     except msgspec.ValidationError as error:
-        cause, _, inner = str(error).partition(" - at `$")
-        problems.append(f"{path}{inner.rstrip('`')}: {cause[:1].lower()}{cause[1:]}")
+        cause, _, inner = str(error).partition(" - at `")
+        inner = inner.rstrip("`").replace("key` in `$", " key").removeprefix("$")
+        for pattern, text in _patterns_of(hint):
+            if cause.endswith(f" matching regex {pattern!r}"):
+                cause = text
+        problems.append(f"{path}{inner}: {cause[:1].lower()}{cause[1:]}")
+
+
+def _patterns_of(hint: Any) -> Iterator[tuple[str, str]]:
+    """The patterns of a type and what to tell people in their place: `Meta(description="must be ...")` beside the
+    pattern, else the words of a pattern that lists them; a pattern for which there is neither shows itself."""
+    for note in getattr(hint, "__metadata__", ()):
+        if not isinstance(note, msgspec.Meta) or note.pattern is None:
+            continue
+        if text := note.description or choices(note.pattern):
+            yield note.pattern, text
+    for part in get_args(hint):
+        yield from _patterns_of(part)
+
+
+def choices(pattern: str) -> str:
+    """`must be unit or pod` for `^(unit|pod)$`, `file:<path>` for `file:.+`; empty for other patterns."""
+    found = re.fullmatch(r"\^\((?:(?:[a-z-]+|file:\.\+)\|)+(?:[a-z-]+|file:\.\+)\)\$", pattern)
+    if found is None:
+        return ""
+    *words, last = pattern[2:-2].replace("file:.+", "file:<path>").split("|")
+    return f"must be {', '.join(words)} or {last}"
 
 
 def _struct_of(hint: Any) -> type[msgspec.Struct] | None:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from agents.core.errors import ConfigError
-from agents.core.settings import Listener, build, insecure
+from agents.core.settings import Listener, build, choices, insecure
 from cloud_endpoint.settings import EndpointOwn
 from edge_commander.settings import CommanderSettings
 from heartbeat.settings import HeartbeatSettings
@@ -170,3 +170,31 @@ def test_files_say_their_version_the_environment_alone_need_not(document: Any) -
     assert caught.value.problems == ["v: is required (1)"]
     build([("f", document), ("drop-in", {"v": 1})], {}, "vessel", Own)
     assert build([], {"GALLEY_VESSEL__POLL_SECONDS": "5"}, "vessel", Own).own.poll_seconds == 5
+
+
+@pytest.mark.parametrize(
+    ("section", "type_", "own", "problem"),
+    [
+        ("vessel", VesselSettings, {"atlas": {"url": "u", "credential": "/etc/foo"}},
+         "vessel.atlas.credential: must be none, endpoint or file:<path>"),
+        ("vessel", VesselSettings, {"mode": "both"}, "vessel.mode: must be unit or pod"),
+        ("edge_commander", CommanderSettings, {"roles": {"root": "vessel"}},
+         "edge_commander.roles key: must be a user's number, in quotes"),
+        ("cloud_endpoint", EndpointOwn, {"tls": TLS, "issuer": "http://a"},
+         "cloud_endpoint.issuer: must be an address that begins with https://"),
+    ],
+)  # fmt: skip
+def test_a_pattern_is_told_in_words(
+    section: str, type_: type[msgspec.Struct], own: dict[str, Any], problem: str
+) -> None:
+    node = {"log_level": "loud"}
+    with pytest.raises(ConfigError) as caught:
+        build([("f", {"v": 1, "node": node, section: own})], {}, section, type_)
+    assert set(caught.value.problems) == {problem, "node.log_level: must be debug, info, warning or error"}
+
+
+@pytest.mark.parametrize(
+    "pattern", ["^[a-z]+$", "^(a)$", "(a|b)", "^(a|[0-9])$", "^(a|b.+)$", "^(a|b)?$", "^(a|b)$|^c$"]
+)
+def test_only_a_list_of_words_is_told_as_one(pattern: str) -> None:
+    assert choices(pattern) == ""
