@@ -1,4 +1,5 @@
-"""`make images`: the agents' image and pause, as one OCI image layout in the cache; prints its path as the last line.
+"""`make images`: the agents' image and pause, as one OCI image layout in the cache; says how nodes import it, and its
+path as the last line.
 
 Kept outside the repository, keyed by what goes in: `$GALLEY_CACHE` (default `~/.cache/galley`). The base layer is made
 anew when packages or the lock file change, the suite's layer when the suite does. Needs root.
@@ -129,5 +130,16 @@ def _key_of_all() -> str:
     return _hash(_base_key(), _suite_key(), _pause_key(), Path(__file__), Path(__file__).with_name("oci.py"))
 
 
+def told(file: Path) -> str:
+    """What was made and how a node takes it in; the last line is the path alone, for scripts."""
+    return "\n".join(
+        [
+            f"an OCI image layout as one tar, with {agents_name()} and {PAUSE}.",
+            f"On every node: ctr -n k8s.io images import {file}",
+            str(file),
+        ]
+    )
+
+
 if __name__ == "__main__":
-    print(ensure())
+    print(told(ensure()))
