@@ -234,7 +234,14 @@ class Poller:
 
     async def _follow(self, revision: str) -> None:
         await self._atlases.refresh()
-        self._engine.offer(await self._atlases.repository().fetch(revision))
+        repository, before = self._atlases.repository(), self._engine.head
+        self._engine.offer(await repository.fetch(revision))
+        try:
+            kept = {revision, before, *await self._engine.kept()} - {""}
+            if not self._elector.leading:  # else the engine tidies
+                await repository.tidy(kept)
+        except GalleyError as error:  # the commit is here; the clone is tidied with the next one
+            self._log.warning("the Atlas' clone cannot be tidied now", cause=str(error))
 
     async def _guarded(self, action: Callable[[], Awaitable[Any]]) -> bool:
         try:

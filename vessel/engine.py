@@ -107,6 +107,11 @@ class Engine:
         """Whether the objects of an applied commit are kept from drifting now."""
         return bool(self._held)
 
+    async def kept(self) -> set[str]:
+        """The revisions that a writer may need, read anew: where another node's Vessel stands. Changes nothing."""
+        standing = await self._p.store.read_standing()
+        return {r for r in (self._head, standing.applied, standing.healthy) if r}
+
     def offer(self, commit: Commit) -> None:
         """A commit that is in the clone is the newest now: durable before it is acted upon."""
         if commit.revision == self._head and commit.revision in self._commits:

@@ -83,6 +83,12 @@ class InventoryStore:
                 self._written[name] = packed
         self.inventories = {app: decode(app, parts) for app, parts in chunks.items()}
 
+    async def read_standing(self) -> Standing:
+        """Where the writer stands, for a node that is not the writer: what is loaded here stays as it is."""
+        listed = await self._kube.list(SECRETS, self._namespace, selector=f"{LABEL}=")
+        found = [one for one in listed.items if one["metadata"]["name"] == STANDING]
+        return _standing(from_data(found[0].get("data") or {})) if found else Standing()
+
     async def save(self, app: str) -> bool:
         """Writes what changed of one app's inventory, higher chunks first. False when nothing had to be written."""
         inventory = self.inventories[app]

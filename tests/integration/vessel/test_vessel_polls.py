@@ -34,12 +34,16 @@ class Following:
 
     def __init__(self, keeping: bool) -> None:
         self.head, self.keeping = "", keeping
+        self.standing: set[str] = set()
 
     def offer(self, commit: Any) -> None:
         self.head = commit.revision
 
     def restate(self) -> None:
         pass
+
+    async def kept(self) -> set[str]:
+        return {self.head, *self.standing}
 
 
 class Run:
@@ -49,10 +53,10 @@ class Run:
         self.stopping, self.health, self.polls = asyncio.Event(), "", 0
         self.state = StateFile(folder / POLL_FILE, Polled)
         source, none = AtlasSource(url=url, branch="main", credential="none"), StateFile(folder / "s", AtlasSource)
-        self.engine = Following(keeping)
+        self.engine, self.elector = Following(keeping), Leading()
         self.poller = Poller(
             atlases=Atlases(folder, fixed=source, identity=None, remembered=none),
-            elector=Leading(),  # type: ignore[arg-type]
+            elector=self.elector,  # type: ignore[arg-type]
             engine=self.engine,  # type: ignore[arg-type]
             clock=SystemClock(),
             log=structlog.get_logger(),
@@ -126,3 +130,17 @@ async def test_status_says_why_the_atlas_cannot_be_had(tmp_path: Path, origin: G
     facts = dict.fromkeys(("writer", "newest", "applied", "healthy", "quarantined", "reason"), "")
     text = as_text({**facts, "apps": {}, "git": told})
     assert "git          the Atlas at http://127.0.0.1" in text
+
+
+async def test_the_clone_of_a_node_that_never_leads_stays_small(tmp_path: Path, origin: GitRepo) -> None:
+    run = Run(tmp_path, origin.url, keeping=False)
+    run.elector.leading = False
+    healthy = origin.head()
+    run.engine.standing = {healthy}
+    made = [healthy, *(origin.commit({"n.yaml": f"n: {n}\n"}, str(n)) for n in range(16))]
+    for revision in made:
+        run.elector.revision = revision
+        await run.until(1)
+    clone = next(tmp_path.glob("clone-*/clone.git"))
+    assert {path.name for path in clone.glob("refs/vessel/*")} == {healthy, *made[-2:]}
+    assert len(list(clone.glob("objects/pack/*.pack"))) <= 12
