@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import secrets
 import socket
 import ssl
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from structlog.typing import FilteringBoundLogger
 
 from agents.contracts.identity import AtlasSource
 from agents.contracts.ids import Stream, node_id
@@ -154,14 +157,26 @@ async def build(context: Context[VesselSettings]) -> Sequence[Loop]:
 
 
 def _who(context: Context[VesselSettings]) -> tuple[str, str]:
-    """This node's name as a writer, and its boot id. Alone, on a machine that tells no serial, the host's name does."""
+    """This node's name as a writer, and its boot id. Alone, on a machine that tells no serial, a name of its own."""
     try:
         facts = context.machine.facts()
     except Rejected:
         if context.settings.endpoint is not None:
             raise
-        return socket.gethostname(), Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return _own_name(context.state_dir, context.log), Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return node_id(facts.hardware_id), facts.boot_id
+
+
+def _own_name(state_dir: Path, log: FilteringBoundLogger) -> str:
+    """`<host name>-<8 hex>`, kept: two machines may have one host name, and both would hold the Lease."""
+    kept = StateFile(state_dir / "identity.json", str)
+    name = kept.load()
+    if name is None:
+        name = f"{socket.gethostname()[:200]}-{secrets.token_hex(4)}"
+        kept.save(name)
+    for path in kept.quarantined:
+        log.error("a corrupt state file was set aside: this Vessel has another name now", path=str(path), name=name)
+    return name
 
 
 async def _engine(  # noqa: PLR0917

@@ -21,7 +21,7 @@ class LostLease(Retryable):
 
 
 class Elector:
-    """Holds the lease while it can. `changed` is called when leading, or the revision the holder names, changes."""
+    """Holds the lease while it can. `changed` is called when leading, the holder, or the revision it names, changes."""
 
     def __init__(
         self,
@@ -47,7 +47,6 @@ class Elector:
         self._wanted = ""
         self._wake = asyncio.Event()
         self._changed = changed
-        self._told = ""
 
     @property
     def leading(self) -> bool:
@@ -78,12 +77,12 @@ class Elector:
 
     async def run(self, expect: Callable[[float], None]) -> None:
         """Takes and renews, for ever. `expect` is told by when it will be called again."""
-        was = False
+        was = (False, "", "")
         while True:
             expect(self.terms.retry + 30)
             await self._turn()
-            if self.leading != was or self.revision != self._told:
-                was, self._told = self.leading, self.revision
+            if was != (now := (self.leading, self.holder, self.revision)):
+                was = now
                 self._changed()
             await self._pause()
 

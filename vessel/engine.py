@@ -136,7 +136,7 @@ class Engine:
             if not self._p.elector.leading:
                 self._loaded = False
                 await self._p.mirror.aclose()
-                self._p.say("atlas", True, "another node's Vessel is the writer")
+                self._say_waits()
                 await self._wait(pulse, 30.0)
                 continue
             try:
@@ -162,6 +162,23 @@ class Engine:
                 pause = 30.0
             await self._wait(pulse, pause)
 
+    def _say_waits(self) -> None:
+        """Why nothing is done: another holds the lease, or nobody is known to."""
+        holder = self._p.elector.holder
+        if holder and holder != self._p.elector.me:
+            self._p.say("atlas", True, "another node's Vessel is the writer")
+        else:
+            self._p.say("atlas", False, "waits for the lease")
+
+    def _say_begins(self) -> None:
+        """The first word of a new writer, before any commit was carried out: never that of the one before."""
+        standing = self._p.store.standing
+        well = bool(standing.applied) and standing.applied == standing.healthy and not standing.quarantined
+        text = "no commit is known yet"
+        if self._head or standing.applied:
+            text = f"at {standing.applied[:12]}, looks again" if standing.applied else "applies the first commit"
+        self._p.say("atlas", well, text)
+
     async def _wait(self, pulse: Pulse, seconds: float) -> None:
         if await pulse.wait(self._p.wake, min(seconds, 30.0), grace=60.0):
             self._p.wake.clear()
@@ -173,6 +190,7 @@ class Engine:
             await self._p.store.load()
             self._loaded = True
             self._held = ""
+            self._say_begins()
         self._p.say("kubernetes", not self._p.mirror.trouble, self._p.mirror.trouble or "reachable")
         now = self._p.clock.monotonic()
         if self._ailing and all(self._p.keeper.app_state(app).healthy for app in self._ailing):
