@@ -33,7 +33,7 @@ _DEFINITION_SECONDS = 60.0
 @dataclass
 class Outcome:
     """What came of a pass. `failed`: apps that stopped or did not become healthy, with why; `undeleted`: apps of which
-    something that left the Atlas may not be deleted."""
+    something that left the Atlas may not be deleted, or that may not be kept now: tried again, no reason to go back."""
 
     superseded: bool = False
     failed: dict[str, list[Problem]] = field(default_factory=dict)
@@ -85,21 +85,28 @@ class Deployer:
                 if resource is not None and step.action is Action.KEEP:
                     self._keeper.hold(step.item, resource)
         await self._write_ahead(prepared)
-        stages = sorted({prepared.specs[app].stage for app in prepared.steps})
-        for stage in stages:
-            apps = [app for app in prepared.steps if prepared.specs[app].stage == stage]
+        await self._tell_barred(prepared, outcome)
+        working = [app for app in prepared.steps if app not in prepared.barred]
+        for stage in sorted({prepared.specs[app].stage for app in working}):
+            apps = [app for app in working if prepared.specs[app].stage == stage]
             await self._apply_stage(prepared, apps, outcome)
             await self._wait(prepared, apps, outcome, superseded)
             if outcome.superseded:
                 break
             if outcome.failed:
-                self._skip(prepared, [a for a in prepared.steps if prepared.specs[a].stage > stage], outcome)
+                self._skip(prepared, [a for a in working if prepared.specs[a].stage > stage], outcome)
                 break
         if not outcome.superseded and not outcome.failed:
             await self._prune(prepared, outcome)
         await self._store.save_all()
         await self._report_held(prepared, outcome)
         return outcome
+
+    async def _tell_barred(self, prepared: Prepared, outcome: Outcome) -> None:
+        for app, problems in prepared.barred.items():
+            outcome.undeleted[app] = list(problems)
+            outcome.phases[app] = Phase.PARTIAL
+            await self._tell(prepared, app, Phase.PARTIAL, outcome, problems)
 
     async def _write_ahead(self, prepared: Prepared) -> None:
         for app, steps in prepared.steps.items():
@@ -188,7 +195,10 @@ class Deployer:
         for item in waiting.values():
             self._fail(outcome, item.app, [item.problem("was not established in time")])
         await self._preparer.rediscover()
-        await self._preparer.follow(prepared.items(), self._store.inventories, prepared.specs)
+        refused = await self._preparer.follow(prepared.items(), self._store.inventories, prepared.specs)
+        for app, problems in refused.items():
+            if app not in prepared.barred:
+                self._fail(outcome, app, problems)
 
     async def _recheck(self, prepared: Prepared, apps: Iterable[str], outcome: Outcome) -> None:
         """Dry-runs, now that it can, what could not be judged in its place before the first write."""

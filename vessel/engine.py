@@ -91,6 +91,7 @@ class Engine:
         self._checked = ""
         self._ailing: set[str] = set()
         self._restate = False
+        self._troubled = False
         self.passes = 0
         known = parts.state.load()
         if known is not None:
@@ -191,8 +192,11 @@ class Engine:
             self._loaded = True
             self._held = ""
             self._say_begins()
-        self._p.say("kubernetes", not self._p.mirror.trouble, self._p.mirror.trouble or "reachable")
-        now = self._p.clock.monotonic()
+        trouble, now = self._p.mirror.trouble, self._p.clock.monotonic()
+        self._p.say("kubernetes", not trouble, trouble or "reachable")
+        if self._troubled and not trouble and self._retry_at < float("inf"):
+            self._retry_at = now  # what stood in the way is gone
+        self._troubled = bool(trouble)
         if self._ailing and all(self._p.keeper.app_state(app).healthy for app in self._ailing):
             self._ailing.clear()
             self._retry_at = now  # became healthy after all: go on from here
@@ -254,7 +258,9 @@ class Engine:
             await self._p.send(report(WHOLE, "", commit, Phase.CHECKING, Tally()))
         again = commit.revision in (standing.applied, standing.healthy)
         prepared = await self._p.preparer.prepare(atlas, self._p.store.inventories, again=again)
-        prepared.quiet = not prepared.changes and commit.revision == standing.applied == standing.healthy
+        prepared.quiet = (
+            not (prepared.changes or prepared.barred) and commit.revision == standing.applied == standing.healthy
+        )
         return prepared
 
     async def _report_standing(self) -> None:

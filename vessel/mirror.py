@@ -25,6 +25,8 @@ from vessel.objects import APP_LABEL, Item
 from vessel.plan import Observed
 
 Log = Callable[..., Any]
+Triple = tuple[str, Resource, str]
+"""Account, kind and namespace."""
 _WATCH_SECONDS = 600
 
 
@@ -75,12 +77,12 @@ class Mirror:
         self.changed = changed
         self.others: dict[Key, str] = {}
 
-    async def follow(self, wanted: Iterable[tuple[str, Resource, str]]) -> None:
+    async def follow(self, wanted: Iterable[Triple]) -> dict[Triple, KubeRejected]:
         """Follows (account, kind, namespace) triples; returns when all are listed. Stops following what is not named.
 
         What cannot be followed yet is asked for at once, and later again.
 
-        Raises the first error: Retryable, or KubeRejected where the account may not list.
+        Answers which of them the server refuses to list, and why. Raises Retryable.
         """
         triples = set(wanted)
         needed = {self._slot(account, resource, namespace) for account, resource, namespace in triples}
@@ -103,23 +105,23 @@ class Mirror:
             self._restart(subscription)
         await asyncio.gather(*(s.synced.wait() for s in [*fresh, *ailing]))
         self._raise_bugs()
-        await self._settle(triples, list(self._subscriptions.values()))
+        return await self._settle(triples)
 
-    async def _settle(self, triples: set[tuple[str, Resource, str]], subscriptions: list[Subscription]) -> None:
-        """Falls back to single namespaces where all namespaces are forbidden; raises what else went wrong."""
+    async def _settle(self, triples: set[Triple]) -> dict[Triple, KubeRejected]:
+        """Falls back to single namespaces where all namespaces are forbidden; what else is refused."""
         narrowed = False
-        for subscription in subscriptions:
+        for subscription in self._subscriptions.values():
             error = subscription.error
-            if error is None:
-                continue
+            if isinstance(error, Retryable):
+                raise error
             forbidden = isinstance(error, KubeRejected) and error.status == 403
             if forbidden and subscription.resource.namespaced and not subscription.namespace:
                 self._split.add((subscription.account, subscription.resource.group, subscription.resource.plural))
                 narrowed = True
-                continue
-            raise error
         if narrowed:
-            await self.follow(triples)
+            return await self.follow(triples)
+        errors = {triple: self._subscriptions[self._slot(*triple)].error for triple in triples}
+        return {triple: error for triple, error in errors.items() if isinstance(error, KubeRejected)}
 
     def _slot(self, account: str, resource: Resource, namespace: str) -> tuple[str, str, str, str]:
         split = (account, resource.group, resource.plural) in self._split
@@ -134,6 +136,11 @@ class Mirror:
         self._raise_bugs()
         subscription = self._subscriptions.get(self._slot(account, resource, key[2]))
         return subscription.objects.get(key) if subscription else None
+
+    def refuses(self, account: str, resource: Resource, namespace: str) -> bool:
+        """True when the server refuses to list what this would be found in."""
+        subscription = self._subscriptions.get(self._slot(account, resource, namespace))
+        return subscription is not None and isinstance(subscription.error, KubeRejected)
 
     def put(self, account: str, resource: Resource, live: Object) -> Observed:
         """Takes over an object from an answer to our own write, which may come before its event."""

@@ -31,7 +31,11 @@ class ClusterRefused(AtlasRefused):
 
 @dataclass
 class Prepared:
-    """A commit that may be carried out: nothing is left to choose. `again`: it was carried out before."""
+    """A commit that may be carried out: nothing is left to choose. `again`: it was carried out before.
+
+    `barred`: apps that cannot be kept now as they are in the commit (their account lacks a right, say), although
+    they are as they were applied: the others go on.
+    """
 
     atlas: Atlas
     specs: dict[str, AppSpec]
@@ -39,6 +43,7 @@ class Prepared:
     prunes: dict[str, PruneDecision]
     recheck: frozenset[Key]
     again: bool = False
+    barred: dict[str, list[Problem]] = field(default_factory=dict)
     quiet: bool = field(default=False)
 
     @property
@@ -91,16 +96,24 @@ class Preparer:
         specs = {app.spec.name: app.spec for app in atlas.apps}
         wanted = {item.key for item in resolved.all}
         leaving = plan.leaving(inventories, wanted)
-        await self.follow(resolved.all, inventories, specs)
-        steps = {app: plan.plan(items, inventories, self._see) for app, items in resolved.items.items()}
+        barred = await self.follow(resolved.all, inventories, specs)
+        if changed := [app for app in barred if not again and not _as_applied(resolved.items[app], inventories)]:
+            raise ClusterRefused([problem for app in changed for problem in barred[app]])
+        steps = {
+            app: _untouched(found) if app in barred else found
+            for app, items in resolved.items.items()
+            for found in [plan.plan(items, inventories, self._see)]
+        }
         prunes = {
             app: self._judge_prune(app, refs, inventories[app], resolved, specs, atlas.commit.revision)
             for app, refs in leaving.items()
         }
-        recheck = await self._dry_run(steps)
+        recheck = await self._dry_run(steps, barred if again else None)
         if not again and (problems := await self._ask_deletions(prunes, inventories, specs)):
             raise ClusterRefused(problems)
-        return Prepared(atlas=atlas, specs=specs, steps=steps, prunes=prunes, recheck=recheck, again=again)
+        return Prepared(
+            atlas=atlas, specs=specs, steps=steps, prunes=prunes, recheck=recheck, again=again, barred=barred
+        )
 
     async def _resolve(self, atlas: Atlas) -> Resolved:
         self._discovery = await self._kube.discover()
@@ -125,30 +138,32 @@ class Preparer:
 
     async def follow(
         self, items: Sequence[Item], inventories: Mapping[str, Inventory], specs: Mapping[str, AppSpec]
-    ) -> None:
-        """Opens the watches for all that is wanted or in the inventory. Raises ClusterRefused where forbidden."""
-        wanted = {
-            (item.account, resource, item.ref.namespace) for item in items if (resource := self.resource_of(item))
+    ) -> dict[str, list[Problem]]:
+        """Opens the watches for all that is wanted or in the inventory. The apps of which something wanted may not be
+        followed, and why; what only is in the inventory still may be refused when it is to be deleted."""
+        triples = {
+            item.key: (item.account, resource, item.ref.namespace)
+            for item in items
+            if (resource := self.resource_of(item))
         }
+        wanted = set(triples.values())
         keys = {item.key for item in items}
         for app, inventory in inventories.items():
             account = account_of(app, inventory, specs)
             for key, entry in inventory.entries.items():
                 if key not in keys and (resource := self.resource(entry.ref)):
                     wanted.add((account, resource, entry.namespace))
-        try:
-            await self._mirror.follow(wanted)
-        except KubeRejected as error:
-            raise ClusterRefused(await self._explain(error, items)) from None
-
-    async def _explain(self, error: KubeRejected, items: Sequence[Item]) -> list[Problem]:
-        problems = [Problem(cause=error.cause)]
-        for account in sorted({item.account for item in items}):
-            if f"system:serviceaccount:{account.replace('/', ':')}" not in error.cause:
-                continue
+        refused = await self._mirror.follow(wanted)
+        barred: dict[str, list[Problem]] = {}
+        for item in items:
+            if item.key in triples and (error := refused.get(triples[item.key])):
+                barred.setdefault(item.app, []).append(item.problem(error.cause))
+        for account in sorted({item.account for item in items if item.app in barred}):
             if await self._writer.account_exists(account) is False:
-                problems.append(Problem(cause=f"service account {account} does not exist"))
-        return problems
+                problem = Problem(cause=f"service account {account} does not exist")
+                for app in {item.app for item in items if item.account == account} & set(barred):
+                    barred[app].append(problem)
+        return barred
 
     def _judge_prune(  # noqa: PLR0917
         self,
@@ -170,8 +185,13 @@ class Preparer:
             policy=self._policy,
         )
 
-    async def _dry_run(self, steps: Mapping[str, tuple[Step, ...]]) -> frozenset[Key]:
-        """Asks the server for every object that would be sent; the keys to be asked again before their stage."""
+    async def _dry_run(
+        self, steps: dict[str, tuple[Step, ...]], barred: dict[str, list[Problem]] | None
+    ) -> frozenset[Key]:
+        """Asks the server for every object that would be sent; the keys to be asked again before their stage.
+
+        With `barred` what is refused stops its app alone, which is entered there, and is only kept.
+        """
         sending = [step.item for group in steps.values() for step in group if step.action is not Action.KEEP]
         new_namespaces = await self._new_namespaces(steps)
         redefined = {
@@ -180,13 +200,14 @@ class Preparer:
             for step in group
             if wave(step.item.ref) is Wave.DEFINITIONS and step.action is not Action.KEEP
         }
-        problems: list[Problem] = []
+        problems: list[tuple[str, Problem]] = []
         ask: list[tuple[Item, Resource, bool]] = []
         again: set[Key] = set()
         for item in sending:
             resource = self.resource_of(item)
             if item.new_kind is not None and (resource is None or (item.ref.group, item.ref.kind) in redefined):
-                problems += [item.problem(why, path) for path, why in crdschema.check(item.body, item.new_kind.schema)]
+                found = crdschema.check(item.body, item.new_kind.schema)
+                problems += [(item.app, item.problem(why, path)) for path, why in found]
                 again.add(item.key)
                 continue
             assert resource is not None
@@ -194,31 +215,39 @@ class Preparer:
             if scratch:
                 again.add(item.key)
             ask.append((item, resource, scratch))
-        problems += await self.ask(ask)
-        if problems:
-            raise ClusterRefused(problems)
+        problems += await self._asked(ask)
+        if problems and barred is None:
+            raise ClusterRefused([problem for _, problem in problems])
+        for app, problem in problems:
+            assert barred is not None
+            barred.setdefault(app, []).append(problem)
+            steps[app] = _untouched(steps[app])
         return frozenset(again)
 
     async def ask(self, items: Sequence[tuple[Item, Resource, bool]]) -> list[Problem]:
         """Dry-runs items, many at once; what the server has against them."""
+        return [problem for _, problem in await self._asked(items)]
+
+    async def _asked(self, items: Sequence[tuple[Item, Resource, bool]]) -> list[tuple[str, Problem]]:
+        """The same with the app of each problem."""
         results: list[Object | BaseException] = await bounded(
             self._writer.limit,
             [lambda i=i, r=r, s=s: self._writer.dry_run(i, r, scratch=s) for i, r, s in items],  # type: ignore[misc]
         )
         raise_unexpected(results)
-        problems: list[Problem] = []
-        forbidden: set[str] = set()
+        problems: list[tuple[str, Problem]] = []
+        forbidden: set[tuple[str, str]] = set()
         for (item, _, _), result in zip(items, results, strict=True):
             if not isinstance(result, KubeRejected):
                 continue
             if lacks_dry_run(result) and not self._refuse_undryable:
                 continue
-            problems += problems_of(item, result)
+            problems += [(item.app, problem) for problem in problems_of(item, result)]
             if result.status == 403:
-                forbidden.add(item.account)
-        for account in sorted(forbidden):
+                forbidden.add((item.account, item.app))
+        for account, app in sorted(forbidden):
             if await self._writer.account_exists(account) is False:
-                problems.append(Problem(cause=f"service account {account} does not exist"))
+                problems.append((app, Problem(cause=f"service account {account} does not exist")))
         return problems
 
     async def _new_namespaces(self, steps: Mapping[str, tuple[Step, ...]]) -> frozenset[str]:
@@ -245,10 +274,12 @@ class Preparer:
         specs: Mapping[str, AppSpec],
     ) -> list[Problem]:
         targets = [
-            (app, ref, resource, account_of(app, inventories[app], specs))
+            (app, ref, resource, account)
             for app, decision in prunes.items()
+            for account in [account_of(app, inventories[app], specs)]
             for ref in decision.delete
-            if (resource := self.resource(ref))
+            # What may not even be looked at is found out when it is deleted: a lost right stops no other app.
+            if (resource := self.resource(ref)) and not self._mirror.refuses(account, resource, ref.namespace)
         ]
         results = await bounded(
             self._writer.limit,
@@ -263,6 +294,21 @@ class Preparer:
             for (app, ref, _, _), result in zip(targets, results, strict=True)
             if isinstance(result, KubeRejected)
         ]
+
+
+def _untouched(steps: Sequence[Step]) -> tuple[Step, ...]:
+    return tuple(step for step in steps if step.action is Action.KEEP)
+
+
+def _as_applied(items: Sequence[Item], inventories: Mapping[str, Inventory]) -> bool:
+    """True when an app is in the commit as it was applied last, by the same account."""
+    return all(
+        (inventory := inventories.get(item.app)) is not None
+        and inventory.meta.account == item.account
+        and (entry := inventory.entries.get(item.key)) is not None
+        and entry.digest == item.digest
+        for item in items
+    )
 
 
 def account_of(app: str, inventory: Inventory, specs: Mapping[str, AppSpec]) -> str:
