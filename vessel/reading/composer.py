@@ -7,19 +7,28 @@ so that no two places of a manifest share an object, and its size counts each ti
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
 from yaml import CSafeLoader
 
-from vessel.reading.scalars import TAG_PREFIX, ScalarError, key_text, resolve, resolve_tagged, to_json
+from vessel.reading.scalars import TAG_PREFIX, UNKNOWN_TAG, ScalarError, key_text, resolve, resolve_tagged, to_json
 
 Place = tuple[str | int, ...]
 
 _PLACES_DEPTH = 4
 _COLLECTION_TAGS = (None, "!", TAG_PREFIX + "map", TAG_PREFIX + "seq")
 _MERGE = TAG_PREFIX + "merge"
+
+
+_SHOWN = re.compile(r"[-._/a-zA-Z0-9]{1,253}")
+
+
+def named(key: str) -> str:
+    """A key as problems name it: what cannot be the name of a field or of a Secret's key may be a value, misplaced."""
+    return f"key {key!r}" if _SHOWN.fullmatch(key) else "a key"
 
 
 class DocumentError(ValueError):
@@ -138,7 +147,7 @@ class Composer:
 
     def _key(self, frame: _Frame, key: str, line: int) -> None:
         if key in frame.own:
-            raise DocumentError(f"key {key!r} stands twice (first in line {frame.own[key]})", line=line)
+            raise DocumentError(f"{named(key)} stands twice (first in line {frame.own[key]})", line=line)
         frame.own[key] = line
         frame.key = key
         if frame.path is not None and len(frame.path) < _PLACES_DEPTH:
@@ -146,7 +155,7 @@ class Composer:
 
     def _open(self, event: yaml.CollectionStartEvent, line: int) -> None:
         if event.tag not in _COLLECTION_TAGS:
-            raise DocumentError(f"tag {event.tag!r} is not supported", line=line)
+            raise DocumentError(UNKNOWN_TAG, line=line)
         self._spend(1, line)
         path: Place | None = ()
         is_list = isinstance(event, yaml.SequenceStartEvent)
@@ -188,9 +197,9 @@ class Composer:
     def _alias(self, event: yaml.AliasEvent, line: int) -> None:
         anchored = self._anchors.get(event.anchor or "")
         if anchored is None:
-            raise DocumentError(f"alias '*{event.anchor}' names no anchor above it", line=line)
+            raise DocumentError("an alias (a value that begins with '*') names no anchor above it", line=line)
         if not anchored.closed:
-            raise DocumentError(f"anchor '&{event.anchor}' contains itself", line=line)
+            raise DocumentError("an anchor contains itself", line=line)
         self._spend(anchored.size, line)
         self._aliased += anchored.size
         if self._aliased > self.bounds.aliased:

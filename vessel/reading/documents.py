@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 import yaml
 
-from vessel.reading.composer import Bounds, Composer, DocumentError, Place
+from vessel.reading.composer import Bounds, Composer, DocumentError, Place, named
 from vessel.reading.scalars import ScalarError, to_json
 
 __all__ = ["Bounds", "Document", "DocumentError", "Place", "read_documents"]
@@ -132,7 +132,7 @@ def _read_json_stream(text: str, bounds: Bounds) -> list[Document]:
             raise DocumentError(str(error), line=line) from None
         except _DuplicateError as error:
             _read_yaml(text[position:], line, bounds)  # raises it with its line
-            raise DocumentError(f"key {str(error)!r} stands twice", line=line) from None
+            raise DocumentError(f"{named(str(error))} stands twice", line=line) from None
         except ValueError as error:
             return _rest_as_yaml(text[position:], line, documents, bounds, error)
         if depth_of(value) > bounds.depth:

@@ -16,6 +16,8 @@ from decimal import Decimal
 Scalar = str | int | float | bool | None
 
 TAG_PREFIX = "tag:yaml.org,2002:"
+UNKNOWN_TAG = "has a tag (a value that begins with '!') that is not supported"
+"""Without the tag: it may be a text that lacks its quotes, such as a password."""
 INT64_MIN, INT64_END, UINT64_END = -(2**63), 2**63, 2**64
 
 _TABLE: dict[str, Scalar] = {
@@ -79,7 +81,7 @@ def resolve_tagged(tag: str, text: str) -> Scalar:
     if tag == "!" or (name == "str" and name != tag):
         return text
     if name == tag or name not in ("binary", "bool", "float", "int", "null", "timestamp"):
-        raise ScalarError(f"tag {tag!r} is not supported")
+        raise ScalarError(UNKNOWN_TAG)
     if name == "binary":
         return _binary(text)
     if name == "timestamp":

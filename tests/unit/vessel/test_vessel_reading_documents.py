@@ -28,8 +28,8 @@ def values(text: str) -> list[Any]:
         ("a: 1\n...\nb: 2\n", 3, "is not valid YAML"),
         ("a: *b\n", 1, "names no anchor"),
         ("a: &a [*a]\n", 1, "contains itself"),
-        ("a: !mine b\n", 1, "tag '!mine' is not supported"),
-        ("a: !mine {}\n", 1, "tag '!mine' is not supported"),
+        ("a: !mine b\n", 1, "has a tag (a value that begins with '!')"),
+        ("a: !mine {}\n", 1, "has a tag (a value that begins with '!')"),
         ("a: .nan\n", 1, "NaN and infinity"),
         ("~: a\n", 1, "a key must not be null"),
         ("? [a]\n: b\n", 1, "cannot be a key"),
@@ -46,6 +46,33 @@ def test_refused(text: str, line: int, cause: str) -> None:
         read_documents(text.encode())
     assert cause in str(caught.value)
     assert caught.value.line == line
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "p: *hunter2\n",
+        "p: &hunter2 [*hunter2]\n",
+        "p: !hunter2 x\n",
+        "p: !hunter2 {}\n",
+        "p: !<hunter2> x\n",
+        "hunter2!: 1\nhunter2!: 2\n",
+        '{"hunter2!": 1, "hunter2!": 2}',
+        "p: hunter2: b\n",
+        "p: !!binary hunter2\n",
+        "p: !!int hunter2\n",
+        "p: 'hunter2\n",
+        "p: !hunter2!x y\n",
+        "p: @hunter2\n",
+        "p: %hunter2\n",
+        "p: `hunter2\n",
+        '{"p": "hunter2}',
+    ],
+)
+def test_a_password_without_its_quotes_is_not_repeated(text: str) -> None:
+    with pytest.raises(DocumentError) as caught:
+        read_documents(text.encode())
+    assert "hunter2" not in str(caught.value)
 
 
 def test_not_utf8() -> None:
