@@ -29,6 +29,14 @@ ORIGIN = "config.kubernetes.io/origin"
 _YAML_LINE = re.compile(r"yaml: line (\d+):")
 _NOISE = re.compile(r"^.*(?:recursed accumulation of path|couldn't make target for path) '[^']*': ")
 _CAUSE_LENGTH = 1000
+_GENERATOR = re.compile(
+    r"loading KV pairs|(?:literal|env|file) sources?\b|illegally repeats|valid key name|key=value|NewSecret",
+    re.IGNORECASE,
+)
+_GENERATOR_CAUSE = (
+    "a generator's sources are not taken: each literal and each line of an env file must be key=value, with a valid"
+    " key that stands once; each file must lie in or below the kustomization's directory"
+)
 
 
 async def render(tree: Tree, directory: str, kustomizer: Kustomizer, report: Report) -> list[Manifest]:
@@ -163,9 +171,12 @@ def _list(document: Document, key: str) -> list[Any]:
 def explain(said: str, scratch: Path, root: Path) -> tuple[str, int]:
     """kustomize's words for a person, and a line if they name one: the innermost cause, no paths of this machine.
 
-    It may quote a whole patch (`from [...]`), which may be a Secret's: that is left out.
+    It may quote a whole patch (`from [...]`), which may be a Secret's: that is left out. What it says of a generator
+    is made of the generator's values: other words stand for all of it.
     """
     lines = [line for line in said.splitlines() if line.strip()]
+    if _GENERATOR.search(said):
+        return f"kustomize: {_GENERATOR_CAUSE}", 0
     text = lines[-1] if lines else "failed without a word"
     text = next((told for told in lines if told.startswith(("error:", "Error:")) or 'err="' in told), text)
     if match := re.search(r'err="(.*)"$', text):
