@@ -23,6 +23,7 @@ from vessel.reading.tree import YAML_SUFFIXES, FileRefused, Tree, TreeBounds, jo
 
 _MAX_PROBLEMS = 200
 _MAX_OBJECTS = 10_000
+_LINK = "is a symbolic link to a directory, which is not followed here: apps/ and each app in it are directories"
 
 
 class _Problems(list[Problem]):
@@ -64,6 +65,9 @@ async def read_atlas(
 def _specs(tree: Tree, base: str, report: Report) -> list[AppSpec]:
     folder = join(base, "apps")
     if folder not in tree.directories:
+        if tree.is_directory(folder):
+            report(Problem(file=folder, cause=_LINK))
+            return []
         return [AppSpec(name="default", path=base)]
     specs: list[AppSpec] = []
     for name in tree.directories[folder]:
@@ -71,7 +75,9 @@ def _specs(tree: Tree, base: str, report: Report) -> list[AppSpec]:
         if name.startswith("."):
             continue
         if directory not in tree.directories:
-            if name.endswith(YAML_SUFFIXES):
+            if tree.is_directory(directory):
+                report(Problem(file=directory, cause=_LINK))
+            elif name.endswith(YAML_SUFFIXES):
                 report(Problem(file=directory, cause="belongs to no app: it must lie in a directory of its own"))
             continue
         spec = _spec(tree, name, directory, report)
