@@ -327,7 +327,7 @@ class Deployer:
                 inventory.meta = AppMeta()
 
     async def _delete(self, prepared: Prepared, app: str, ref: Ref) -> int:
-        resource = self._preparer.resource(ref)
+        resource = await self._preparer.served_now(ref)
         if resource is None:
             return 0  # its definition is gone, and it with it
         account = account_of(app, self._store.inventories[app], prepared.specs)

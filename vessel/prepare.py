@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agents.contracts.messages import Problem
-from agents.core.ports import Object
+from agents.core.ports import ApiProblem, Object
 from agents.io.kube import Discovery, Kube, KubeRejected, Resource
 from vessel import crdschema, plan, prune
 from vessel.inventory import Inventory, Key
-from vessel.mirror import Mirror
+from vessel.mirror import Mirror, user_of
 from vessel.model import AppSpec, Atlas, AtlasRefused, Ref
 from vessel.objects import Item, Resolved, resolve
 from vessel.order import Wave, wave
@@ -82,6 +82,29 @@ class Preparer:
         """The served resource of an item in its very version."""
         assert self._discovery is not None
         return self._discovery.find(item.ref.api_version, item.ref.kind)
+
+    async def served_now(self, ref: Ref) -> Resource | None:
+        """As `resource`, asked anew before the answer is None: the kind is gone, and all its objects with it.
+
+        Raises KubeRejected while the kind is only switched off: its objects are still stored, and come back with it.
+        """
+        if self.resource(ref) is None:
+            await self.rediscover()
+        found = self.resource(ref)
+        assert self._discovery is not None
+        if found is None and (ref.group in self._discovery.stale or await self._defined(ref)):
+            text = f"{ref.kind} of {ref.group} is not served at present: waits until it is"
+            raise KubeRejected(ApiProblem(status=404, reason="NotServed", message=text))
+        return found
+
+    async def _defined(self, ref: Ref) -> bool:
+        """Whether a definition of the kind is there. Read as the site's own account: an app's may not be allowed to."""
+        definitions = self._discovery and self._discovery.find("apiextensions.k8s.io/v1", "CustomResourceDefinition")
+        if not definitions:
+            return False
+        listed = await self._kube.acting_as(user_of(AppSpec(name="").service_account)).list(definitions)
+        specs = [definition.get("spec") or {} for definition in listed.items]
+        return any(s.get("group") == ref.group and s.get("names", {}).get("kind") == ref.kind for s in specs)
 
     async def rediscover(self) -> None:
         """Asks the server anew what it serves."""

@@ -13,6 +13,8 @@ RULES = [
     {"apiGroups": ["apiextensions.k8s.io"], "resources": ["customresourcedefinitions"], "verbs": ["*"]},
 ]
 
+SERVED = "jsonpath={.spec.versions[0].served}"
+
 
 class Account:
     """A service account of the test's own, with rights that can be taken away."""
@@ -129,3 +131,27 @@ async def test_an_account_that_lost_its_rights_stops_no_other_app(slate: Any, li
     limited.allow()
     await vessel.wait(lambda: slate.get("configmap", "cb")["data"] == {"size": "1"}, "b is kept again", seconds=45)
     await vessel.wait_report(app="*", phase="healthy", revision=second)
+
+
+async def test_a_kind_that_is_switched_off_for_a_while_leaves_no_orphan(slate: Any) -> None:
+    definition, one = thing(slate)
+    off = definition.replace("served: true", "served: false")
+    assert off != definition
+    files = {
+        "apps/a/app.yaml": slate.app(),
+        "apps/a/x.yaml": slate.namespace() + "---\n" + slate.config_map("ca", size="1"),
+        "apps/a/crd.yaml": definition,
+        "apps/a/cr.yaml": one,
+    }
+    good = slate.repo.commit(files, "good")
+    vessel = slate.vessel().start()
+    await vessel.wait_report(app="*", phase="healthy", revision=good)
+    kind = f"things.g{slate.ns[2:]}.example.com"
+    slate.repo.commit({"apps/a/crd.yaml": off}, "switched off")
+    await vessel.wait(lambda: "false" in slate.site.kubectl("get", "crd", kind, "-o", SERVED), "off", seconds=20)
+    gone = slate.repo.commit({"apps/a/cr.yaml": None}, "and the object leaves")
+    report = await vessel.wait_report(app="a", phase="partial", revision=gone)
+    assert any("is not served at present" in problem for problem in report["problems"]), report
+    on = slate.repo.commit({"apps/a/crd.yaml": definition}, "on again")
+    await vessel.wait_report(app="*", phase="healthy", revision=on)
+    assert slate.site.kubectl("get", kind, "-n", slate.ns, "-o", "name").strip() == ""
