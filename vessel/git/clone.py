@@ -25,7 +25,7 @@ from typing import IO
 from agents.core.errors import Rejected, Retryable
 from vessel.git.export import TEMPORARY, ExportBounds, export, parse_tree
 from vessel.git.faults import Corrupt, is_corrupt, last_words, remote_fault
-from vessel.git.remote import CONFIGURATION, Remote, check_revision
+from vessel.git.remote import CONFIGURATION, Remote, check_revision, shown
 from vessel.git.runner import GitRunner, Outcome, Stopped
 from vessel.model import Commit
 
@@ -154,8 +154,10 @@ class Clone:
         if others.status != 0:
             raise remote_fault(others.said, remote.url)
         if not others.output.strip():
-            raise Rejected(f"the Atlas at {remote.url} is an empty repository: it has no branch {remote.branch!r}")
-        raise Rejected(f"the Atlas at {remote.url} has no branch {remote.branch!r}")
+            raise Rejected(
+                f"the Atlas at {shown(remote.url)} is an empty repository: it has no branch {remote.branch!r}"
+            )
+        raise Rejected(f"the Atlas at {shown(remote.url)} has no branch {remote.branch!r}")
 
     def fetch(self, remote: Remote, configuration: Mapping[str, str], revision: str, stop: threading.Event) -> Commit:
         """Brings one revision, without history, into the clone."""
@@ -182,7 +184,9 @@ class Clone:
         cut_off = re.search(r"early EOF|RPC failed|hung up|curl \d+|disconnect", outcome.said)
         if outcome.status < 0 or (re.search(r"index-pack", outcome.said) and not cut_off):
             limit = self.bounds.fetch_bytes
-            raise Rejected(f"the Atlas at {remote.url} sends a pack that is broken or has more than {limit} bytes")
+            raise Rejected(
+                f"the Atlas at {shown(remote.url)} sends a pack that is broken or has more than {limit} bytes"
+            )
         if is_corrupt(outcome.said):
             raise Retryable(self.set_aside(last_words(outcome.said)))
         raise fault

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from agents.core.errors import GalleyError, Rejected, Retryable
+from vessel.git.remote import shown
 
 _REJECTED: tuple[tuple[str, str], ...] = (
     (r"could not read (Username|Password)|Authentication failed|error: 401", "the credential is missing or refused"),
@@ -46,16 +47,16 @@ class AtlasAway(Retryable):
 def remote_fault(said: str, url: str) -> GalleyError:
     """The error for a command that talked to the remote and failed."""
     if _REMOTE_GONE.search(said):
-        return Retryable(f"the Atlas at {url} no longer has the commit that was announced")
+        return Retryable(f"the Atlas at {shown(url)} no longer has the commit that was announced")
     if _NOT_BY_ID.search(said):
         return Retryable(
-            f"the server of the Atlas at {url} hands out no commit by its id unless a branch is at it"
+            f"the server of the Atlas at {shown(url)} hands out no commit by its id unless a branch is at it"
             " (uploadpack.allowReachableSHA1InWant)"
         )
     for pattern, cause in _REJECTED:
         if re.search(pattern, said, re.IGNORECASE):
-            return Rejected(f"the Atlas at {url}: {cause}")
-    return Retryable(f"the Atlas at {url} cannot be reached: {last_words(said)}")
+            return Rejected(f"the Atlas at {shown(url)}: {cause}")
+    return Retryable(f"the Atlas at {shown(url)} cannot be reached: {last_words(said)}")
 
 
 def is_corrupt(said: str) -> bool:
@@ -67,6 +68,7 @@ def last_words(said: str) -> str:
     """The line that tells the cause, printable, bounded, without user names and passwords."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     told = next((line for line in reversed(lines) if line.startswith(("fatal:", "error:"))), lines[-1] if lines else "")
-    told = re.sub(r"://[^/@\s]*@", "://", told.removeprefix("fatal:").removeprefix("error:").strip())
+    told = told.removeprefix("fatal:").removeprefix("error:").strip()
+    told = re.sub(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"]+", lambda url: shown(url[0]), told)
     told = re.sub(r"(?i)(authorization|extraheader)\S*.*", "...", told)
     return "".join(c if c.isprintable() else " " for c in told)[:_LENGTH] or "no reason given"

@@ -17,7 +17,7 @@ from typing import TypeVar
 from agents.contracts.identity import GitCredential
 from agents.core.errors import Rejected, Retryable
 from vessel.git.clone import Clone, CloneBounds, tree_on_disk
-from vessel.git.remote import Remote, check_revision
+from vessel.git.remote import Remote, check_revision, shown
 from vessel.git.runner import Stopped
 from vessel.model import Commit
 
@@ -45,7 +45,7 @@ class AtlasRepository:
         self._turn = asyncio.Lock()
 
     def __repr__(self) -> str:
-        return f"AtlasRepository({self._remote.url!r}, {self._remote.branch!r})"
+        return f"AtlasRepository({shown(self._remote.url)!r}, {self._remote.branch!r})"
 
     async def poll(self) -> str:
         """The revision the branch is at now."""
