@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import secrets
+import signal
 import socket
 import ssl
 import sys
@@ -47,8 +48,27 @@ USER_AGENT = "galley-vessel"
 SYSTEM = "galley-system"
 
 
+COMMANDS = {
+    "bootstrap": "make the namespaces, accounts and rights that Vessel needs",
+    "status": "say where the site stands",
+    "lint": "say everything that is wrong with an Atlas",
+    "render": "print the objects that Vessel would apply",
+}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a subcommand, else the daemon; the exit status."""
+    """Runs a subcommand, else the daemon; the exit status. Ends quietly when nobody reads what is printed."""
+    try:
+        status = _main(argv)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The interpreter flushes again at its end: what is left goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    return status
+
+
+def _main(argv: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     command = arguments[0] if arguments else ""
     if command == "bootstrap":
@@ -67,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from vessel.cli_render import main as render
 
         return render(arguments[1:])
-    return run_daemon(DaemonSpec("vessel", "vessel", VesselSettings, build, check), arguments)
+    return run_daemon(DaemonSpec("vessel", "vessel", VesselSettings, build, check, COMMANDS), arguments)
 
 
 def check(settings: Settings[VesselSettings]) -> list[str]:
