@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -29,78 +28,7 @@ from cloud_endpoint.store import (
     sites,
 )
 from cloud_endpoint.store.port import Row, Store, Tx
-from cloud_endpoint.store.sqlite import SqliteStore
-
-NOW = 1_700_000_000_000
-Opener = Callable[[], Awaitable[Store]]
-
-
-class Clock:
-    """The store's clock, turned by the test."""
-
-    def __init__(self) -> None:
-        self.ms = NOW
-
-    def __call__(self) -> int:
-        return self.ms
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture(params=["sqlite"])
-def reopen(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Opener:
-    """Opens the same store, again and again."""
-    assert request.param == "sqlite"
-    return lambda: SqliteStore.open(tmp_path / "store.db", clock)
-
-
-@pytest.fixture
-async def store(reopen: Opener) -> AsyncIterator[Store]:
-    one = await reopen()
-    yield one
-    await one.aclose()
-
-
-def batch(seqs: list[int], run: str = "0" * 16, kind: str = "beat", t: int = 1) -> IngestRequest:
-    body = '{"kind":"beat","boot":"01234567","up":%d,"ok":1}'
-    messages = ",".join(f'{{"seq":{n},"t":{t},"m":{body % n}}}' for n in seqs)
-    return decode(f'{{"v":1,"stream":"heartbeat","run":"{run}","messages":[{messages}]}}', IngestRequest)
-
-
-async def enrolled(store: Store, hardware: str = "hw", site: str = "store-1", name: str = "n1") -> str:
-    """An enrolled device's node id."""
-    request = EnrolRequest(
-        hardware_id=hardware,
-        signing=SoftwareKey.generate().public,
-        sealing=SoftwareKey.generate().public,
-        proof="",
-        code="code",
-    )
-
-    def work(tx: Tx) -> str:
-        sites.put(tx, site, {}, None)
-        sites.ship(
-            tx,
-            hardware_id=hardware,
-            site=site,
-            name=name,
-            address="",
-            proof="code",
-            code_hash=enrol.code_hash(hardware, "code"),
-        )
-        said = enrol.enrol(tx, request, "")
-        assert said.status is EnrolStatus.ENROLLED
-        return said.node
-
-    return await store.write(work)
-
-
-async def take(store: Store, node: str, request: IngestRequest, site: str = "store-1"):  # type: ignore[no-untyped-def]
-    messages = ingest.read(request)
-    return await store.write(lambda tx: ingest.ingest(tx, node, site, request, messages))
+from tests.fakes.store_kit import NOW, Clock, Opener, batch, enrolled, take
 
 
 async def test_what_was_written_is_there_after_reopening(store: Store, reopen: Opener) -> None:
