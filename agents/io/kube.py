@@ -115,6 +115,8 @@ class _Shared:
             # Only the kind of error: the text may quote the file, and the file holds credentials.
             where = str(kubeconfig) if kubeconfig else "in-cluster configuration"
             detail = str(error) if isinstance(error, ConfigException) else type(error).__name__
+            if isinstance(error, YAMLError):
+                detail = f"it is not one YAML document ({detail})"
             raise Rejected(f"not usable: {detail}"[:300], file=where) from None
         self.configuration = configuration
 

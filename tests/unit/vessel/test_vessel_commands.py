@@ -42,3 +42,11 @@ def test_a_reader_that_goes_away_ends_it_quietly(tmp_path: Path) -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait(30) == 141
+
+
+def test_a_kubeconfig_of_two_documents_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "kubeconfig"
+    file.write_text("a: s3cret\n---\nb: 2\n")
+    assert main(["bootstrap", "--kubeconfig", str(file)]) == 1
+    told = capsys.readouterr().err
+    assert f"{file}: not usable: it is not one YAML document" in told and "s3cret" not in told
