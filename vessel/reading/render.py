@@ -185,6 +185,7 @@ def explain(said: str, scratch: Path, root: Path) -> tuple[str, int]:
     text = _NOISE.sub("", text).replace(f"{root}/", "").replace(str(root), ".")
     text = text.replace(f"{os.path.relpath(root, scratch)}/", "").replace(str(scratch), ".")
     text = re.sub(r"\[(?=[^\]]*[:{\n])[^\]]*\]?.*", "[...]", text)
+    text = re.sub(r"(node contents|with config|config was):.*", r"\1: ...", text, flags=re.DOTALL)
     text = re.sub(r"(?i)\b(stringData|data)\b\s*:.*", r"\1: ...", text)
     named = _YAML_LINE.search(text)
     line = int(named[1]) if named else 0

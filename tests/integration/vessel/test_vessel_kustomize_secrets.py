@@ -9,6 +9,7 @@ import pytest
 from vessel.model import AtlasRefused, Commit, describe
 from vessel.reading.atlas import read_atlas
 from vessel.reading.kustomize import KubectlKustomizer
+from vessel.reading.render import explain
 
 MARK = "hunter2SuperSecret"
 GENERATORS = [
@@ -35,3 +36,13 @@ async def test_a_generator_that_fails(tmp_path: Path, kube_binaries: Path, gener
         await read_atlas(tmp_path, Commit("f" * 40), KubectlKustomizer(str(kube_binaries / "kubectl")), path="app")
     said = " ".join(describe(problem) for problem in caught.value.problems)
     assert said.startswith("app/kustomization.yaml") and MARK not in said
+
+
+@pytest.mark.parametrize("said", [
+    "error: wrong node kind: expected MappingNode but got ScalarNode: node contents:\n%s\n",
+    'E1 x.go:1] "failed" err="wrong node kind: node contents:\\n%s\\n"',
+    'E1 x.go:1] "failed" err="trouble configuring builtin PatchTransformer with config: `\\npatch: %s\\n`: bad"',
+])  # fmt: skip
+def test_what_it_prints_of_an_object_is_left_out(said: str) -> None:
+    cause, _ = explain(said % MARK, Path("/scratch"), Path("/tree"))
+    assert MARK not in cause and cause.startswith("kustomize: ") and len(cause) > 20
