@@ -135,10 +135,10 @@ class Keeper:
         self, item: Item, seen: Observed | None, entries: dict[tuple[str, str, str, str], Entry]
     ) -> None:
         """Remembers that a Job with a TTL completed: it may vanish, and is not to be run again."""
-        if item.ref.kind != "Job" or seen is None or not seen.health.done:
+        if (item.ref.group, item.ref.kind) != ("batch", "Job") or seen is None or not seen.health.done:
             return
-        entry = entries.get(item.key)
-        if entry and not entry.finished and "ttlSecondsAfterFinished" in (item.body.get("spec") or {}):
+        entry, spec = entries.get(item.key), item.body.get("spec")
+        if entry and not entry.finished and isinstance(spec, dict) and "ttlSecondsAfterFinished" in spec:
             entries[item.key] = msgspec.structs.replace(entry, finished=True)
 
     async def _repair(self, due: Sequence[tuple[Item, Resource, Observed | None]]) -> None:

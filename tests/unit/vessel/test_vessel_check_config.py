@@ -22,7 +22,7 @@ def refused(folder: Path, capsys: pytest.CaptureFixture[str], **vessel: Any) -> 
 @pytest.mark.parametrize(
     ("atlas", "expected"),
     [
-        ({"url": "ssh://x/y"}, ["vessel.atlas: ", "'ssh://x/y'", "https://", "file:///", "http://127.0.0.1"]),
+        ({"url": "ssh://x/y"}, ["vessel.atlas: ", "'ssh://x/...'", "https://", "file:///", "http://127.0.0.1"]),
         ({"url": "http://git.example/a.git"}, ["vessel.atlas: ", "plain http is refused off loopback"]),
         ({"url": "file:///a.git", "branch": "a..b"}, ["vessel.atlas: 'a..b' is not a branch's name"]),
         ({"url": "https://x/y", "credential": "endpoint"}, ["vessel.atlas.credential: `endpoint` needs the section"]),
