@@ -31,7 +31,7 @@ from vessel.atlases import POLL_FILE, Atlases, Polled, Poller
 from vessel.bootstrap_apply import ensure
 from vessel.deploy import Deployer
 from vessel.elector import Elector
-from vessel.engine import Engine, Known, Parts
+from vessel.engine import REFUSED_FILE, Engine, Known, Parts, Refusal
 from vessel.git.remote import Remote
 from vessel.git.repository import read_credential
 from vessel.inventory_store import InventoryStore
@@ -234,6 +234,7 @@ async def _engine(  # noqa: PLR0917
         return await read_atlas(root, commit, kustomizer, path=source.path if source else ".")
 
     state = StateFile(context.state_dir / "known.json", Known)
+    refusal = StateFile(context.state_dir / REFUSED_FILE, Refusal)
     engine = Engine(
         Parts(
             clock=context.clock,
@@ -249,6 +250,7 @@ async def _engine(  # noqa: PLR0917
             send=send,
             say=context.health.set,
             state=state,
+            refusal=refusal,
             wake=wake,
         )
     )

@@ -20,6 +20,7 @@ from agents.io.kube import Kube
 from agents.io.state import StateFile
 from vessel.atlases import POLL_FILE, Polled
 from vessel.elector import LEASES
+from vessel.engine import REFUSED_FILE, Refusal
 from vessel.inventory_store import InventoryStore
 from vessel.lease import read
 from vessel.settings import VesselSettings
@@ -39,6 +40,7 @@ def main(argv: Sequence[str]) -> int:
         kubeconfig, state = _configured(options)
         polled = _polled(state)
         document = {**asyncio.run(_collect(kubeconfig)), "git": polled}
+        document["refused"] = _refused(state, document["newest"]) if document["newest"] != document["applied"] else []
         document["well"] = document["well"] and not polled["cause"]
     except ConfigError as error:
         for problem in error.problems:
@@ -71,6 +73,15 @@ def _polled(state: Path | None) -> dict[str, Any]:
         polled = None
     since = datetime.fromtimestamp(polled.since / 1000, UTC).isoformat(timespec="seconds") if polled else ""
     return {"known": polled is not None, "cause": polled.cause if polled else "", "since": since}
+
+
+def _refused(state: Path | None, newest: str) -> list[str]:
+    """Why this node's Vessel refused the newest commit, a line a problem; empty where it did not, or is not known."""
+    try:
+        refusal = StateFile(state / REFUSED_FILE, Refusal).load() if state else None
+    except (Retryable, Rejected):
+        refusal = None
+    return refusal.problems if refusal is not None and refusal.revision == newest else []
 
 
 async def _collect(kubeconfig: Path | None) -> dict[str, Any]:
@@ -114,6 +125,9 @@ def as_text(document: dict[str, Any]) -> str:
     ]
     if document["git"]["cause"]:
         lines.append(f"git          {document['git']['cause']} (since {document['git']['since']})")
+    if document.get("refused"):
+        lines.append(f"refused      {document['newest']}: nothing of it was applied")
+        lines += [f"             ! {problem}" for problem in document["refused"]]
     if document["quarantined"]:
         lines.append(f"quarantined  {document['quarantined']}: {document['reason']}")
     width = max([3, *(len(name) for name in document["apps"])])

@@ -54,6 +54,16 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
         return Commit(self.revision, self.subject, self.author, self.time)
 
 
+REFUSED_FILE = "refused.json"
+
+
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """The state file `refused.json`, for `vessel status`: the last commit refused here, and why, a line a problem."""
+
+    revision: str
+    problems: list[str]
+
+
 @dataclass
 class Parts:
     """What the engine is made of; built in __main__.py and in tests."""
@@ -71,6 +81,7 @@ class Parts:
     send: Send
     say: Say
     state: StateFile[Known]
+    refusal: StateFile[Refusal]
     wake: asyncio.Event
 
 
@@ -289,6 +300,8 @@ class Engine:
         if error.problems != before:
             for problem in error.problems[:50]:
                 self._p.log.warning("refused", revision=revision, problem=describe(problem))
+            words = [describe(problem)[:500] for problem in error.problems[:20]]
+            self._p.refusal.save(Refusal(revision=revision, problems=words))
             await self._p.send(report(WHOLE, "", commit, Phase.REFUSED, Tally(), error.problems))
             self._restate = False
 

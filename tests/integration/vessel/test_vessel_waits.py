@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
+
+
+def status(vessel: Any) -> str:
+    """What `vessel status` says; 3, as not all is well."""
+    command = [sys.executable, "-m", "vessel", "status", "--config", str(vessel.config)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 3, done.stderr
+    return done.stdout
 
 
 async def _repairs(slate: Any, vessel: Any) -> None:
@@ -31,6 +41,9 @@ async def test_a_field_of_a_wrong_type_is_refused_with_its_place_and_drift_is_st
     assert problem["path"] == "spec.replicas"
     assert "expected numeric" in problem["cause"]
     assert slate.get("configmap", "settings")["data"] == {"colour": "red"}
+    await vessel.wait(lambda: revision in status(vessel), "the status names the newest commit", seconds=20)
+    assert f"refused      {revision}: nothing of it was applied" in status(vessel)
+    assert f"! apps/web/web.yaml:{problem['line']}: " in status(vessel)
     await _repairs(slate, vessel)
     assert slate.get("configmap", "settings")["data"] == {"colour": "red"}
 
