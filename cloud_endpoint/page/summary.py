@@ -131,7 +131,8 @@ def summarise(rows: SiteRows, live: dict[str, Liveness], *, version: int, interv
     apps = count_apps((row.app, row.phase) for row in rows.apps)
     failing = sum(step.failed > 0 for step in rows.steps)
     alerts = count_alerts(rows.alerts, now_ms)
-    newest = max(rows.apps, key=lambda row: row.received_ms, default=None)
+    named = [row for row in rows.apps if row.revision]  # a report about Git itself names no commit
+    newest = max(named, key=lambda row: row.received_ms, default=None)
     return SiteSummary(
         site=rows.site,
         v=version,

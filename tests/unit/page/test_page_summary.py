@@ -11,7 +11,18 @@ from agents.contracts.messages import Histogram, Phase
 from cloud_endpoint.page.detail import app_detail, without_credentials
 from cloud_endpoint.page.liveness import Liveness
 from cloud_endpoint.page.quantiles import quantile
-from cloud_endpoint.page.summary import ALERT_MS, AlertRow, AppCounts, NodeSummary, count_alerts, count_apps, rank
+from cloud_endpoint.page.summary import (
+    ALERT_MS,
+    AlertRow,
+    AppCounts,
+    AppRow,
+    NodeSummary,
+    SiteRows,
+    count_alerts,
+    count_apps,
+    rank,
+    summarise,
+)
 from cloud_endpoint.page.words import WORDS, health_words
 from tests.site_in_a_box.reports import deployment, problem
 
@@ -34,6 +45,16 @@ def test_the_whole_atlas_is_no_app_but_its_refusal_counts() -> None:
     assert count_apps([("*", Phase.HEALTHY), ("pos", Phase.HEALTHY)]) == AppCounts(total=1, good=1)
     assert count_apps([("*", Phase.REFUSED), ("pos", Phase.HEALTHY)]) == AppCounts(total=1, good=1, failed=1)
     assert count_apps([("*", Phase.DEGRADED), ("pos", Phase.DEGRADED)]) == AppCounts(total=1, failed=1)
+
+
+def test_a_report_about_git_itself_does_not_hide_the_revision() -> None:
+    apps = [
+        AppRow(app="pos", phase=Phase.HEALTHY, revision="a" * 40, received_ms=1),
+        AppRow(app="*", phase=Phase.REFUSED, revision="", received_ms=2),
+    ]
+    rows = SiteRows(site="store-1", labels={}, nodes=[], apps=apps, steps=[], alerts=[])
+    seen = summarise(rows, {}, version=1, interval=15.0, now_ms=NOW)
+    assert (seen.revision, seen.revision_ms) == ("a" * 40, 1)
 
 
 def test_a_site_that_is_well_ranks_zero() -> None:
