@@ -177,8 +177,9 @@ def test_programs_outlive_the_thread_that_asked_for_them(tmp_path: Path) -> None
 
 
 CHILD = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in a shell's background
 from tests.site_in_a_box.kube_etcd import Etcd
 from tests.site_in_a_box.kube_site import KubeSite
 binaries, folder = Path(sys.argv[1]), Path(sys.argv[2])

@@ -106,7 +106,7 @@ async def test_a_branch_that_vanished(tmp_path: Path, origin: GitRepo, server: G
     await repository.fetch(revision)
     origin.git("push", "--quiet", "origin", "HEAD:refs/heads/other")
     origin.git("-C", str(origin.bare), "update-ref", "-d", "refs/heads/main")
-    with pytest.raises(Rejected, match=r"at http://127.0.0.1:\d+/store-01234.git has no branch 'main'"):
+    with pytest.raises(Rejected, match=r"at http://127.0.0.1:\d+/\.\.\. has no branch 'main'"):
         await repository.poll()
     assert await repository.checkout(revision)
 
