@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -27,6 +27,7 @@ from vessel.settings import VesselSettings
 
 SYSTEM = "galley-system"
 EX_CONFIG = 78
+T = TypeVar("T")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -65,22 +66,24 @@ def _configured(options: argparse.Namespace) -> tuple[Path | None, Path | None]:
     return options.kubeconfig or (Path(own) if own else None), Path(settings.node.state_dir) / "vessel"
 
 
+def _noted(state: Path | None, name: str, type_: type[T]) -> T | None:
+    """A state file of this node's Vessel; None where there is none, or it cannot be read."""
+    try:
+        return StateFile(state / name, type_).load() if state else None
+    except (Retryable, Rejected):
+        return None
+
+
 def _polled(state: Path | None) -> dict[str, Any]:
     """Why this node's Vessel cannot have the Atlas, as it last noted; `known` is False where that cannot be read."""
-    try:
-        polled = StateFile(state / POLL_FILE, Polled).load() if state else None
-    except (Retryable, Rejected):
-        polled = None
+    polled = _noted(state, POLL_FILE, Polled)
     since = datetime.fromtimestamp(polled.since / 1000, UTC).isoformat(timespec="seconds") if polled else ""
     return {"known": polled is not None, "cause": polled.cause if polled else "", "since": since}
 
 
 def _refused(state: Path | None, newest: str) -> list[str]:
     """Why this node's Vessel refused the newest commit, a line a problem; empty where it did not, or is not known."""
-    try:
-        refusal = StateFile(state / REFUSED_FILE, Refusal).load() if state else None
-    except (Retryable, Rejected):
-        refusal = None
+    refusal = _noted(state, REFUSED_FILE, Refusal)
     return refusal.problems if refusal is not None and refusal.revision == newest else []
 
 
