@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from agents.core.errors import Rejected
+from edge_commander.secrets.model import SiteSecrets
 
 
 class Operation(StrEnum):
@@ -43,13 +44,16 @@ class Unsupported(Rejected):
 class ClusterPlan:
     """What a new or existing cluster is to be. `epoch` rises with every cluster a site ever had.
 
-    `node`: this node's name in Kubernetes. `servers`: LAN addresses of those that are members already.
+    `node`: this node's name in Kubernetes. `address`: its own on the LAN, where one is to be named. `servers`: LAN
+    addresses of those that are members already. `secrets`: the site's; placed before anything starts.
     """
 
     site: str
     epoch: int
     node: str
     servers: Sequence[str] = ()
+    address: str = ""
+    secrets: SiteSecrets | None = None
 
 
 @dataclass(frozen=True)
