@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from agents.io.tls import server_context
@@ -30,7 +29,7 @@ async def build(context: Context[EndpointOwn]) -> list[Loop]:
     """Local work alone, on settings that `check` found good. Raises Rejected (another endpoint on the store, a corrupt
     store, a bad key file) or Retryable."""
     own = context.settings.own
-    context.stack.callback(os.close, lock.take(store_path(own, context.state_dir)))
+    context.stack.callback(lock.take(store_path(own, context.state_dir)).release)
     tls = server_context(Path(own.tls.cert_file), Path(own.tls.key_file))
     token_key = keyfile.load_or_create(Path(own.token_key_file or context.state_dir / "token-key.json"))
     command_key = keyfile.load_or_create(Path(own.command_key_file or context.state_dir / "command-key.json"))

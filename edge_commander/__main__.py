@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import sys
 from collections.abc import Mapping, Sequence
@@ -65,7 +64,7 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
     own, endpoint = context.settings.own, context.settings.endpoint
     operators = _operators(own)
     keys_dir = Path(own.keys_dir)
-    context.stack.callback(os.close, prepare(keys_dir))
+    context.stack.callback(prepare(keys_dir).release)
     memory = Memory(keys_dir)
     facts = context.machine.facts()
     times = Times(context.clock, memory, image_build(own.image_build, own.image_build_file))

@@ -5,14 +5,13 @@ One process at a time: a lock on the directory is held until the process ends, h
 
 from __future__ import annotations
 
-import fcntl
-import os
 from pathlib import Path
 
 import msgspec
 
 from agents.contracts.identity import SiteDocument
 from agents.core.errors import Rejected, Retryable
+from agents.io.lock import Lock
 from agents.io.state import StateFile
 from edge_commander.ledger import Ledger
 from edge_commander.reasons import NodeRecord
@@ -71,34 +70,22 @@ class Memory:
         return sorted(path.name for path in self.directory.glob("*.corrupt-*"))
 
 
-def prepare(directory: Path) -> int:
-    """Makes the directory (0700) and locks it; returns the descriptor that holds the lock.
+def prepare(directory: Path) -> Lock:
+    """Makes the directory (0700) and locks it.
 
     Raises Retryable when it cannot be made, Rejected when another process has it.
     """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         directory.chmod(0o700)
-        descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = Lock(directory / "lock")
+        if not lock.take():
+            raise Rejected("another edge-commander works here", file=str(directory))
     except OSError as error:
         raise Retryable(f"{directory}: cannot be used: {error.strerror}") from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise Rejected("another edge-commander works here", file=str(directory)) from None
-    return descriptor
+    return lock
 
 
 def read_record(directory: Path) -> NodeRecord | None:
     """The state as a bystander sees it, nothing is put aside or locked. None when there is none that can be read."""
-    import hashlib
-
-    try:
-        outer = msgspec.json.decode((directory / STATE_NAME).read_bytes(), type=dict[str, msgspec.Raw])
-        raw = outer["value"]
-        if hashlib.sha256(raw).hexdigest() != msgspec.json.decode(outer["sha256"]):
-            return None
-        return msgspec.json.decode(raw, type=NodeRecord)
-    except (OSError, KeyError, msgspec.MsgspecError):
-        return None
+    return StateFile(directory / STATE_NAME, NodeRecord).peek()

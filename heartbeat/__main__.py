@@ -9,13 +9,14 @@ from pathlib import Path
 from agents.contracts.ids import Stream, node_id
 from agents.core.grid import spread
 from agents.io.identity import SocketIdentity
+from agents.io.lock import Lock
 from agents.io.outbox import SqliteOutbox
 from agents.io.uplink import HttpUplink, LogOnlySender, Sender
 from agents.supervise.daemon import Context, DaemonSpec, Loop, run_daemon
 from agents.supervise.port import HealthPort
 from heartbeat.loop import Heart, Post, Sending, World
 from heartbeat.port import DutyPort
-from heartbeat.post import LOCK, MARK, Lock, MarkFile
+from heartbeat.post import LOCK, MARK, MarkFile
 from heartbeat.probe import Probe
 from heartbeat.settings import HeartbeatSettings
 

@@ -18,11 +18,12 @@ from agents.contracts.messages import Alert, Beat, Body, Facts, Severity, Via
 from agents.core.errors import Retryable
 from agents.core.grid import Grid
 from agents.core.ports import Clock, Machine
+from agents.io.lock import Lock
 from agents.io.sender import RefusingOutbox
 from agents.supervise.daemon import Health, Metrics, Pulse
 from heartbeat.duty import Choice, Mark, Step, choose, pod_lives, pod_seen
 from heartbeat.judge import Seen, bits, boot_prefix, changes
-from heartbeat.post import Lock, MarkFile
+from heartbeat.post import MarkFile
 from heartbeat.settings import HeartbeatSettings, Mode
 
 TURN = 0.5

@@ -68,10 +68,7 @@ def _configured(options: argparse.Namespace) -> tuple[Path | None, Path | None]:
 
 def _noted(state: Path | None, name: str, type_: type[T]) -> T | None:
     """A state file of this node's Vessel; None where there is none, or it cannot be read."""
-    try:
-        return StateFile(state / name, type_).load() if state else None
-    except (Retryable, Rejected):
-        return None
+    return StateFile(state / name, type_).peek() if state else None
 
 
 def _polled(state: Path | None) -> dict[str, Any]:

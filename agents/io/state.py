@@ -26,6 +26,16 @@ class _Record(msgspec.Struct):
     value: msgspec.Raw
 
 
+_DAMAGED = (msgspec.MsgspecError, ValueError, RecursionError)
+
+
+def _sound(data: bytes) -> _Record:
+    record = msgspec.json.decode(data, type=_Record)
+    if hashlib.sha256(record.value).hexdigest() != record.sha256:
+        raise ValueError("checksum differs")
+    return record
+
+
 class StateFile(Generic[T]):
     """A value of `type_` (anything msgspec reads from JSON) in one file of mode 0600.
 
@@ -54,21 +64,25 @@ class StateFile(Generic[T]):
         except OSError as error:
             raise Retryable(f"{self.path}: cannot be read: {error.strerror}") from None
         try:
-            record = msgspec.json.decode(data, type=_Record)
-            if hashlib.sha256(record.value).hexdigest() != record.sha256:
-                raise ValueError("checksum differs")
-            if record.schema > self.schema:
-                raise Rejected(
-                    f"is of schema {record.schema}, newer than this version's {self.schema}", file=str(self.path)
-                )
+            record = _sound(data)
             value = self._value(record)
-        except (msgspec.MsgspecError, ValueError, RecursionError):
+        except _DAMAGED:
             self.quarantined.append(quarantine(self.path))
             return None
         self.generation = record.generation
         return value
 
+    def peek(self) -> T | None:
+        """The value as a bystander sees it: None where there is none that can be read; nothing is put aside."""
+        try:
+            return self._value(_sound(self.path.read_bytes()))
+        except (OSError, Rejected, *_DAMAGED):
+            return None
+
     def _value(self, record: _Record) -> T:
+        if record.schema > self.schema:
+            text = f"is of schema {record.schema}, newer than this version's {self.schema}"
+            raise Rejected(text, file=str(self.path))
         if record.schema == self.schema:
             return msgspec.json.decode(record.value, type=self.type_)
         plain = msgspec.json.decode(record.value)

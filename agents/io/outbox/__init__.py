@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
-import os
 import sqlite3
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from agents.contracts.messages import KINDS, Alert, Body, Severity, kind_of
 from agents.core.errors import Rejected, Retryable
 from agents.core.fit import fit
 from agents.core.ports import Clock
+from agents.io.lock import Lock
 from agents.io.outbox.policy import Bounds
 from agents.io.outbox.store import Corrupt, Store, create, is_transient
 from agents.io.outbox.writer import Writer
@@ -44,7 +43,7 @@ class SqliteOutbox:
         self._clock = clock
         self._bounds = bounds
         self._queued = asyncio.Event()
-        self._lock = -1
+        self._lock = Lock(path.with_name(path.name + ".lock"))
         self._writer: Writer
         self._cause = "found at the start"
         self.quarantined: list[Path] = []
@@ -75,30 +74,21 @@ class SqliteOutbox:
         try:
             self._writer = Writer(self._open_store(), self._replace)
         except sqlite3.Error as error:
-            self._give_lock()
+            self._lock.release()
             raise Retryable(f"outbox {self._path}: {error}") from None
         except OSError as error:
-            self._give_lock()
+            self._lock.release()
             raise Retryable(f"outbox {self._path}: {error.strerror}") from None
         except BaseException:
-            self._give_lock()
+            self._lock.release()
             raise
 
     def _take_lock(self) -> None:
-        name = self._path.with_name(self._path.name + ".lock")
         try:
-            self._lock = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._give_lock()
-            raise Retryable(f"outbox {self._path}: in use by another process") from None
+            if not self._lock.take():
+                raise Retryable(f"outbox {self._path}: in use by another process")
         except OSError as error:
-            raise Retryable(f"outbox {name}: {error.strerror}") from None
-
-    def _give_lock(self) -> None:
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+            raise Retryable(f"outbox {self._lock.path}: {error.strerror}") from None
 
     def _open_store(self) -> Store:
         store = self._sound_store()
@@ -222,7 +212,7 @@ class SqliteOutbox:
     async def aclose(self) -> None:
         """Commits what waits and closes the file."""
         await asyncio.to_thread(self._writer.close)
-        self._give_lock()
+        self._lock.release()
 
 
 def _encode(body: Body) -> bytes:

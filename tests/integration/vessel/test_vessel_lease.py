@@ -65,7 +65,7 @@ async def test_a_stopped_writer_hands_over_at_once(slate: Any) -> None:
     await two.wait(lambda: holder(slate) == two.folder.name, "taken over", seconds=8)
 
 
-async def test_a_writer_frozen_amid_its_writes_sends_none_of_them_when_it_thaws(slate: Any) -> None:
+async def test_a_writer_frozen_amid_its_writes_sends_none_but_the_one_under_its_hand_when_it_thaws(slate: Any) -> None:
     def files(size: str) -> dict[str, str]:
         return {f"apps/web/m{n}.yaml": slate.config_map(f"m{n}", size=size) for n in range(200)}
 
@@ -100,7 +100,12 @@ async def test_a_writer_frozen_amid_its_writes_sends_none_of_them_when_it_thaws(
     stopped = ("no longer the writer", "tries again")  # the lease first, or the answers that came too late
     await one.wait(lambda: [e for e in one.events() if e["event"] in stopped], "stopped writing", seconds=20)
     await asyncio.sleep(5)
-    assert written(mark) == [], "a write of the one that slept, or a repair of what it wrote"
+    late = written(mark)
+    # docs/decisions/0017: it may have been stopped with one request between its check and the socket.
+    assert len({call.name for call in late}) <= 1, "more than the one request that was under its hand"
+    assert len(late) in (0, 2), "the one that slept wrote, and the writer put it back; or nothing at all"
+    assert len(two.reports(app="web", phase="repaired")) == len(late) // 2
+    sizes = slate.site.kubectl("get", "configmaps", "-n", slate.ns, "-o", "jsonpath={.items[*].data.size}").split()
+    assert sizes == ["2"] * 200
     assert holder(slate) == two.folder.name
     assert one.program.running
-    assert two.reports(app="web", phase="repaired") == []

@@ -76,6 +76,7 @@ def test_a_corrupt_file_is_kept_aside_and_remembered(path: Path, data: bytes) ->
     for n in (1, 2):
         path.write_bytes(data)
         file = StateFile(path, Value)
+        assert file.peek() is None and path.read_bytes() == data  # a bystander puts nothing aside
         assert file.load() is None
         assert [one.name for one in file.quarantined] == [f"state.json.corrupt-{n}"]
         assert file.quarantined[0].read_bytes() == data
@@ -94,6 +95,7 @@ def test_a_newer_schema_is_rejected_and_left_alone(path: Path) -> None:
     before = path.read_bytes()
     with pytest.raises(Rejected, match="schema 2, newer"):
         StateFile(path, Value).load()
+    assert StateFile(path, Value).peek() is None and StateFile(path, Value, schema=2).peek() == Value(1)
     assert path.read_bytes() == before
 
 

@@ -116,8 +116,8 @@ def test_memory_is_one_process_at_a_time(tmp_path: Path) -> None:
     held = prepare(tmp_path / "ident")
     with pytest.raises(Rejected, match="another edge-commander"):
         prepare(tmp_path / "ident")
-    os.close(held)
-    os.close(prepare(tmp_path / "ident"))
+    held.release()
+    prepare(tmp_path / "ident").release()
     assert (tmp_path / "ident").stat().st_mode & 0o777 == 0o700
 
 
