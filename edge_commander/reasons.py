@@ -31,6 +31,14 @@ class Why(StrEnum):
     API = "waiting: api"  # the cluster's API server does not answer
     MEMBER = "waiting: member"  # the API answers, this node is not in the cluster
     NODE_READY = "waiting: node ready"  # a member, not Ready
+    EPOCH = "waiting: a newer roster"  # the roster is of an older epoch than this node has seen
+    WIPE = "waiting: wipe (older cluster)"  # the site has begun a newer cluster
+    SIBLINGS = "waiting: siblings"  # fewer than a majority of the site answer
+    DECISION = "waiting: decision"  # who begins the cluster could not be asked or agreed yet
+    SECRETS = "waiting: secrets"  # no sibling that answers has them
+    FIRST = "waiting: first server"  # the initialiser's cluster does not stand yet
+    TURN = "waiting: turn"  # another node is joining
+    STARTING = "starting"  # init or join is under way
     DISTRIBUTION = "waiting: a person (distribution)"  # the distribution refuses, it will not pass by itself
     WIPE_FAILED = "waiting: a person (wipe failed)"
 

@@ -1,0 +1,53 @@
+"""What siblings say to one another on 9411 about forming the cluster. Pure. Their election is in election.py."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+
+from agents.contracts.codec import Struct
+from agents.contracts.ids import NodeId
+from agents.contracts.messages import Short, Text
+
+Epoch = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
+
+
+class Stage(StrEnum):
+    """How far a node is with the cluster of an epoch."""
+
+    NONE = "none"  # nothing is decided
+    DECIDED = "decided"  # who initialises is known, and this node's part with it
+    STARTED = "started"  # init or join was begun: from here on it is never begun as anything else
+    MEMBER = "member"  # it was a member once
+
+
+class FormationStatus(Struct, frozen=True, kw_only=True):
+    """`GET /v1/formation` between siblings. `initialiser` empty: not decided. `secrets`: it holds the epoch's."""
+
+    v: int = 1
+    node: NodeId
+    epoch: Epoch
+    stage: Stage
+    initialiser: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    secrets: bool = False
+
+
+class SlotRequest(Struct, frozen=True, kw_only=True):
+    """`POST /v1/join-slot`: may I join now? `fresh`: nothing of a cluster is on this disk, so that a member of the
+    same name is a ghost and is to be taken out first."""
+
+    v: int = 1
+    epoch: Epoch
+    fresh: bool
+
+
+class SlotAnswer(Struct, frozen=True, kw_only=True):
+    """`granted`, with the LAN addresses of Ready servers; or the name of the node whose turn it is, or why not."""
+
+    v: int = 1
+    granted: bool
+    servers: Annotated[list[Short], msgspec.Meta(max_length=16)] = []
+    holder: Short = ""
+    reason: Text = ""

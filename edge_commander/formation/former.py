@@ -1,0 +1,285 @@
+"""The shell of plan.py: gathers the facts, takes the one step, says why it waits. Touches siblings, ident and cluster.
+
+Level-triggered: a turn may be the first after any crash. `init` and `join` run beside the turns, as they take minutes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from structlog.typing import FilteringBoundLogger
+
+from agents.contracts.identity import Member
+from agents.contracts.siblings import FormationStatus, SlotAnswer, SlotRequest, Stage
+from agents.core.errors import GalleyError, Rejected, Retryable
+from edge_commander.distribution.port import ClusterPlan, Distribution
+from edge_commander.formation import plan as plans
+from edge_commander.formation import record as records
+from edge_commander.formation.plan import Facts, Step, next_step
+from edge_commander.formation.record import Happening, Record
+from edge_commander.reasons import NOTHING, Reason, Why
+from edge_commander.secrets.model import SiteSecrets
+
+
+class Siblings(Protocol):
+    """What is asked of siblings, over the mutually authenticated channel. Each raises Retryable or Rejected."""
+
+    async def status(self, member: Member) -> FormationStatus:
+        """How far it is."""
+
+    async def secrets(self, member: Member, site: str, epoch: int) -> SiteSecrets:
+        """The epoch's secrets, opened and checked."""
+
+    async def slot(self, member: Member, request: SlotRequest) -> SlotAnswer:
+        """Whether it is our turn to join."""
+
+
+class RecordStore(Protocol):
+    """`formation.json` on ident."""
+
+    record: Record
+
+    def save(self, record: Record) -> None:
+        """On disk when it returns. Raises Retryable."""
+
+
+class SecretsStore(Protocol):
+    """The site's secrets on `var`: gone with the cluster's data when that is wiped."""
+
+    def load(self, epoch: int) -> SiteSecrets | None:
+        """Those of the epoch."""
+
+    def save(self, secrets: SiteSecrets) -> None:
+        """On disk when it returns. Raises Retryable."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """What the newest verified document says. `me`: this node's id."""
+
+    site: str
+    me: str
+    epoch: int
+    roster: tuple[Member, ...]
+
+    @property
+    def own(self) -> Member:
+        """This node's line."""
+        return next(one for one in self.roster if one.node == self.me)
+
+    @property
+    def others(self) -> dict[str, Member]:
+        """The siblings by id."""
+        return {one.node: one for one in self.roster if one.node != self.me}
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the former works with. `decide(site)`: the initialiser's node id, None where that cannot be said yet;
+    raises Retryable with the reason. `make(site, epoch)`: new secrets."""
+
+    distribution: Distribution
+    siblings: Siblings
+    records: RecordStore
+    secrets: SecretsStore
+    decide: Callable[[Site], Awaitable[str | None]]
+    make: Callable[[str, int], SiteSecrets]
+    log: FilteringBoundLogger
+
+
+class Former:
+    """One node's way into its cluster. `turn` takes one step; NOTHING: it is a member."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._p = parts
+        self._task: asyncio.Task[None] | None = None
+        self._running = ""
+        self._refused = ""
+        self._slot: tuple[str, ...] = ()
+
+    @property
+    def member(self) -> bool:
+        """Whether this node was a member of its epoch's cluster, by its record."""
+        return self._p.records.record.stage is Stage.MEMBER
+
+    @property
+    def busy(self) -> bool:
+        """Whether init or join is under way."""
+        return self._task is not None and not self._task.done()
+
+    def status(self, site: Site | None) -> FormationStatus | None:
+        """What siblings are told; None before there is a site."""
+        if site is None:
+            return None
+        record = self._p.records.record
+        current = record.epoch == site.epoch
+        return FormationStatus(
+            node=site.me,
+            epoch=site.epoch,
+            stage=record.stage if current else Stage.NONE,
+            initialiser=record.initialiser if current else "",
+            secrets=self._p.secrets.load(site.epoch) is not None,
+        )
+
+    async def turn(self, site: Site, clock: Reason) -> Reason:
+        """One look and one step; why it waits. Raises Retryable when the disk cannot be written."""
+        if self.busy:
+            return Reason(Why.STARTING, self._running)
+        if reason := self._ended():
+            return reason
+        asks = not self.member
+        answers = await self._ask_all(site) if asks else {}
+        record = self._p.records.record
+        facts = Facts(
+            me=site.me,
+            epoch=site.epoch,
+            roster=site.roster,
+            record=record,
+            clock=clock,
+            answers=answers,
+            secrets=self._p.secrets.load(site.epoch) is not None,
+            slot=self._slot,
+        )
+        return await self._take(next_step(facts), site)
+
+    def _ended(self) -> Reason | None:
+        """What came of the operation beside the turns; a refusal stands for a while, so that a person sees it."""
+        if self._task is None:
+            return None
+        task, self._task = self._task, None
+        self._slot = ()
+        error = task.exception() if not task.cancelled() else None
+        if error is None:
+            return None
+        if not isinstance(error, GalleyError):
+            raise error
+        self._p.log.warning("the cluster's start did not end well", step=self._running, cause=str(error))
+        why = Why.DISTRIBUTION if isinstance(error, Rejected) else Why.STARTING
+        return Reason(why, f"{self._running}: {error.cause if isinstance(error, Rejected) else 'tries again'}")
+
+    async def _ask_all(self, site: Site) -> Mapping[str, FormationStatus]:
+        others = [one for one in site.others.values() if one.signing]
+
+        async def one(member: Member) -> FormationStatus | None:
+            try:
+                return await self._p.siblings.status(member)
+            except GalleyError:
+                return None
+
+        said = await asyncio.gather(*(one(member) for member in others))
+        return {member.node: answer for member, answer in zip(others, said, strict=True) if answer is not None}
+
+    async def _take(self, step: Step, site: Site) -> Reason:
+        match step:
+            case plans.Wait(reason):
+                answer = reason
+            case plans.Watch():
+                answer = NOTHING
+            case plans.Decide():
+                answer = await self._decide(site)
+            case plans.Forget():
+                answer = self._forget()
+            case plans.MakeSecrets():
+                answer = await self._make(site)
+            case plans.FetchSecrets(holders):
+                answer = await self._fetch(site, holders)
+            case plans.AskSlot(members, fresh):
+                answer = await self._ask_slot(site, members, fresh)
+            case plans.Init():
+                answer = self._begin("init", self._init(site))
+            case plans.Join(servers):
+                answer = self._begin("join", self._join(site, servers))
+        return answer
+
+    def _forget(self) -> Reason:
+        self._slot = ()  # it was given to one that had something to go on with
+        self._happened(Happening.EMPTIED)
+        return Reason(Why.SECRETS, "the cluster's data on this disk is gone")
+
+    async def _make(self, site: Site) -> Reason:
+        made = await asyncio.to_thread(self._p.make, site.site, site.epoch)
+        await asyncio.to_thread(self._p.secrets.save, made)
+        self._p.log.info("made the site's authorities", epoch=site.epoch)
+        return Reason(Why.STARTING, "init")
+
+    async def _decide(self, site: Site) -> Reason:
+        try:
+            initialiser = await self._p.decide(site)
+        except Retryable as error:
+            return Reason(Why.DECISION, str(error))
+        if initialiser is None:
+            return Reason(Why.DECISION)
+        before = self._p.records.record
+        self._p.records.save(records.decided(before, epoch=site.epoch, me=site.me, initialiser=initialiser))
+        self._p.log.info("decided", epoch=site.epoch, initialiser=initialiser)
+        return Reason(Why.STARTING, "decided")
+
+    async def _fetch(self, site: Site, holders: tuple[str, ...]) -> Reason:
+        for node in holders:
+            try:
+                secrets = await self._p.siblings.secrets(site.others[node], site.site, site.epoch)
+            except GalleyError as error:
+                self._p.log.info("a sibling did not give the secrets", sibling=node, cause=str(error))
+                continue
+            await asyncio.to_thread(self._p.secrets.save, secrets)
+            self._p.log.info("took the site's secrets", epoch=site.epoch, sibling=node)
+            return Reason(Why.TURN)
+        return Reason(Why.SECRETS, "siblings have them, none gave them")
+
+    async def _ask_slot(self, site: Site, members: tuple[str, ...], fresh: bool) -> Reason:
+        text = ""
+        for node in members:
+            try:
+                answer = await self._p.siblings.slot(site.others[node], SlotRequest(epoch=site.epoch, fresh=fresh))
+            except GalleyError as error:
+                text = str(error)
+                continue
+            if answer.granted and answer.servers:
+                self._slot = tuple(answer.servers)
+                return Reason(Why.STARTING, "join")
+            return Reason(Why.TURN, answer.reason or (f"{answer.holder} is joining" if answer.holder else ""))
+        self._p.log.info("no member gave a turn", cause=text)
+        return Reason(Why.TURN, "no member answers")
+
+    def _begin(self, what: str, work: Coroutine[Any, Any, None]) -> Reason:
+        """Records that it begins, before anything does; then runs it beside the turns."""
+        record = self._p.records.record
+        try:
+            if record.stage is Stage.DECIDED:
+                self._p.records.save(records.happened(record, Happening.STARTED))
+        except BaseException:
+            work.close()
+            raise
+        self._p.log.info("begins", step=what, epoch=record.epoch)
+        self._running = what
+        self._task = asyncio.create_task(work, name=f"cluster {what}")
+        return Reason(Why.STARTING, what)
+
+    def _plan(self, site: Site, servers: tuple[str, ...]) -> ClusterPlan:
+        secrets = self._p.secrets.load(site.epoch)
+        own = site.own
+        return ClusterPlan(
+            site=site.site, epoch=site.epoch, node=own.name, address=own.address, servers=servers, secrets=secrets
+        )
+
+    async def _init(self, site: Site) -> None:
+        await self._p.distribution.init(self._plan(site, ()))
+        self._happened(Happening.MEMBER)
+
+    async def _join(self, site: Site, servers: tuple[str, ...]) -> None:
+        await self._p.distribution.join(self._plan(site, servers))
+        self._happened(Happening.MEMBER)
+
+    def _happened(self, what: Happening) -> None:
+        self._p.records.save(records.happened(self._p.records.record, what))
+        self._p.log.info("formation", what=what.value, stage=self._p.records.record.stage.value)
+
+    async def aclose(self) -> None:
+        """Ends what runs beside the turns; it is taken up again at the next start."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None

@@ -1,0 +1,160 @@
+"""The next step towards one cluster, from what is known. Pure: leaves no choice to who carries it out.
+
+Safety does not hang on timing: a node begins `init` only where the decision of the epoch names it, its own record says
+that it never began anything else, and the epoch's secrets, which it made before, still lie on its disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from agents.contracts.identity import Member
+from agents.contracts.siblings import FormationStatus, Stage
+from edge_commander.formation.record import Part, Record
+from edge_commander.reasons import NOTHING, Reason, Why
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known now. `epoch`, `roster`: of the newest verified document. `clock`: NOTHING, or why it cannot be
+    trusted. `answers`: siblings that answered just now. `secrets`: those of `epoch` are here. `slot`: addresses of
+    servers to join, once it is this node's turn."""
+
+    me: str
+    epoch: int
+    roster: tuple[Member, ...]
+    record: Record
+    clock: Reason = NOTHING
+    answers: Mapping[str, FormationStatus] | None = None
+    secrets: bool = False
+    slot: tuple[str, ...] = ()
+
+    @property
+    def known(self) -> Mapping[str, FormationStatus]:
+        """Siblings' answers about this epoch."""
+        return {node: said for node, said in (self.answers or {}).items() if said.epoch == self.epoch}
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Nothing to do but to look again; `reason` for people."""
+
+    reason: Reason
+
+
+@dataclass(frozen=True)
+class Decide:
+    """Ask who initialises: the endpoint, or the siblings' election."""
+
+
+@dataclass(frozen=True)
+class Forget:
+    """The cluster's data is gone from this disk: from now on this node may only join."""
+
+
+@dataclass(frozen=True)
+class MakeSecrets:
+    """Make the site's authorities; only the initialiser, before it begins."""
+
+
+@dataclass(frozen=True)
+class FetchSecrets:
+    """Get the epoch's secrets from one of these siblings."""
+
+    holders: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class AskSlot:
+    """Ask one of these members whether it is this node's turn to join. `fresh`: nothing was begun here."""
+
+    members: tuple[str, ...]
+    fresh: bool
+
+
+@dataclass(frozen=True)
+class Init:
+    """Record that it begins, then `Distribution.init`."""
+
+
+@dataclass(frozen=True)
+class Join:
+    """Record that it begins, then `Distribution.join` by these servers."""
+
+    servers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Watch:
+    """It is a member: look at the cluster."""
+
+
+Step = Wait | Decide | Forget | MakeSecrets | FetchSecrets | AskSlot | Init | Join | Watch
+
+
+def majority(count: int) -> int:
+    """How many of `count` are more than half."""
+    return count // 2 + 1
+
+
+def next_step(facts: Facts) -> Step:
+    """The one thing to do now. First rule that fits."""
+    return _other_epoch(facts) or _within(facts)
+
+
+def _other_epoch(facts: Facts) -> Step | None:
+    """An older roster is never followed, and an older cluster never touched by what is new."""
+    record = facts.record
+    if record.epoch > facts.epoch:
+        return Wait(Reason(Why.EPOCH, f"the roster is of epoch {facts.epoch}, this node saw {record.epoch}"))
+    if record.epoch < facts.epoch and record.stage in (Stage.STARTED, Stage.MEMBER):
+        return Wait(Reason(Why.WIPE, f"the cluster of epoch {record.epoch} is over, the site is at {facts.epoch}"))
+    return None
+
+
+def _within(facts: Facts) -> Step:
+    record = facts.record
+    if record.stage in (Stage.STARTED, Stage.MEMBER) and not facts.secrets:
+        return Forget()
+    if record.stage is Stage.MEMBER:
+        return Watch()
+    if facts.clock != NOTHING:
+        return Wait(facts.clock)
+    if record.epoch < facts.epoch or record.stage is Stage.NONE:
+        return _undecided(facts)
+    return _initialising(facts) if record.part is Part.INIT else _joining(facts)
+
+
+def _undecided(facts: Facts) -> Step:
+    """A decision is asked for when more than half of the site is there to use it, so that no lone box begins."""
+    there = {facts.me} | set(facts.answers or {})
+    need, count = majority(len(facts.roster)), len(facts.roster)
+    if len(there) < need:
+        return Wait(Reason(Why.SIBLINGS, f"{len(there)} of {count} answer, {need} are needed"))
+    return Decide()
+
+
+def _initialising(facts: Facts) -> Step:
+    """A sibling that holds the epoch's secrets has them from a cluster that was begun: then this record is an old
+    copy of the disk, and whoever stands in it may only join."""
+    if facts.secrets:
+        return Init()
+    if any(said.secrets or said.stage in (Stage.STARTED, Stage.MEMBER) for said in facts.known.values()):
+        return Forget()
+    return MakeSecrets()
+
+
+def _joining(facts: Facts) -> Step:
+    known = facts.known
+    if not facts.secrets:
+        holders = tuple(sorted(node for node, said in known.items() if said.secrets))
+        if holders:
+            return FetchSecrets(holders)
+        return Wait(Reason(Why.SECRETS, "no sibling that answers has the site's secrets yet"))
+    if facts.slot:
+        return Join(facts.slot)
+    members = tuple(sorted(node for node, said in known.items() if said.stage is Stage.MEMBER))
+    if not members:
+        return Wait(Reason(Why.FIRST, "no sibling that answers is a member yet"))
+    return AskSlot(members, fresh=facts.record.stage is Stage.DECIDED)

@@ -1,0 +1,71 @@
+"""A node's part in its site's cluster, as it stands on `ident`. One table of transitions; raises on any other. Pure.
+
+The part is decided once an epoch and never flips (kairos issue 3834): from STARTED on a node can only go on with
+what it began, and one whose cluster data is gone may only join (k3k issue 836).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+
+from agents.contracts.siblings import Stage
+
+
+class Part(StrEnum):
+    """What this node does for the cluster of an epoch."""
+
+    INIT = "init"
+    JOIN = "join"
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """`formation.json`. `epoch` 0: none yet. `part` None until decided; `initialiser`: whose cluster it is."""
+
+    epoch: Annotated[int, msgspec.Meta(ge=0)] = 0
+    stage: Stage = Stage.NONE
+    part: Part | None = None
+    initialiser: str = ""
+
+
+class Happening(StrEnum):
+    """What moves a record."""
+
+    DECIDED = "decided"
+    STARTED = "started"
+    MEMBER = "member"
+    EMPTIED = "emptied"  # the cluster's data on this disk is gone, by a wipe or a loss
+
+
+class IllegalStep(Exception):
+    """The table does not list this: a bug, never bad input."""
+
+
+_TABLE: dict[tuple[Stage, Happening], Stage] = {
+    (Stage.NONE, Happening.DECIDED): Stage.DECIDED,
+    (Stage.DECIDED, Happening.STARTED): Stage.STARTED,
+    (Stage.STARTED, Happening.MEMBER): Stage.MEMBER,
+    (Stage.DECIDED, Happening.EMPTIED): Stage.DECIDED,
+    (Stage.STARTED, Happening.EMPTIED): Stage.DECIDED,
+    (Stage.MEMBER, Happening.EMPTIED): Stage.DECIDED,
+}
+
+
+def decided(record: Record, *, epoch: int, me: str, initialiser: str) -> Record:
+    """Whose cluster it is to be. Raises IllegalStep within an epoch that has begun, or for an older one."""
+    if epoch < record.epoch or (epoch == record.epoch and record.stage is not Stage.NONE):
+        raise IllegalStep(f"epoch {epoch} is decided at stage {record.stage.value} of epoch {record.epoch}")
+    part = Part.INIT if initialiser == me else Part.JOIN
+    return Record(epoch=epoch, stage=Stage.DECIDED, part=part, initialiser=initialiser)
+
+
+def happened(record: Record, what: Happening) -> Record:
+    """The record after STARTED, MEMBER or EMPTIED. After EMPTIED the part is JOIN for ever in this epoch."""
+    try:
+        stage = _TABLE[record.stage, what]
+    except KeyError:
+        raise IllegalStep(f"{what.value} cannot happen at stage {record.stage.value}") from None
+    part = Part.JOIN if what is Happening.EMPTIED else record.part
+    return msgspec.structs.replace(record, stage=stage, part=part)

@@ -1,0 +1,50 @@
+"""Whose turn it is to join: one node at a time, by a Lease in the cluster itself. Decisions; touches nothing. Pure.
+
+Parallel joins strand a node (k3s issue 4335), and etcd allows one learner at a time. The Lease is read and replaced by
+the members that are asked; a remote clock is never trusted: a holder's time runs from when this member first saw it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edge_commander.distribution.port import ClusterMember
+
+HOLD_SECONDS = 900.0
+"""A join that has not ended by then no longer keeps the others waiting."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The holder, and when (monotonic s) this member first saw it hold."""
+
+    holder: str = ""
+    at: float = float("-inf")
+
+
+def observe(seen: Seen, holder: str, now: float) -> Seen:
+    """Remembers when a holder was first seen."""
+    return seen if seen.holder == holder else Seen(holder, now)
+
+
+def is_free(seen: Seen, asker: str, members: Sequence[ClusterMember], now: float) -> bool:
+    """Whether `asker` (a Node's name) may take the slot: nobody holds it, it does itself, its holder has become a
+    Ready member, or has had its time."""
+    if not seen.holder or seen.holder == asker:
+        return True
+    if now - seen.at >= HOLD_SECONDS:
+        return True
+    return any(one.name == seen.holder and one.ready for one in members)
+
+
+def ghost(asker: str, fresh: bool, members: Sequence[ClusterMember]) -> bool:
+    """Whether a member of the asker's name must be taken out first: it says itself that nothing of it is left."""
+    return fresh and any(one.name == asker for one in members)
+
+
+def doors(members: Sequence[ClusterMember], asker: str, addresses: dict[str, str]) -> list[str]:
+    """LAN addresses of Ready servers other than the asker, by the roster's word where it has one."""
+    ready = [one for one in members if one.ready and one.server and one.name != asker]
+    found = (addresses.get(one.name) or next(iter(one.addresses), "") for one in ready)
+    return [address for address in found if address]

@@ -1,0 +1,78 @@
+"""A member's answer to a sibling that wants to join. Touches the cluster: its Lease, and a ghost that is in the way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from structlog.typing import FilteringBoundLogger
+
+from agents.contracts.siblings import SlotAnswer, SlotRequest
+from agents.core.errors import Rejected, Retryable
+from agents.core.ports import Clock
+from edge_commander.distribution.port import Distribution
+from edge_commander.formation import slot
+from edge_commander.formation.former import Site
+
+
+class SlotLease(Protocol):
+    """The Lease as this member sees it."""
+
+    async def holder(self) -> str:
+        """A Node's name, empty while it is free. Raises Retryable."""
+
+    async def take(self, name: str) -> bool:
+        """Compare and set against what `holder` read last; False when another was faster. Raises Retryable."""
+
+
+class Usher:
+    """Answers one ask at a time. `site`: the newest document; `member`: whether this node is a member."""
+
+    def __init__(
+        self,
+        distribution: Distribution,
+        lease: SlotLease,
+        clock: Clock,
+        *,
+        site: Callable[[], Site | None],
+        member: Callable[[], bool],
+        log: FilteringBoundLogger,
+    ) -> None:
+        self._distribution = distribution
+        self._lease = lease
+        self._clock = clock
+        self._site = site
+        self._member = member
+        self._log = log
+        self._seen = slot.Seen()
+        self._one = asyncio.Lock()
+
+    async def ask(self, peer: str, request: SlotRequest) -> SlotAnswer:
+        """`peer` is a node id out of a verified certificate. What stands in the way is in the answer."""
+        site = self._site()
+        if site is None or not self._member() or request.epoch != site.epoch or peer not in site.others:
+            return SlotAnswer(granted=False, reason="this node is no member of the cluster of that epoch")
+        try:
+            async with self._one:
+                return await self._ask(site, site.others[peer].name, request.fresh)
+        except (Retryable, Rejected) as error:
+            return SlotAnswer(granted=False, reason=str(error)[:300])
+
+    async def _ask(self, site: Site, name: str, fresh: bool) -> SlotAnswer:
+        members = await self._distribution.members()
+        now = self._clock.monotonic()
+        self._seen = slot.observe(self._seen, await self._lease.holder(), now)
+        if not slot.is_free(self._seen, name, members, now):
+            return SlotAnswer(granted=False, holder=self._seen.holder)
+        if self._seen.holder != name and not await self._lease.take(name):
+            return SlotAnswer(granted=False, reason="another node was faster")
+        self._seen = slot.Seen(name, now)
+        if slot.ghost(name, fresh, members):
+            self._log.warning("a member of the same name is taken out first", member=name)
+            await self._distribution.remove(name)
+            members = await self._distribution.members()
+        servers = slot.doors(members, name, {one.name: one.address for one in site.roster})
+        if not servers:
+            return SlotAnswer(granted=False, holder=name, reason="no server of the cluster is Ready")
+        return SlotAnswer(granted=True, servers=servers, holder=name)

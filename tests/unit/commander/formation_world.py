@@ -1,0 +1,284 @@
+"""A site of nodes in one process: siblings that may be cut off, disks that survive a crash, and one API server's truth."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from agents.contracts.identity import Member
+from agents.contracts.siblings import FormationStatus, SlotAnswer, SlotRequest, Stage
+from agents.core.errors import Rejected, Retryable
+from edge_commander.distribution.port import ClusterHealth, ClusterMember, ClusterPlan
+from edge_commander.formation.former import Former, Parts, Site
+from edge_commander.formation.record import Record
+from edge_commander.formation.usher import Usher
+from edge_commander.reasons import NOTHING, Reason
+from edge_commander.secrets.model import Authority, SiteSecrets
+
+FAKE = Authority(cert="cert", key="key")
+
+
+class Crash(BaseException):
+    """The power is gone at this very point."""
+
+
+def secrets_of(site: str, epoch: int, mark: int) -> SiteSecrets:
+    return SiteSecrets(
+        site=site, epoch=epoch, cluster=FAKE, etcd=FAKE, front_proxy=FAKE, service_account_key="k", token=f"{mark:064x}"
+    )
+
+
+@dataclass
+class Cluster:
+    """What exists in the site for one epoch. `inits`: each init that was begun, by node."""
+
+    inits: list[str] = field(default_factory=list)
+    members: dict[str, int] = field(default_factory=dict)  # Node's name to the token's mark it joined with
+    joining: set[str] = field(default_factory=set)
+    most_joining: int = 0
+    holder: str = ""
+
+
+@dataclass
+class Disk:
+    """`ident` and `var` of one node."""
+
+    record: Record = field(default_factory=Record)
+    secrets: dict[int, SiteSecrets] = field(default_factory=dict)
+    began: tuple[str, int] | None = None  # the distribution's own marker, on var
+
+    def wipe_var(self) -> None:
+        self.secrets, self.began = {}, None
+
+
+class World:
+    """`chance` of a crash at each point; `cut`: pairs that cannot talk."""
+
+    def __init__(self, count: int, seed: int = 0) -> None:
+        self.random = random.Random(seed)
+        self.names = [f"n{i}" for i in range(count)]
+        self.roster = tuple(
+            Member(node=name, name=f"nuc-{name}", address=f"10.0.0.{i}", signing={"k": name})
+            for i, name in enumerate(self.names)
+        )
+        self.epoch = 1
+        self.disks = {name: Disk() for name in self.names}
+        self.clusters: dict[int, Cluster] = {}
+        self.grants: dict[int, str] = {}
+        self.cloud = True
+        self.off: set[str] = set()
+        self.cut: set[frozenset[str]] = set()
+        self.chance = 0.0
+        self.points = 0
+        self.crash_at: int | None = None
+        self.marks = 0
+        self.now = 0.0
+        self.nodes = {name: Node(self, name) for name in self.names}
+
+    def cluster(self, epoch: int) -> Cluster:
+        return self.clusters.setdefault(epoch, Cluster())
+
+    def point(self) -> None:
+        self.points += 1
+        if self.points == self.crash_at or self.random.random() < self.chance:
+            raise Crash
+
+    def talk(self, one: str, other: str) -> None:
+        if {one, other} & self.off or frozenset((one, other)) in self.cut:
+            raise Retryable("cut off")
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def site(self, name: str) -> Site:
+        return Site(site="store-1", me=name, epoch=self.epoch, roster=self.roster)
+
+    async def round(self, rounds: int = 1) -> None:
+        """Each node that has power takes a turn, in some order."""
+        for _ in range(rounds):
+            order = [name for name in self.names if name not in self.off]
+            self.random.shuffle(order)
+            for name in order:
+                await self.nodes[name].turn()
+            self.now += 3.0
+
+    def formed(self) -> bool:
+        members = self.cluster(self.epoch).members
+        return len(members) == len(self.names) and all(node.former.member for node in self.nodes.values())
+
+    def check(self) -> None:
+        """What must hold at every moment."""
+        for epoch, cluster in self.clusters.items():
+            assert len(set(cluster.inits)) <= 1, f"epoch {epoch} was begun by {cluster.inits}"
+            assert len(set(cluster.members.values())) <= 1, f"members with different authorities: {cluster.members}"
+            assert cluster.most_joining <= 1, "two joined at once"
+
+
+class Node:
+    """A process on a disk; `restart` is what follows a crash."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self.world, self.name = world, name
+        self.restart()
+
+    @property
+    def disk(self) -> Disk:
+        return self.world.disks[self.name]
+
+    def restart(self) -> None:
+        parts = Parts(
+            distribution=FakeCluster(self.world, self.name), siblings=Talk(self.world, self.name),
+            records=Records(self.world, self.name), secrets=Secrets(self.world, self.name), decide=self._decide,
+            make=self._make, log=structlog.get_logger(),
+        )  # fmt: skip
+        self.former = Former(parts)
+        self.usher = Usher(
+            parts.distribution, JoinLease(self.world), self.world, site=lambda: self.world.site(self.name),
+            member=lambda: self.former.member, log=structlog.get_logger(),
+        )  # fmt: skip
+        self.reason = NOTHING
+
+    async def turn(self, clock: Reason = NOTHING) -> None:
+        try:
+            self.reason = await self.former.turn(self.world.site(self.name), clock)
+            while self.former.busy:
+                await asyncio.sleep(0)
+            if self.former._task is not None and isinstance(error := self.former._task.exception(), Crash):
+                raise error
+        except Crash:
+            self.world.cluster(self.world.epoch).joining.discard(f"nuc-{self.name}")
+            self.restart()
+        self.world.check()
+
+    async def _decide(self, site: Site) -> str | None:
+        if not self.world.cloud:
+            raise Retryable("the endpoint cannot be reached")
+        return self.world.grants.setdefault(site.epoch, self.name)
+
+    def _make(self, site: str, epoch: int) -> SiteSecrets:
+        self.world.marks += 1
+        return secrets_of(site, epoch, self.world.marks)
+
+
+@dataclass
+class Records:
+    world: World
+    name: str
+
+    @property
+    def record(self) -> Record:
+        return self.world.disks[self.name].record
+
+    @record.setter
+    def record(self, record: Record) -> None:
+        raise AssertionError("only by save")
+
+    def save(self, record: Record) -> None:
+        self.world.point()
+        self.world.disks[self.name].record = record
+        self.world.point()
+
+
+@dataclass
+class Secrets:
+    world: World
+    name: str
+
+    def load(self, epoch: int) -> SiteSecrets | None:
+        return self.world.disks[self.name].secrets.get(epoch)
+
+    def save(self, secrets: SiteSecrets) -> None:
+        self.world.point()
+        self.world.disks[self.name].secrets[secrets.epoch] = secrets
+        self.world.point()
+
+
+@dataclass
+class Talk:
+    world: World
+    name: str
+
+    async def status(self, member: Member) -> FormationStatus:
+        self.world.talk(self.name, member.node)
+        said = self.world.nodes[member.node].former.status(self.world.site(member.node))
+        assert said is not None
+        return said
+
+    async def secrets(self, member: Member, site: str, epoch: int) -> SiteSecrets:
+        self.world.talk(self.name, member.node)
+        found = self.world.disks[member.node].secrets.get(epoch)
+        if found is None:
+            raise Rejected("none here")
+        return found
+
+    async def slot(self, member: Member, request: SlotRequest) -> SlotAnswer:
+        self.world.talk(self.name, member.node)
+        return await self.world.nodes[member.node].usher.ask(self.name, request)
+
+
+@dataclass
+class JoinLease:
+    world: World
+
+    async def holder(self) -> str:
+        return self.world.cluster(self.world.epoch).holder
+
+    async def take(self, name: str) -> bool:
+        self.world.cluster(self.world.epoch).holder = name
+        return True
+
+
+class FakeCluster:
+    """A distribution as level-triggered as the port asks for: one cluster an epoch, which knows its members."""
+
+    name = "fake"
+
+    def __init__(self, world: World, node: str) -> None:
+        self.world, self.node = world, node
+
+    async def init(self, plan: ClusterPlan) -> None:
+        assert plan.secrets is not None and not plan.servers
+        cluster, disk = self.world.cluster(plan.epoch), self.world.disks[self.node]
+        self.world.point()
+        disk.began = ("init", plan.epoch)
+        cluster.inits.append(self.node)
+        self.world.point()
+        cluster.members.setdefault(plan.node, int(plan.secrets.token, 16))
+        self.world.point()
+
+    async def join(self, plan: ClusterPlan) -> None:
+        assert plan.secrets is not None and plan.servers
+        cluster, disk = self.world.cluster(plan.epoch), self.world.disks[self.node]
+        cluster.joining.add(plan.node)
+        cluster.most_joining = max(cluster.most_joining, len(cluster.joining))
+        self.world.point()
+        fresh = disk.began is None
+        assert not (fresh and plan.node in cluster.members), "a ghost is in the way: the join hangs"
+        disk.began = ("join", plan.epoch)
+        await asyncio.sleep(0)
+        self.world.point()
+        cluster.members[plan.node] = int(plan.secrets.token, 16)
+        cluster.joining.discard(plan.node)
+        self.world.point()
+
+    async def members(self) -> list[ClusterMember]:
+        names = sorted(self.world.cluster(self.world.epoch).members)
+        return [ClusterMember(name=name, ready=True, server=True) for name in names]
+
+    async def remove(self, member: str) -> None:
+        self.world.cluster(self.world.epoch).members.pop(member, None)
+
+    async def health(self) -> ClusterHealth:
+        return ClusterHealth(api=True)
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        raise AssertionError(f"{name} is not asked for here")
+
+
+def stages(world: World) -> list[Stage]:
+    return [disk.record.stage for disk in world.disks.values()]

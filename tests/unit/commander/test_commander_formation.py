@@ -1,0 +1,192 @@
+"""Three boxes become one cluster: in any order, cut at any point, and never two."""
+
+from __future__ import annotations
+
+import pytest
+from formation_world import Crash, World, stages
+
+from agents.contracts.siblings import Stage
+from edge_commander.formation import record as records
+from edge_commander.formation.record import Happening, IllegalStep, Part, Record
+from edge_commander.reasons import NOTHING, Reason, Why
+
+
+@pytest.mark.parametrize("count", [1, 3, 5])
+async def test_boxes_become_one_cluster(count: int) -> None:
+    world = World(count)
+    await world.round(40)
+    assert world.formed()
+    assert len(world.clusters[1].inits) == 1
+    assert all(node.reason == NOTHING for node in world.nodes.values())
+    parts = sorted(str(disk.record.part) for disk in world.disks.values())
+    assert parts == ["init"] + ["join"] * (count - 1)
+
+
+async def test_a_lone_box_begins_nothing() -> None:
+    world = World(3)
+    world.off = {"n1", "n2"}
+    await world.round(10)
+    assert world.nodes["n0"].reason == Reason(Why.SIBLINGS, "1 of 3 answer, 2 are needed")
+    assert world.clusters == {} and world.grants == {}
+    world.off = {"n2"}
+    await world.round(20)
+    assert len(world.clusters[1].members) == 2
+    world.off = set()
+    await world.round(20)
+    assert world.formed()
+
+
+async def test_without_the_endpoint_it_says_so_and_goes_on_later() -> None:
+    world = World(3)
+    world.cloud = False
+    await world.round(5)
+    assert {node.reason.why for node in world.nodes.values()} == {Why.DECISION}
+    world.cloud = True
+    await world.round(30)
+    assert world.formed()
+
+
+async def test_a_wrong_clock_makes_no_certificate_but_takes_no_member_down() -> None:
+    world = World(1)
+    wrong = Reason(Why.CLOCK, "earlier than it can be")
+    for _ in range(5):
+        await world.nodes["n0"].turn(wrong)
+    assert world.nodes["n0"].reason == wrong and world.disks["n0"].record == Record() and not world.disks["n0"].secrets
+    await world.round(10)
+    assert world.formed()
+    await world.nodes["n0"].turn(wrong)
+    assert world.nodes["n0"].reason == NOTHING
+
+
+async def points_of_a_formation(count: int) -> int:
+    world = World(count)
+    await world.round(40)
+    return world.points
+
+
+async def test_cut_at_every_point_it_ends_as_if_it_had_not_been() -> None:
+    total = await points_of_a_formation(3)
+    assert total > 20
+    for point in range(1, total + 1):
+        world = World(3)
+        world.crash_at = point
+        await world.round(60)
+        assert world.formed(), f"cut at point {point}"
+        assert len(set(world.clusters[1].inits)) == 1
+
+
+@pytest.mark.parametrize("seed", range(300))
+async def test_cuts_partitions_and_lost_disks_at_random_never_make_two(seed: int) -> None:
+    world = World(3 if seed % 3 else 5, seed)
+    world.chance = 0.04
+    for _ in range(40):
+        what = world.random.random()
+        name = world.random.choice(world.names)
+        if what < 0.1:
+            world.off.add(name)
+        elif what < 0.2:
+            world.cut.add(frozenset(world.random.sample(world.names, 2)))
+        elif what < 0.25:
+            world.cloud = not world.cloud
+        elif what < 0.4:
+            world.off.discard(name)
+            world.cut.clear()
+        elif what < 0.43 and len(world.cluster(1).members) > 1:
+            world.disks[name].wipe_var()
+        await world.round()
+        world.check()
+    world.off, world.cut, world.cloud, world.chance = set(), set(), True, 0.0
+    holders = [name for name, disk in world.disks.items() if 1 in disk.secrets]
+    begun = bool(world.cluster(1).inits)
+    await world.round(80)
+    world.check()
+    if begun and not holders:  # every disk was lost: only a new epoch helps, and all say so
+        assert {node.reason.why for node in world.nodes.values()} == {Why.SECRETS}
+    else:
+        assert world.formed(), [node.reason for node in world.nodes.values()]
+
+
+async def test_who_lost_its_disk_may_only_join_and_its_ghost_goes_first() -> None:
+    world = World(3)
+    await world.round(40)
+    first = world.grants[1]
+    world.disks[first].wipe_var()
+    await world.round(20)
+    assert world.formed() and world.clusters[1].inits == [first]
+    assert world.disks[first].record.part is Part.JOIN
+
+
+async def test_an_old_copy_of_the_first_servers_disk_begins_no_second_cluster() -> None:
+    world = World(3)
+    await world.round(40)
+    first = world.grants[1]
+    world.disks[first].wipe_var()
+    world.disks[first].record = Record(epoch=1, stage=Stage.DECIDED, part=Part.INIT, initialiser=first)
+    world.nodes[first].restart()
+    await world.round(20)
+    assert world.clusters[1].inits == [first] and world.formed()
+
+
+async def test_a_first_server_that_lost_all_before_anybody_joined_waits_for_a_new_epoch() -> None:
+    world = World(3)
+    while not world.clusters.get(1) or not world.clusters[1].members:
+        await world.round()
+    first = world.grants[1]
+    for disk in world.disks.values():
+        disk.wipe_var()
+    await world.round(20)
+    assert world.clusters[1].inits == [first]
+    assert {node.reason.why for node in world.nodes.values()} == {Why.SECRETS}
+    world.epoch = 2
+    await world.round(60)
+    assert {disk.record.epoch for disk in world.disks.values()} == {2}
+    assert len(set(world.clusters[2].inits)) == 1 and world.formed()
+
+
+async def test_a_cluster_of_an_older_epoch_stands_still_until_it_is_wiped() -> None:
+    world = World(3)
+    await world.round(40)
+    world.epoch = 2
+    await world.round(10)
+    assert {node.reason.why for node in world.nodes.values()} == {Why.WIPE}
+    assert world.clusters.get(2) is None or not world.clusters[2].inits
+    assert stages(world) == [Stage.MEMBER] * 3
+    world.epoch = 1
+    await world.round(5)
+    assert all(node.reason == NOTHING for node in world.nodes.values())
+
+
+async def test_an_older_roster_is_not_followed() -> None:
+    world = World(3)
+    world.epoch = 2
+    await world.round(40)
+    world.epoch = 1
+    await world.round(5)
+    assert {node.reason.why for node in world.nodes.values()} == {Why.EPOCH}
+    assert not world.cluster(1).inits
+
+
+async def test_joins_come_one_after_another_and_the_rest_are_told_whose_turn_it_is() -> None:
+    world = World(5)
+    told = set()
+    for _ in range(60):
+        await world.round()
+        told |= {node.reason.text for node in world.nodes.values() if node.reason.why is Why.TURN}
+    assert world.formed() and world.clusters[1].most_joining == 1
+    assert told
+
+
+def test_what_the_table_does_not_list_is_a_bug() -> None:
+    with pytest.raises(IllegalStep):
+        records.happened(Record(), Happening.STARTED)
+    begun = records.decided(Record(), epoch=2, me="a", initialiser="a")
+    with pytest.raises(IllegalStep):
+        records.decided(begun, epoch=2, me="a", initialiser="b")
+    with pytest.raises(IllegalStep):
+        records.decided(begun, epoch=1, me="a", initialiser="a")
+    member = records.happened(records.happened(begun, Happening.STARTED), Happening.MEMBER)
+    assert records.happened(member, Happening.EMPTIED).part is Part.JOIN
+
+
+def test_a_crash_is_no_expected_error() -> None:
+    assert not issubclass(Crash, Exception)
