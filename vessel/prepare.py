@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from agents.contracts.messages import Problem
 from agents.core.ports import ApiProblem, Object
-from agents.io.kube import Discovery, Kube, KubeRejected, Resource
+from agents.io.kube import Discovery, Kube, KubeRejected, NotServed, Resource
 from vessel import crdschema, plan, prune
 from vessel.inventory import Inventory, Key
 from vessel.mirror import Mirror, user_of
@@ -315,7 +315,8 @@ class Preparer:
         return [
             Problem(cause=f"may not be deleted: {result.cause}", object=str(ref), file=_file(app, specs))
             for (app, ref, _, _), result in zip(targets, results, strict=True)
-            if isinstance(result, KubeRejected)
+            # A kind that stopped being served just now: the same.
+            if isinstance(result, KubeRejected) and not isinstance(result, NotServed)
         ]
 
 

@@ -22,10 +22,10 @@ from agents.core.errors import Rejected, Retryable
 from agents.core.ports import Object
 from agents.io import kube_discovery
 from agents.io.kube_discovery import Discovery, Resource
-from agents.io.kube_errors import Gone, KubeRejected, ServerFault, error_of
+from agents.io.kube_errors import Gone, KubeRejected, NotServed, ServerFault, error_of
 from agents.io.kube_import import ApiClient, ConfigException, Configuration, load_incluster_config, load_kube_config
 
-__all__ = ["Discovery", "Event", "Gone", "Kube", "KubeRejected", "Listed", "Resource", "ServerFault"]
+__all__ = ["Discovery", "Event", "Gone", "Kube", "KubeRejected", "Listed", "NotServed", "Resource", "ServerFault"]
 
 APPLY = "application/apply-patch+yaml"
 """Server-side apply. JSON is YAML, so the body is sent as JSON."""
@@ -214,11 +214,11 @@ class Kube:
             return shared.discovery
 
     async def get(self, resource: Resource, namespace: str, name: str, *, timeout: float = 10.0) -> Object | None:
-        """The object, or None when it does not exist."""
+        """The object, or None when it does not exist. Raises NotServed when its kind is not served."""
         try:
             return await self.request("GET", resource.path(namespace, name), timeout=timeout)
         except KubeRejected as error:
-            if error.status == 404:
+            if error.status == 404 and not isinstance(error, NotServed):
                 return None
             raise
 
@@ -330,7 +330,10 @@ class Kube:
         timeout: float = 15.0,
         gate: Gate | None = None,
     ) -> bool:
-        """Deletes; False when it was not there. With preconditions that fail: KubeRejected, status 409."""
+        """Deletes; False when it was not there. With preconditions that fail: KubeRejected, status 409.
+
+        Raises NotServed when its kind is not served: it may be stored, and come back.
+        """
         options: Object = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": propagation}
         preconditions = {k: v for k, v in (("uid", uid), ("resourceVersion", resource_version)) if v}
         if preconditions:
@@ -340,7 +343,7 @@ class Kube:
         try:
             await self.request("DELETE", resource.path(namespace, name), body=options, timeout=timeout, gate=gate)
         except KubeRejected as error:
-            if error.status == 404:
+            if error.status == 404 and not isinstance(error, NotServed):
                 return False
             raise
         return True

@@ -46,6 +46,17 @@ class KubeRejected(Rejected):
         return self.problem.status
 
 
+class NotServed(KubeRejected):
+    """HTTP 404 of the path, not of the object: the kind is not served now. Nothing is said of its stored objects.
+
+    The server answers `404 page not found` for a kind that is switched off, and a Status with the reason NotFound for
+    an object that is not there; discovery may name the kind for a moment longer.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(ApiProblem(status=404, reason="NotServed", message="its kind is not served at present"))
+
+
 class ServerFault(Retryable):
     """HTTP 500: the server, or a webhook it asked, failed on this request. May be this object's fault, may pass."""
 
@@ -70,6 +81,8 @@ def error_of(status: int, headers: Mapping[str, str], data: bytes, *, path: str,
         return ServerFault(f"API server: {problem.message or status}")
     if status in (408, 429) or status > 500:
         return Retryable(f"API server: {problem.message or status}", retry_after=_retry_after(headers))
+    if status == 404 and problem.reason != "NotFound":
+        return NotServed()
     return KubeRejected(problem)
 
 

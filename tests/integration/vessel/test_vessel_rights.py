@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import yaml
 
+from agents.io.kube import Kube, NotServed
+
 RULES = [
     {"apiGroups": [""], "resources": ["configmaps", "secrets", "namespaces"], "verbs": ["*"]},
     {"apiGroups": ["apiextensions.k8s.io"], "resources": ["customresourcedefinitions"], "verbs": ["*"]},
 ]
-
-SERVED = "jsonpath={.spec.versions[0].served}"
 
 
 class Account:
@@ -133,6 +135,44 @@ async def test_an_account_that_lost_its_rights_stops_no_other_app(slate: Any, li
     await vessel.wait_report(app="*", phase="healthy", revision=second)
 
 
+async def found(kube: Kube, resource: Any, namespace: str, name: str) -> Any:
+    try:
+        return await kube.get(resource, namespace, name)
+    except NotServed:
+        return None
+
+
+async def test_what_is_not_served_is_never_taken_for_gone(slate: Any) -> None:
+    """Discovery may name a kind for a moment after it was switched off; its objects are stored all the while."""
+    definition, one = thing(slate)
+    name = f"things.g{slate.ns[2:]}.example.com"
+    slate.site.kubectl("create", "namespace", slate.ns)
+    slate.site.kubectl("apply", "-f", "-", stdin=definition)
+    slate.site.kubectl("wait", "--for=condition=Established", f"crd/{name}")
+    slate.site.kubectl("apply", "-n", slate.ns, "-f", "-", stdin=one)
+    kube = await Kube.connect(kubeconfig=slate.site.kubeconfig, user_agent="test")
+    try:
+        resource = (await kube.discover(fresh=True)).find(f"g{slate.ns[2:]}.example.com/v1", "Thing")
+        assert resource is not None and await kube.get(resource, slate.ns, "nobody") is None
+        own = (await kube.list(resource, slate.ns)).items[0]["metadata"]["name"]
+        assert await kube.get(resource, slate.ns, own) is not None
+        off = '[{"op":"replace","path":"/spec/versions/0/served","value":false}]'
+        slate.site.kubectl("patch", "crd", name, "--type=json", "-p", off)
+        deadline = time.monotonic() + 20
+        with pytest.raises(NotServed):
+            while time.monotonic() < deadline:
+                assert await kube.get(resource, slate.ns, own) is not None, "taken for gone"
+                await asyncio.sleep(0.02)
+        with pytest.raises(NotServed):
+            await kube.delete(resource, slate.ns, own)
+        slate.site.kubectl("patch", "crd", name, "--type=json", "-p", off.replace("false", "true"))
+        while await found(kube, resource, slate.ns, own) is None:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.1)
+    finally:
+        await kube.aclose()
+
+
 async def test_a_kind_that_is_switched_off_for_a_while_leaves_no_orphan(slate: Any) -> None:
     definition, one = thing(slate)
     off = definition.replace("served: true", "served: false")
@@ -148,7 +188,8 @@ async def test_a_kind_that_is_switched_off_for_a_while_leaves_no_orphan(slate: A
     await vessel.wait_report(app="*", phase="healthy", revision=good)
     kind = f"things.g{slate.ns[2:]}.example.com"
     slate.repo.commit({"apps/a/crd.yaml": off}, "switched off")
-    await vessel.wait(lambda: "false" in slate.site.kubectl("get", "crd", kind, "-o", SERVED), "off", seconds=20)
+    path = f"/apis/g{slate.ns[2:]}.example.com/v1/namespaces/{slate.ns}/things"
+    await vessel.wait(lambda: slate.site.get_status(path) == 404, "off", seconds=20)
     gone = slate.repo.commit({"apps/a/cr.yaml": None}, "and the object leaves")
     report = await vessel.wait_report(app="a", phase="partial", revision=gone)
     assert any("is not served at present" in problem for problem in report["problems"]), report

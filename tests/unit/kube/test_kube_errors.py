@@ -8,7 +8,7 @@ import json
 import pytest
 
 from agents.core.errors import Retryable
-from agents.io.kube_errors import Gone, KubeRejected, ServerFault, error_of
+from agents.io.kube_errors import Gone, KubeRejected, NotServed, ServerFault, error_of
 
 STATUS = {"kind": "Status", "reason": "Invalid", "message": "it is invalid",
           "details": {"causes": [{"field": "spec.replicas", "message": "must be positive"}]}}  # fmt: skip
@@ -18,13 +18,21 @@ STATUS = {"kind": "Status", "reason": "Invalid", "message": "it is invalid",
     ("status", "family"),
     [
         *((status, Retryable) for status in (408, 429, 502, 503, 504)),
-        *((status, KubeRejected) for status in (302, 400, 401, 403, 404, 405, 409, 413, 415, 422)),
+        *((status, KubeRejected) for status in (302, 400, 401, 403, 405, 409, 413, 415, 422)),
         (500, ServerFault),
         (410, Gone),
     ],
 )
 def test_families(status: int, family: type) -> None:
     assert type(error_of(status, {}, json.dumps(STATUS).encode(), path="/api/v1/pods")) is family
+
+
+def test_an_object_that_is_not_there_and_a_kind_that_is_not_served_are_two_things() -> None:
+    status = {"kind": "Status", "reason": "NotFound", "message": 'configmaps "m" not found', "details": {"name": "m"}}
+    absent = error_of(404, {}, json.dumps(status).encode(), path="/api/v1/namespaces/n/configmaps/m")
+    assert type(absent) is KubeRejected and absent.status == 404
+    unserved = error_of(404, {}, b"404 page not found\n", path="/apis/example.com/v1/namespaces/n/things/m")
+    assert isinstance(unserved, NotServed) and unserved.status == 404 and "not served" in str(unserved)
 
 
 def test_problem_is_read() -> None:
