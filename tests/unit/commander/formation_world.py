@@ -1,4 +1,4 @@
-"""A site of nodes in one process: siblings that may be cut off, disks that survive a crash, and one API server's truth."""
+"""A site of nodes in one process: siblings that may be cut off, disks that survive a crash, one truth."""
 
 from __future__ import annotations
 
@@ -146,10 +146,10 @@ class Node:
     async def turn(self, clock: Reason = NOTHING) -> None:
         try:
             self.reason = await self.former.turn(self.world.site(self.name), clock)
-            while self.former.busy:
-                await asyncio.sleep(0)
-            if self.former._task is not None and isinstance(error := self.former._task.exception(), Crash):
-                raise error
+            if (task := self.former._task) is not None:
+                await asyncio.wait([task])
+                if isinstance(error := task.exception(), Crash):
+                    raise error
         except Crash:
             self.world.cluster(self.world.epoch).joining.discard(f"nuc-{self.name}")
             self.restart()
