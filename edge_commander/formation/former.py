@@ -79,13 +79,15 @@ class Site:
 @dataclass(frozen=True)
 class Parts:
     """What the former works with. `decide(site)`: the initialiser's node id, None where that cannot be said yet;
-    raises Retryable with the reason. `make(site, epoch)`: new secrets."""
+    raises Retryable with the reason. `make(site, epoch)`: new secrets. `settle(plan)`: gives the suite's daemons their
+    rights and kubeconfigs, once a start."""
 
     distribution: Distribution
     siblings: Siblings
     records: RecordStore
     secrets: SecretsStore
     decide: Callable[[Site], Awaitable[str | None]]
+    settle: Callable[[ClusterPlan], Awaitable[None]]
     make: Callable[[str, int], SiteSecrets]
     log: FilteringBoundLogger
 
@@ -99,6 +101,7 @@ class Former:
         self._running = ""
         self._refused = ""
         self._slot: tuple[str, ...] = ()
+        self._settled = False
 
     @property
     def member(self) -> bool:
@@ -177,7 +180,7 @@ class Former:
             case plans.Wait(reason):
                 answer = reason
             case plans.Watch():
-                answer = NOTHING
+                answer = NOTHING if self._settled else self._begin("settle", self._settle(site))
             case plans.Decide():
                 answer = await self._decide(site)
             case plans.Forget():
@@ -257,6 +260,10 @@ class Former:
         self._running = what
         self._task = asyncio.create_task(work, name=f"cluster {what}")
         return Reason(Why.STARTING, what)
+
+    async def _settle(self, site: Site) -> None:
+        await self._p.settle(self._plan(site, ()))
+        self._settled = True
 
     def _plan(self, site: Site, servers: tuple[str, ...]) -> ClusterPlan:
         secrets = self._p.secrets.load(site.epoch)

@@ -134,7 +134,7 @@ class Node:
         parts = Parts(
             distribution=FakeCluster(self.world, self.name), siblings=Talk(self.world, self.name),
             records=Records(self.world, self.name), secrets=Secrets(self.world, self.name), decide=self._decide,
-            make=self._make, log=structlog.get_logger(),
+            settle=self._settle, make=self._make, log=structlog.get_logger(),
         )  # fmt: skip
         self.former = Former(parts)
         self.usher = Usher(
@@ -159,6 +159,11 @@ class Node:
         if not self.world.cloud:
             raise Retryable("the endpoint cannot be reached")
         return self.world.grants.setdefault(site.epoch, self.name)
+
+    async def _settle(self, plan: ClusterPlan) -> None:
+        self.world.point()
+        assert plan.secrets is not None
+        assert plan.node in self.world.cluster(plan.epoch).members, "settled before it was a member"
 
     def _make(self, site: str, epoch: int) -> SiteSecrets:
         self.world.marks += 1

@@ -1,0 +1,111 @@
+"""A Distribution whose privileged half is another process, asked over a unix socket. Touches that socket.
+
+Reading (`members`, `health`) goes to the cluster's API as the commander's own user; everything else to the root half.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from agents.core.errors import Rejected, Retryable
+from edge_commander.distribution.port import ClusterHealth, ClusterMember, ClusterPlan, Distribution, Operation
+from edge_commander.distribution.wire import SETTLE, MAX_ANSWER, Answer, Ask, Family
+
+SECONDS = 1800.0
+"""The longest that an operation may take; each bounds itself long before."""
+
+
+class Apart:
+    """`observer` answers what is only read."""
+
+    def __init__(self, name: str, socket: Path, observer: Distribution) -> None:
+        self._name = name
+        self._socket = socket
+        self._observer = observer
+
+    @property
+    def name(self) -> str:
+        """As in the configuration."""
+        return self._name
+
+    async def init(self, plan: ClusterPlan) -> None:
+        """See Distribution."""
+        await self._ask(Operation.INIT, plan=plan)
+
+    async def join(self, plan: ClusterPlan) -> None:
+        """See Distribution."""
+        await self._ask(Operation.JOIN, plan=plan)
+
+    async def members(self) -> list[ClusterMember]:
+        """See Distribution."""
+        return await self._observer.members()
+
+    async def health(self) -> ClusterHealth:
+        """See Distribution."""
+        return await self._observer.health()
+
+    async def remove(self, member: str) -> None:
+        """See Distribution."""
+        await self._ask(Operation.REMOVE, member)
+
+    async def snapshot(self, name: str) -> str:
+        """See Distribution."""
+        return str(await self._ask(Operation.SNAPSHOT, name))
+
+    async def restore(self, snapshot: str, plan: ClusterPlan) -> None:
+        """See Distribution."""
+        await self._ask(Operation.RESTORE, snapshot, plan=plan)
+
+    async def rotate(self) -> None:
+        """See Distribution."""
+        await self._ask(Operation.ROTATE)
+
+    async def upgrade(self, version: str) -> None:
+        """See Distribution."""
+        await self._ask(Operation.UPGRADE, version)
+
+    async def reset(self) -> None:
+        """See Distribution."""
+        await self._ask(Operation.RESET)
+
+    async def settle(self, plan: ClusterPlan) -> None:
+        """Gives the suite's daemons their rights and kubeconfigs, by the site's authority in the plan. Idempotent."""
+        await self._ask(SETTLE, plan=plan)
+
+    async def aclose(self) -> None:
+        """Closes the observer's connections."""
+        await self._observer.aclose()
+
+    async def _ask(self, operation: str, argument: str = "", *, plan: ClusterPlan | None = None) -> Any:
+        ask = Ask(operation=str(operation), argument=argument, plan=plan)
+        try:
+            async with asyncio.timeout(SECONDS):
+                data = await self._exchange(msgspec.json.encode(ask))
+        except (OSError, TimeoutError) as error:
+            what = "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
+            raise Retryable(f"{self._socket}: {what}") from None
+        try:
+            answer = msgspec.json.decode(data, type=Answer)
+        except msgspec.MsgspecError:
+            raise Retryable(f"{self._socket}: {ask.operation} ended without an answer") from None
+        if answer.family is Family.RETRY:
+            raise Retryable(answer.text)
+        if answer.family is Family.REFUSED:
+            raise Rejected(answer.text)
+        return answer.value
+
+    async def _exchange(self, data: bytes) -> bytes:
+        reader, writer = await asyncio.open_unix_connection(str(self._socket))
+        try:
+            writer.write(data)
+            writer.write_eof()
+            answer = bytearray()
+            while len(answer) < MAX_ANSWER and (piece := await reader.read(65536)):
+                answer += piece
+            return bytes(answer)
+        finally:
+            writer.close()

@@ -1,0 +1,70 @@
+"""Touches the kubeconfigs of the suite's daemons: each its own user of the cluster, in a file that only it can read."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from agents.core.errors import Rejected, Retryable
+from edge_commander.distribution.kubeadm.certs import client
+from edge_commander.distribution.kubeadm.config import kubeconfig
+from edge_commander.distribution.port import ClusterPlan
+from edge_commander.settings import DistributionSettings
+
+DAYS = 400
+"""Written anew at each start of the node, and long enough that a node which is never restarted works on."""
+
+
+@dataclass(frozen=True)
+class Grant:
+    """A daemon's file, its system user, and its user in Kubernetes, whose rights are RBAC's alone."""
+
+    file: str
+    system_user: str
+    user: str
+
+
+GRANTS = (
+    Grant("edge-commander.kubeconfig", "galley-commander", "galley-commander"),
+    Grant("vessel.kubeconfig", "galley-vessel", "galley-vessel"),
+    Grant("synthetic-client.kubeconfig", "galley-synthetic", "galley-synthetic"),
+)
+
+
+def write_access(plan: ClusterPlan, settings: DistributionSettings) -> list[str]:
+    """Writes every file anew; their paths. Raises Rejected for a plan without secrets, Retryable for the disk."""
+    if plan.secrets is None or not plan.address:
+        raise Rejected("the plan names no secrets or no address")
+    folder = Path(settings.access_dir)
+    server = f"https://{plan.address}:6443"
+    written = []
+    try:
+        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        for grant in GRANTS:
+            made = client(plan.secrets.cluster, grant.user, days=DAYS)
+            text = kubeconfig(server, grant.user, ca=plan.secrets.cluster.cert, cert=made.cert, key=made.key)
+            _replace(folder / grant.file, text, grant.system_user)
+            written.append(str(folder / grant.file))
+    except OSError as error:
+        raise Retryable(f"{folder}: cannot be written: {error.strerror}") from None
+    return written
+
+
+def _replace(path: Path, text: bytes, user: str) -> None:
+    """The owner first, then the content, then the name: never a moment in which another may read it."""
+    import pwd
+
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o400)
+    try:
+        try:
+            entry = pwd.getpwnam(user)
+            os.fchown(descriptor, entry.pw_uid, entry.pw_gid)
+        except KeyError:
+            pass  # a machine without the suite's users: it stays root's
+        os.write(descriptor, text)
+    finally:
+        os.close(descriptor)
+    temporary.replace(path)

@@ -1,0 +1,116 @@
+"""The root half of a distribution: one request on standard input, one answer on standard output, then it ends.
+
+systemd starts it for each connection to `/run/galley/distribution.sock` (galley-distribution.socket, Accept=yes), which
+only Edge Commander's user may open; who asks is checked again by SO_PEERCRED. Steps are said on standard error, which
+is the journal. What was begun goes on when the asker goes away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import struct
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from agents.core.errors import ConfigError, Rejected, Retryable
+from agents.io.config import load
+from edge_commander.distribution.choice import connect, make
+from edge_commander.distribution.port import Distribution
+from edge_commander.distribution.settle import settle
+from edge_commander.distribution.wire import SETTLE, ARGUMENTS, MAX_ASK, Answer, Ask, Family, problem
+from edge_commander.settings import CommanderSettings, DistributionSettings
+
+READ_SECONDS = 30.0
+
+
+def main() -> int:
+    """Serves one connection, handed over as descriptor 0; 0 also where the operation failed: the answer says so."""
+    connection = socket.socket(fileno=os.dup(0))
+    connection.settimeout(READ_SECONDS)
+    try:
+        answer = _answer(connection)
+        connection.settimeout(READ_SECONDS)
+        connection.sendall(msgspec.json.encode(answer))
+    except OSError as error:
+        print(f"the asker is gone: {error.strerror}", file=sys.stderr)
+    finally:
+        connection.close()
+    return 0
+
+
+def _answer(connection: socket.socket) -> Answer:
+    if (uid := _peer(connection)) not in (0, _owner()):
+        return Answer(family=Family.REFUSED, text=f"uid {uid} may not ask")
+    try:
+        ask = msgspec.json.decode(_read(connection), type=Ask)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return Answer(family=Family.REFUSED, text="the request is malformed")
+    if text := problem(ask):
+        return Answer(family=Family.REFUSED, text=text)
+    try:
+        settings = load("edge_commander", CommanderSettings, None).own.distribution
+    except ConfigError as error:
+        return Answer(family=Family.REFUSED, text=f"configuration: {error.problems[0]}")
+    print(f"asked: {ask!r}", file=sys.stderr, flush=True)
+    return carry_out(ask, settings, lambda: make(settings, say=_say))
+
+
+def carry_out(ask: Ask, settings: DistributionSettings, distribution: Callable[[], Distribution]) -> Answer:
+    """Runs one checked request; the two families become the answer, anything else is a crash."""
+    try:
+        return Answer(family=Family.DONE, value=asyncio.run(_run(ask, settings, distribution)))
+    except Retryable as error:
+        _say(f"{ask.operation} may be tried again: {error}")
+        return Answer(family=Family.RETRY, text=str(error))
+    except Rejected as error:
+        _say(f"{ask.operation} was refused: {error}")
+        return Answer(family=Family.REFUSED, text=str(error))
+
+
+async def _run(ask: Ask, settings: DistributionSettings, distribution: Callable[[], Distribution]) -> Any:
+    if ask.operation == SETTLE:
+        assert ask.plan is not None
+        return await settle(ask.plan, settings, connect)
+    one = distribution()
+    arguments: list[object] = [ask.argument] if ask.operation in ARGUMENTS else []
+    if ask.plan is not None:
+        arguments.append(ask.plan)
+    try:
+        return await getattr(one, ask.operation)(*arguments)
+    finally:
+        await one.aclose()
+
+
+def _read(connection: socket.socket) -> bytes:
+    data = bytearray()
+    while len(data) <= MAX_ASK and (piece := connection.recv(65536)):
+        data += piece
+    return bytes(data[: MAX_ASK + 1])
+
+
+def _peer(connection: socket.socket) -> int:
+    data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return int(struct.unpack("iII", data)[1])
+
+
+def _owner() -> int:
+    """Edge Commander's uid; root's own where the machine has no such user."""
+    import pwd
+
+    try:
+        return pwd.getpwnam("galley-commander").pw_uid
+    except KeyError:
+        return 0
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

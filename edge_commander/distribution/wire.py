@@ -1,0 +1,68 @@
+"""What Edge Commander asks of the root half of a distribution, one request a connection. Pure.
+
+Commander has no privileges; what forms a cluster needs root. The list of what may be asked is closed: the port's
+operations, and `settle`, which gives the suite's daemons their rights and kubeconfigs once a node is a member.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from edge_commander.distribution.port import ClusterPlan, Operation
+
+MAX_ASK = 256 * 1024
+MAX_ANSWER = 1024 * 1024
+SETTLE = "settle"
+ARGUMENTS: dict[str, str] = {
+    Operation.REMOVE: "a member's name",
+    Operation.SNAPSHOT: "its name",
+    Operation.RESTORE: "a snapshot",
+    Operation.UPGRADE: "a version",
+}
+"""Operations that take one text."""
+PLANNED = frozenset({Operation.INIT.value, Operation.JOIN.value, Operation.RESTORE.value, SETTLE})
+"""Operations that take a plan."""
+ASKED = frozenset({*(one.value for one in Operation), SETTLE})
+
+
+class Family(StrEnum):
+    """How an operation ended."""
+
+    DONE = "done"
+    RETRY = "retry"
+    REFUSED = "refused"
+
+
+class Ask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One request. `repr` shows no plan: it holds the site's secrets."""
+
+    v: int = 1
+    operation: str
+    argument: str = ""
+    plan: ClusterPlan | None = None
+
+    def __repr__(self) -> str:
+        return f"Ask(operation={self.operation!r}, argument={self.argument!r})"
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of it. `value`: the operation's answer; `text`: why not."""
+
+    v: int = 1
+    family: Family
+    text: str = ""
+    value: Any = None
+
+
+def problem(ask: Ask) -> str:
+    """Why a request is not one of the closed list, or has not the parts that it needs; empty when it is well."""
+    if ask.operation not in ASKED:
+        return "no such operation"
+    if bool(ask.argument) != (ask.operation in ARGUMENTS):
+        return f"{ask.operation} takes {ARGUMENTS.get(ask.operation, 'no argument')}"
+    if (ask.plan is not None) != (ask.operation in PLANNED):
+        return f"{ask.operation} takes {'a' if ask.operation in PLANNED else 'no'} plan"
+    return ""
