@@ -21,7 +21,7 @@ from agents.supervise.pulse import Pulse
 from edge_commander.siblings.acceptor import Acceptor
 from edge_commander.siblings.connection import Connection
 from edge_commander.siblings.tls import SiblingTls
-from edge_commander.siblings.verify import PeerRefused
+from edge_commander.siblings.verify import NotValidNow, PeerRefused
 
 MAX_BODY = 64 * 1024
 BODY_SECONDS = 5.0
@@ -110,8 +110,7 @@ class SiblingServer:
             self._tls.still(connection.peer)
         except PeerRefused as error:
             self._log.warning("a sibling is refused", audit=True, cause=error.cause)
-            connection.force_close()
-            return _problem(403, "refused", error.cause)
+            return _last(_problem(503 if isinstance(error, NotValidNow) else 403, "refused", error.cause))
         handler = self._routes.get((request.method, request.path))
         if handler is None:
             return _problem(404, "not found", "there is no such route")
@@ -121,8 +120,7 @@ class SiblingServer:
             async with asyncio.timeout(ANSWER_SECONDS):
                 status, answer = await handler(connection.peer.node, body)
         except TimeoutError:
-            connection.force_close()
-            return _problem(503, "not in time", "the request was not answered in time")
+            return _last(_problem(503, "not in time", "the request was not answered in time"))
         except Retryable as error:
             return _problem(503, "not available yet", str(error))
         except GalleyError as error:
@@ -133,3 +131,9 @@ class SiblingServer:
 def _problem(status: int, title: str, detail: str) -> web.Response:
     body = encode({"type": "about:blank", "title": title, "status": status, "detail": detail})
     return web.Response(status=status, body=body, content_type="application/problem+json")
+
+
+def _last(answer: web.Response) -> web.Response:
+    """The answer after which the connection ends."""
+    answer.force_close()
+    return answer

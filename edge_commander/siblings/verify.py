@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import msgspec
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, SignatureAlgorithmOID
@@ -29,7 +29,8 @@ BACKDATE_MS = 3600 * 1000
 """How long before that moment it is valid already: for siblings whose clocks are behind (nothing was signed then)."""
 MAX_LEAF_BYTES = 4096
 _KNOWN = (x509.SubjectAlternativeName, x509.BasicConstraints, x509.KeyUsage, x509.ExtendedKeyUsage)
-_MALFORMED = (ValueError, TypeError, x509.ExtensionNotFound, x509.DuplicateExtension, x509.InvalidVersion,
+_MALFORMED = (
+    UnsupportedAlgorithm,ValueError, TypeError, x509.ExtensionNotFound, x509.DuplicateExtension, x509.InvalidVersion,
               x509.UnsupportedGeneralNameType)  # fmt: skip
 
 
@@ -57,7 +58,6 @@ def judge(der: bytes | None, roster: Sequence[Member], now_ms: int) -> Peer:
     try:
         leaf = x509.load_der_x509_certificate(der)
         node = _name(leaf)
-        _check_use(leaf)
     except _MALFORMED:
         raise PeerRefused("the certificate is malformed") from None
     member = find(roster, node)
@@ -66,6 +66,10 @@ def judge(der: bytes | None, roster: Sequence[Member], now_ms: int) -> Peer:
         raise PeerRefused(f"{node} is not in the roster")
     if not _signed_by(leaf, key):
         raise PeerRefused(f"the certificate for {node} is not signed by the key that the roster names")
+    try:
+        _check_use(leaf)  # only now: what a stranger writes is read no further than its name
+    except _MALFORMED:
+        raise PeerRefused(f"the certificate of {node} is malformed") from None
     begin, end = _ms(leaf.not_valid_before_utc), _ms(leaf.not_valid_after_utc)
     if end - begin > LIFETIME_MS + BACKDATE_MS:
         raise PeerRefused(f"the certificate of {node} is valid for longer than a sibling's may be")
@@ -115,11 +119,11 @@ def _check_use(leaf: x509.Certificate) -> None:
 
 
 def _signed_by(leaf: x509.Certificate, key: Jwk) -> bool:
-    if leaf.signature_algorithm_oid != SignatureAlgorithmOID.ECDSA_WITH_SHA256:
-        return False
     try:
+        if leaf.signature_algorithm_oid != SignatureAlgorithmOID.ECDSA_WITH_SHA256:
+            return False
         public_key(key).verify(leaf.signature, leaf.tbs_certificate_bytes, ec.ECDSA(hashes.SHA256()))
-    except InvalidSignature:
+    except (InvalidSignature, *_MALFORMED):
         return False
     return True
 

@@ -42,9 +42,7 @@ class Sibling:
 
     name: str
     run_dir: Path
-    keys: FileDeviceKeys = field(
-        default_factory=lambda: FileDeviceKeys(SoftwareKey.generate(), SoftwareKey.generate())
-    )
+    keys: FileDeviceKeys = field(default_factory=lambda: FileDeviceKeys(SoftwareKey.generate(), SoftwareKey.generate()))
     roster: list[Member] = field(default_factory=list)
     time: TurnedTime = field(default_factory=TurnedTime)
     address: str = "127.0.0.1"
