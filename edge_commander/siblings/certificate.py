@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -18,31 +17,13 @@ from agents.contracts.ids import NodeId
 from agents.core.errors import Retryable
 from agents.core.jose import Signer
 from agents.io.state import write_durably
-from edge_commander.reasons import NOTHING, Reason
 from edge_commander.siblings.issuing import issue_leaf
 from edge_commander.siblings.verify import BACKDATE_MS, LIFETIME_MS, judge
+from edge_commander.trusted_time import Time, trusted_ms
 
 LEAF_NAME = "sibling.pem"
 RENEW_MS = LIFETIME_MS * 2 // 3
 """A leaf is made anew at two thirds of its life."""
-
-
-class Time(Protocol):
-    """Which time it is, and whether certificates may be made by it (edge_commander/times.py)."""
-
-    def now_ms(self) -> int:
-        """Unix ms."""
-
-    def problem(self) -> Reason:
-        """`waiting: clock`, or NOTHING."""
-
-
-class ClockNotTrusted(Retryable):
-    """No certificate is made now; `reason` is what the node's state shows."""
-
-    def __init__(self, reason: Reason) -> None:
-        super().__init__(f"no certificate is made: {reason.text}")
-        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -83,15 +64,14 @@ class LeafKeeper:
             now = self._time.now_ms()
             if self._leaf is None or self._leaf.due(now) or not self.path.exists():
                 try:
-                    self._leaf = await self._renewed(now)
+                    self._leaf = await self._renewed()
                 except Retryable:
                     if self._leaf is None or not self._leaf.valid(now) or not self.path.exists():
                         raise
             return self._leaf
 
-    async def _renewed(self, now_ms: int) -> Leaf:
-        if (reason := self._time.problem()) != NOTHING:
-            raise ClockNotTrusted(reason)
+    async def _renewed(self) -> Leaf:
+        now_ms = trusted_ms(self._time)
         number = self._leaf.number + 1 if self._leaf is not None else 1
         try:
             await asyncio.to_thread(self._make, now_ms)

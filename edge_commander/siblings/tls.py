@@ -17,10 +17,11 @@ from agents.contracts.identity import Member
 from agents.contracts.ids import NodeId
 from agents.core.errors import Retryable
 from agents.core.jose import Signer
-from edge_commander.siblings.certificate import Leaf, LeafKeeper, Time
+from edge_commander.siblings.certificate import Leaf, LeafKeeper
 from edge_commander.siblings.issuing import anchor
 from edge_commander.siblings.members import Keys, trusted_keys
 from edge_commander.siblings.verify import NotValidNow, Peer, PeerRefused, judge, still
+from edge_commander.trusted_time import Time
 
 TIME_CODES = frozenset({9, 10})
 """OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED."""

@@ -16,10 +16,11 @@ from agents.contracts.ids import node_id
 from agents.core.jose import SoftwareKey
 from edge_commander.reasons import NOTHING, Reason, Why
 from edge_commander.siblings import tls as tls_module
-from edge_commander.siblings.certificate import ClockNotTrusted, Leaf, LeafKeeper
+from edge_commander.siblings.certificate import Leaf, LeafKeeper
 from edge_commander.siblings.issuing import anchor, issue_leaf
 from edge_commander.siblings.tls import CheckedObject, SiblingContext, SiblingTls
 from edge_commander.siblings.verify import BACKDATE_MS, LIFETIME_MS, Peer
+from edge_commander.trusted_time import ClockNotTrusted
 from tests.fakes.siblings import TurnedTime
 
 A, B = node_id("nuc-a"), node_id("nuc-b")
