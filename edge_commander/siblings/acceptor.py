@@ -13,7 +13,7 @@ from typing import Any
 
 from structlog.typing import FilteringBoundLogger
 
-from agents.core.errors import Retryable
+from agents.core.errors import GalleyError, Retryable
 from agents.core.ports import Clock
 from agents.core.settings import Listener
 from edge_commander.siblings.connection import Connection
@@ -46,6 +46,7 @@ class Acceptor:
         self._tasks: set[asyncio.Task[None]] = set()
         self._by_address: Counter[str] = Counter()
         self._log_after = float("-inf")
+        self._crash: BaseException | None = None
         self.refused = 0
 
     @property
@@ -68,6 +69,11 @@ class Acceptor:
             raise Retryable(f"siblings' port {where.bind}:{where.port}: {error.strerror or error}") from None
         self._socket = sock
         self._start(self._accept(sock))
+
+    def check(self) -> None:
+        """Raises what nobody expected while a connection was taken or served."""
+        if self._crash is not None:
+            raise self._crash
 
     async def aclose(self) -> None:
         """Closes the port and every connection."""
@@ -107,7 +113,7 @@ class Acceptor:
                 ssl_shutdown_timeout=1.0,
             )
             await connection.closed.wait()
-        except (OSError, Retryable) as error:
+        except (OSError, GalleyError) as error:
             self._refuse(host, getattr(error, "verify_message", "") or getattr(error, "reason", "") or str(error))
         finally:
             connection.abort()
@@ -127,4 +133,9 @@ class Acceptor:
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            self._crash = self._crash or task.exception()

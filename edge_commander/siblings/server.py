@@ -83,16 +83,23 @@ class SiblingServer:
             self._runner = None
 
     async def run(self, pulse: Pulse, say: Say = lambda ok, text: None) -> None:
-        """The loop: takes the port or says why not and tries again, renews the leaf; closes all when it ends."""
+        """The loop: takes the port or says why not and tries again, renews the leaf; closes all when it ends.
+
+        With port 0 there is nothing to do. A bug in taking connections is raised here: it ends the daemon.
+        """
+        if self._listener.port == 0:
+            return
         try:
             while not pulse.stopping:
+                if self.acceptor is not None:
+                    self.acceptor.check()
                 try:
                     if self.acceptor is None:
                         await self.open()
                     else:
                         await self._tls.ready()
                     say(True, f"listens on {self._listener.bind}:{self.port}")
-                except Retryable as error:
+                except GalleyError as error:
                     say(False, str(error))
                 await pulse.sleep(LOOK_SECONDS)
         finally:

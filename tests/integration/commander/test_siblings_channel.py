@@ -31,6 +31,7 @@ from edge_commander.siblings.issuing import SignerKey, _builder, _usage, device_
 from edge_commander.siblings.server import MAX_BODY, SiblingServer
 from edge_commander.siblings.verify import BACKDATE_MS, LIFETIME_MS
 from tests.fakes.siblings import Sibling, make_site
+from tests.site_in_a_box.ports import free_port
 
 ECHO = ("POST", "/v1/echo")
 heard: list[NodeId] = []
@@ -431,6 +432,47 @@ async def test_a_taken_port_is_tried_again_and_said(
     await asyncio.wait_for(task, 5)
     with pytest.raises(Retryable):
         await site[1].client.call(at(site[0].member, port), *ECHO, b"")
+
+
+async def test_a_bug_in_taking_connections_ends_the_daemon(
+    site: list[Sibling], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "LOOK_SECONDS", 0.05)
+    server = _server(site[0], free_port())
+
+    def broken() -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(server, "_connection", broken)
+    stopping = asyncio.Event()
+    task = asyncio.create_task(server.run(Pulse("siblings", SystemClock(), stopping)))
+    await _until(lambda: server.port > 0)
+    with socket.create_connection(("127.0.0.1", server.port)), pytest.raises(ZeroDivisionError):
+        await asyncio.wait_for(task, 5)
+    assert server.port == 0
+
+
+async def test_a_listener_that_is_turned_off_does_nothing(site: list[Sibling]) -> None:
+    await asyncio.wait_for(_server(site[0], 0).run(Pulse("siblings", SystemClock(), asyncio.Event())), 5)
+
+
+async def test_a_signer_that_does_not_sign_right_is_said_and_never_presented(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = Sibling("nuc-a", tmp_path)
+    other = SoftwareKey.generate()
+    monkeypatch.setattr(node.keys.signer, "sign", other.sign)
+    said: list[tuple[bool, str]] = []
+    stopping = asyncio.Event()
+    server = _server(node, free_port())
+    task = asyncio.create_task(
+        server.run(Pulse("siblings", SystemClock(), stopping), lambda ok, text: said.append((ok, text)))
+    )
+    await _until(lambda: bool(said))
+    stopping.set()
+    await task
+    assert said[0][0] is False and "not signed by the key" in said[0][1]
+    assert not (tmp_path / "sibling.pem").exists()
 
 
 def _server(node: Sibling, port: int) -> SiblingServer:
