@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Mapping
+from dataclasses import dataclass
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -46,6 +46,17 @@ class _Addresses(AbstractResolver):
         """Nothing is open."""
 
 
+@dataclass(eq=False)
+class _Pool:
+    """Connections of one TLS context: none outlives the roster and leaf that it was made by. `users`: calls under
+    way; a retired pool is closed with its last."""
+
+    context: ssl.SSLContext
+    session: aiohttp.ClientSession
+    users: int = 0
+    retired: bool = False
+
+
 class SiblingClient:
     """Calls members of the roster. `aclose` when done. `port`: where a member listens whose address names none."""
 
@@ -53,7 +64,7 @@ class SiblingClient:
         self._tls = tls
         self._port = port
         self._addresses = _Addresses()
-        self._session: aiohttp.ClientSession | None = None
+        self._pools: list[_Pool] = []  # the last one is in use
 
     async def call(self, member: Member, method: str, path: str, body: bytes = b"", timeout: float = 5.0) -> bytes:
         """The body of the member's 2xx answer, at most MAX_ANSWER bytes; all within `timeout` s.
@@ -66,14 +77,13 @@ class SiblingClient:
             raise Rejected(f"{member.node} is not in the roster with that key")
         address, port = place(member, self._port)
         what = f"{member.node}: {method} {path}"
-        context = await self._tls.client_context()
+        pool = self._hold(await self._tls.client_context())
         self._addresses.known[member.node] = address
         try:
-            async with self._open().request(
+            async with pool.session.request(
                 method,
                 f"https://{member.node}:{port}{path}",
                 data=body or None,
-                ssl=context,  # part of the pool's key: no connection outlives the roster that it was judged by
                 server_hostname=member.node,
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=timeout),
@@ -86,27 +96,39 @@ class SiblingClient:
             raise _no_tls(member, error.os_error) from None
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise Retryable(f"{what}: {cause(error)}") from None
+        finally:
+            pool.users -= 1
+            await self._close_retired()
 
     async def aclose(self) -> None:
         """Closes the connections."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        for pool in self._pools:
+            pool.retired, pool.users = True, 0
+        await self._close_retired()
 
-    def _open(self) -> aiohttp.ClientSession:
-        if self._session is None or self._session.closed:
+    def _hold(self, context: ssl.SSLContext) -> _Pool:
+        if not self._pools or self._pools[-1].context is not context:
+            for old in self._pools:
+                old.retired = True
             connector = aiohttp.TCPConnector(
+                ssl=context,
                 resolver=self._addresses,
                 use_dns_cache=False,
                 limit=CONNECTIONS,
                 limit_per_host=PER_MEMBER,
                 keepalive_timeout=KEEPALIVE_SECONDS,
             )
-            headers: Mapping[str, str] = {"User-Agent": "edge-commander"}
-            self._session = aiohttp.ClientSession(
-                connector=connector, cookie_jar=aiohttp.DummyCookieJar(), headers=headers
+            session = aiohttp.ClientSession(
+                connector=connector, cookie_jar=aiohttp.DummyCookieJar(), headers={"User-Agent": "edge-commander"}
             )
-        return self._session
+            self._pools.append(_Pool(context, session))
+        self._pools[-1].users += 1
+        return self._pools[-1]
+
+    async def _close_retired(self) -> None:
+        while pool := next((one for one in self._pools if one.retired and not one.users), None):
+            self._pools.remove(pool)
+            await pool.session.close()
 
 
 def _read(what: str, status: int, content: bytes) -> bytes:
