@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from agents.core.errors import Rejected
-from agents.io.state import StateFile
+from agents.io.state import StateFile, sync_directory
 from edge_commander.secrets.model import SiteSecrets
 
 NAME = "site-secrets.json"
@@ -52,9 +52,10 @@ class SecretsStore:
         self.secrets = secrets
 
     def clear(self) -> None:
-        """Forgets them, also those put aside: the cluster is gone (reset, retirement)."""
+        """Forgets them, also those put aside: the cluster is gone (reset, retirement). Raises OSError."""
         for file in [self.path, *(self.path.with_name(name) for name in self.damaged())]:
             file.unlink(missing_ok=True)
+        sync_directory(self.path.parent)
         self._file = StateFile(self.path, SiteSecrets)
         self.secrets = None
 

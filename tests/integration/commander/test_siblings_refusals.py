@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from structlog.testing import capture_logs
 
 from agents.contracts.identity import Member
@@ -20,6 +22,7 @@ from agents.core.settings import Listener
 from agents.io.clock import SystemClock
 from agents.supervise.pulse import Pulse
 from edge_commander.reasons import NOTHING, Reason, Why
+from edge_commander.siblings.issuing import anchor
 from edge_commander.siblings.server import SiblingServer
 from edge_commander.siblings.verify import LIFETIME_MS
 from tests.fakes.siblings import Sibling, make_site
@@ -122,6 +125,25 @@ async def test_a_client_refuses_what_speaks_no_tls(site: list[Sibling]) -> None:
     async with server:
         with pytest.raises(Rejected, match=r"no sibling's TLS 1\.3 there"):
             await site[0].client.call(at(site[1].member, server.sockets[0].getsockname()[1]), *ECHO, b"for b alone")
+
+
+async def test_openssls_own_client_agrees(site: list[Sibling], tmp_path: Path) -> None:
+    """Another TLS client, with the member's anchor alone, sees the same server and is served."""
+    a, b, _ = site
+    await a.tls.ready()
+    anchor_file = tmp_path / "anchor.pem"
+    anchor_file.write_bytes(anchor(b.node, b.keys.signer.public, ec.generate_private_key(ec.SECP256R1())))
+    own = a.run_dir / "sibling.pem"
+    assert b.server is not None
+    process = await asyncio.create_subprocess_exec(
+        "openssl", "s_client", "-connect", f"127.0.0.1:{b.server.port}", "-tls1_3", "-cert", own, "-key", own,
+        "-CAfile", anchor_file, "-partial_chain", "-x509_strict", "-verify_hostname", b.node, "-verify_return_error",
+        "-servername", b.node, "-ign_eof", stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    request = b"POST /v1/echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi"
+    out, _ = await asyncio.wait_for(process.communicate(request), 10)
+    assert b"Verify return code: 0 (ok)" in out and b"TLSv1.3" in out
+    assert a.node.encode() + b" hi" in out
 
 
 async def test_a_foreign_box_with_the_same_software_gets_nowhere(site: list[Sibling], tmp_path: Path) -> None:

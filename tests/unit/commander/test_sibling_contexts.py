@@ -14,13 +14,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from agents.contracts.identity import Member
 from agents.contracts.ids import node_id
 from agents.core.jose import SoftwareKey
+from edge_commander.memory import Memory
 from edge_commander.reasons import NOTHING, Reason, Why
 from edge_commander.siblings import tls as tls_module
 from edge_commander.siblings.certificate import Leaf, LeafKeeper
 from edge_commander.siblings.issuing import anchor, issue_leaf
 from edge_commander.siblings.tls import CheckedObject, SiblingContext, SiblingTls
-from edge_commander.siblings.verify import BACKDATE_MS, LIFETIME_MS, Peer
+from edge_commander.siblings.verify import BACKDATE_MS, LIFETIME_MS, NotValidNow, Peer, judge
+from edge_commander.times import Times
 from edge_commander.trusted_time import ClockNotTrusted
+from tests.fakes.clock import VirtualClock
 from tests.fakes.siblings import TurnedTime
 
 A, B = node_id("nuc-a"), node_id("nuc-b")
@@ -198,6 +201,35 @@ async def test_a_leaf_is_kept_renewed_at_two_thirds_and_never_made_by_a_wrong_cl
     time.offset_ms, time.reason = 2 * LIFETIME_MS, Reason(Why.CLOCK, "not now")
     with pytest.raises(ClockNotTrusted):
         await keeper.leaf()
+
+
+async def test_clocks_at_1970_and_ten_years_on(tmp_path: Path) -> None:
+    """By the commander's own times: what the endpoint said, or that an image was built, makes a wrong clock known."""
+    clock = VirtualClock()
+    true_s = clock.wall_ms() // 1000
+    times = Times(clock, Memory(tmp_path), image_build_s=true_s - 1000)
+    keeper = LeafKeeper(A, KEY_A, tmp_path, times)
+    ten_years = 10 * 365 * 86400 * 1000
+    clock.wall_offset_ms -= clock.wall_ms()
+    with pytest.raises(ClockNotTrusted, match="earlier than it can be"):
+        await keeper.leaf()
+    clock.wall_offset_ms += true_s * 1000 + ten_years
+    times.heard(true_s)
+    with pytest.raises(ClockNotTrusted, match="ahead of"):
+        await keeper.leaf()
+    clock.wall_offset_ms -= ten_years
+    leaf = await keeper.leaf()
+    assert abs(leaf.made_ms - true_s * 1000) < 2000
+
+
+async def test_without_an_endpoint_a_clock_ten_years_on_makes_what_no_sibling_takes(tmp_path: Path) -> None:
+    clock = VirtualClock()
+    true_ms = clock.wall_ms()
+    clock.wall_offset_ms += 10 * 365 * 86400 * 1000
+    leaf = await LeafKeeper(A, KEY_A, tmp_path, Times(clock, Memory(tmp_path), 0)).leaf()
+    der = ssl.PEM_cert_to_DER_cert("-----BEGIN C" + leaf.path.read_text().partition("-----BEGIN C")[2])
+    with pytest.raises(NotValidNow, match="not yet valid"):
+        judge(der, ROSTER, true_ms)
 
 
 async def test_contexts_are_kept_until_roster_keys_or_leaf_change(tmp_path: Path) -> None:
