@@ -82,7 +82,8 @@ async def fetch_secrets(
     """Asks all `members` (servers of the roster; this node is left out) at once; the newest generation any has.
 
     Each answer must be sealed to this node and signed by the very member that was asked. Raises Retryable, which
-    names what each said, when none has them yet; all within `timeout` s and what opening takes.
+    names what each said, when none has them yet; Rejected where two siblings' do not belong together, which only a
+    person can sort out. All within `timeout` s and what opening takes.
     """
     others = [member for member in members if member.node != node]
     ask = encode(Ask(site=site, epoch=epoch, generation=generation))
@@ -106,9 +107,19 @@ async def fetch_secrets(
             return f"{member.node}: has generation {found.generation} only"
         return found
 
-    answers = await asyncio.gather(*map(one, others))
-    found = [answer for answer in answers if isinstance(answer, SiteSecrets)]
+    answers = list(zip(others, await asyncio.gather(*map(one, others)), strict=True))
+    found = [(member.node, answer) for member, answer in answers if isinstance(answer, SiteSecrets)]
     if not found:
-        told = "; ".join(str(answer) for answer in answers) or "there is no other server"
+        told = "; ".join(str(answer) for _, answer in answers) or "there is no other server"
         raise Retryable(f"no sibling gave the site's secrets: {told}")
-    return max(found, key=lambda secrets: secrets.generation)
+    return _agreed(found)
+
+
+def _agreed(found: Sequence[tuple[NodeId, SiteSecrets]]) -> SiteSecrets:
+    """The newest; raises Rejected where two siblings hold what cannot be one site's: there are two clusters."""
+    holder, newest = max(found, key=lambda one: one[1].generation)
+    for node, secrets in found:
+        same = secrets == newest if secrets.generation == newest.generation else secrets.lasting == newest.lasting
+        if not same:
+            raise Rejected(f"{holder} and {node} hold different secrets of {newest.site}, epoch {newest.epoch}")
+    return newest

@@ -46,7 +46,7 @@ class SecretsStore:
                 raise Rejected(f"{secrets!r} are older than {held!r}", file=str(self.path))
             if (secrets.epoch, secrets.generation) == (held.epoch, held.generation):
                 raise Rejected(f"there are other secrets than those held: {held!r}", file=str(self.path))
-            if secrets.epoch == held.epoch and _authorities(secrets) != _authorities(held):
+            if secrets.epoch == held.epoch and secrets.lasting != held.lasting:
                 raise Rejected(f"authorities never change within an epoch: {secrets!r}", file=str(self.path))
         self._file.save(secrets)
         self.secrets = secrets
@@ -62,7 +62,3 @@ class SecretsStore:
     def damaged(self) -> list[str]:
         """Names of files put aside as corrupt, in order, for a report."""
         return sorted(file.name for file in self.path.parent.glob(f"{NAME}.corrupt-*"))
-
-
-def _authorities(secrets: SiteSecrets) -> tuple[object, ...]:
-    return secrets.cluster, secrets.etcd, secrets.front_proxy, secrets.service_account_key

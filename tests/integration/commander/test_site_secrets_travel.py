@@ -88,6 +88,23 @@ async def test_the_newest_generation_wins_and_an_old_one_is_not_enough(site: lis
     assert await third.fetch() == renewed == await second.fetch(generation=2)
 
 
+async def test_siblings_that_disagree_are_found_out(site: list[Server]) -> None:
+    """Two sets for one epoch are two clusters: nothing is taken from either."""
+    first, second, third = site
+    secrets = make_secrets(SITE, 1, first.time)
+    first.store.save(secrets)
+    for other in (make_secrets(SITE, 1, first.time), with_token(make_secrets(SITE, 1, first.time), new_token())):
+        second.store.clear()
+        second.store.save(other)
+        with pytest.raises(Rejected, match="hold different secrets of store-01234, epoch 1"):
+            await third.fetch()
+    second.store.clear()
+    second.store.save(with_token(secrets, new_token()))
+    first.store.save(with_token(secrets, new_token()))
+    with pytest.raises(Rejected, match="hold different secrets"):
+        await third.fetch()
+
+
 async def test_another_epochs_are_not_given(site: list[Server]) -> None:
     site[0].store.save(make_secrets(SITE, 2, site[0].time))
     for epoch in (1, 3):
