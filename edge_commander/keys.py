@@ -33,6 +33,11 @@ class DeviceKeys(Protocol):
     def sealing(self) -> Jwk:
         """The public sealing key."""
 
+    def agree(self, public: Jwk) -> bytes:
+        """The ECDH shared secret of the sealing key and `public`: the x coordinate, 32 bytes (a TPM's ECDH_ZGen).
+
+        Opens what was sealed to this device; raises Rejected for a key that is none on P-256, Retryable."""
+
 
 class KeyStore(Protocol):
     """Where the keys lie: a file on ident, or a TPM."""
@@ -71,6 +76,10 @@ class FileDeviceKeys:
     def sealing(self) -> Jwk:
         """The public sealing key."""
         return self._sealing.public
+
+    def agree(self, public: Jwk) -> bytes:
+        """See DeviceKeys."""
+        return self._sealing.agree(public)
 
 
 class FileKeyStore:

@@ -38,10 +38,13 @@ class CommanderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     `socket`: default `<node.run_dir>/identity.sock`. `roles`: which uid is which role there.
     `socket_roles`: roles that get a socket of their own, `identity-<role>.sock`, mode 0600, for our own uid:
     for a machine where every daemon runs as one user.
+    `siblings`: where the siblings' channel (mutual TLS) listens; this port is also where siblings are looked for,
+    unless the roster's address names one. 0 turns the listener off.
     `image_build`: Unix s before which no clock can be right; `image_build_file` holds the same as text.
     """
 
     health: Listener = Listener(port=9404)
+    siblings: Listener = Listener(bind="0.0.0.0", port=9411)  # noqa: S104 - the LAN's; who may talk is in the roster
     keys_dir: str = "/var/lib/galley-ident"
     enrol_code_file: str | None = None
     operators_file: str | None = None

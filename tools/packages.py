@@ -19,6 +19,7 @@ TEST = [
     "containernetworking-plugins",
     "iptables",
     "mmdebstrap",
+    "openssl",
     "runc",
     "strace",
     "systemd-container",

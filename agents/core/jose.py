@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric import ec
 from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OKPKey
@@ -73,6 +74,17 @@ class SoftwareKey:
     def sign(self, message: bytes) -> bytes:
         """The raw signature."""
         return self._algorithm.sign(message, self._key)
+
+    def agree(self, public: Jwk) -> bytes:
+        """The ECDH shared secret with a P-256 key: the x coordinate, 32 bytes (RFC 7518 section 4.6, `Z`).
+
+        Raises SignatureRefused for a key that is none on P-256; a point off the curve is no key.
+        """
+        own, other = self._key.get_op_key("sign"), canonical(public)
+        theirs = import_public(msgspec.json.encode(other)).get_op_key("verify")
+        if not isinstance(own, ec.EllipticCurvePrivateKey) or not isinstance(theirs, ec.EllipticCurvePublicKey):
+            raise SignatureRefused("both keys must be on P-256")
+        return own.exchange(ec.ECDH(), theirs)
 
 
 def canonical(jwk: Jwk) -> Jwk:

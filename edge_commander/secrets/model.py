@@ -41,5 +41,10 @@ class SiteSecrets(Struct, frozen=True, kw_only=True):
     service_account_key: str
     token: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
+    @property
+    def lasting(self) -> tuple[Authority, Authority, Authority, str]:
+        """What never changes within an epoch: the authorities and the service accounts' key."""
+        return self.cluster, self.etcd, self.front_proxy, self.service_account_key
+
     def __repr__(self) -> str:
         return f"SiteSecrets(site={self.site!r}, epoch={self.epoch}, generation={self.generation})"
