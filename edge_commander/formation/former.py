@@ -19,7 +19,7 @@ from edge_commander.distribution.port import ClusterPlan, Distribution
 from edge_commander.formation import plan as plans
 from edge_commander.formation import record as records
 from edge_commander.formation.plan import Facts, Step, next_step
-from edge_commander.formation.record import Happening, Record
+from edge_commander.formation.record import Happening, Part, Record
 from edge_commander.reasons import NOTHING, Reason, Why
 from edge_commander.secrets.model import SiteSecrets
 
@@ -49,11 +49,15 @@ class RecordStore(Protocol):
 class SecretsStore(Protocol):
     """The site's secrets on `var`: gone with the cluster's data when that is wiped."""
 
-    def load(self, epoch: int) -> SiteSecrets | None:
-        """Those of the epoch."""
+    @property
+    def secrets(self) -> SiteSecrets | None:
+        """What is held, of whatever epoch."""
 
     def save(self, secrets: SiteSecrets) -> None:
-        """On disk when it returns. Raises Retryable."""
+        """On disk when it returns. Raises Retryable, and Rejected for what would go back."""
+
+    def clear(self) -> None:
+        """Forgets them. Raises OSError."""
 
 
 @dataclass(frozen=True)
@@ -124,8 +128,16 @@ class Former:
             epoch=site.epoch,
             stage=record.stage if current else Stage.NONE,
             initialiser=record.initialiser if current else "",
-            secrets=self._p.secrets.load(site.epoch) is not None,
+            secrets=self.offered() is not None,
         )
+
+    def offered(self) -> SiteSecrets | None:
+        """What siblings may have: of the first server only once it is recorded that it begins, so that what it made
+        before, and may make again, nobody has."""
+        record, held = self._p.records.record, self._p.secrets.secrets
+        if held is None or held.epoch != record.epoch:
+            return None
+        return held if record.part is Part.JOIN or record.stage in (Stage.STARTED, Stage.MEMBER) else None
 
     async def turn(self, site: Site, clock: Reason) -> Reason:
         """One look and one step; why it waits. Raises Retryable when the disk cannot be written."""
@@ -143,7 +155,7 @@ class Former:
             record=record,
             clock=clock,
             answers=answers,
-            secrets=self._p.secrets.load(site.epoch) is not None,
+            secrets=self._held(site) is not None,
             slot=self._slot,
         )
         return await self._take(next_step(facts), site)
@@ -199,6 +211,10 @@ class Former:
 
     def _forget(self) -> Reason:
         self._slot = ()  # it was given to one that had something to go on with
+        try:
+            self._p.secrets.clear()  # what a first server made and never began with is not the cluster's
+        except OSError as error:
+            raise Retryable(f"the site's secrets cannot be removed: {error.strerror}") from None
         self._happened(Happening.EMPTIED)
         return Reason(Why.SECRETS, "the cluster's data on this disk is gone")
 
@@ -265,8 +281,12 @@ class Former:
         await self._p.settle(self._plan(site, ()))
         self._settled = True
 
+    def _held(self, site: Site) -> SiteSecrets | None:
+        held = self._p.secrets.secrets
+        return held if held is not None and held.epoch == site.epoch else None
+
     def _plan(self, site: Site, servers: tuple[str, ...]) -> ClusterPlan:
-        secrets = self._p.secrets.load(site.epoch)
+        secrets = self._held(site)
         own = site.own
         return ClusterPlan(
             site=site.site, epoch=site.epoch, node=own.name, address=own.address, servers=servers, secrets=secrets

@@ -126,23 +126,28 @@ def _within(facts: Facts) -> Step:
     return _initialising(facts) if record.part is Part.INIT else _joining(facts)
 
 
-def _undecided(facts: Facts) -> Step:
-    """A decision is asked for when more than half of the site is there to use it, so that no lone box begins."""
+def _too_few(facts: Facts) -> Wait | None:
+    """More than half of the site must be there to begin, so that no lone box does, and whoever knows better is heard."""
     there = {facts.me} | set(facts.answers or {})
     need, count = majority(len(facts.roster)), len(facts.roster)
-    if len(there) < need:
-        return Wait(Reason(Why.SIBLINGS, f"{len(there)} of {count} answer, {need} are needed"))
-    return Decide()
+    if len(there) >= need:
+        return None
+    return Wait(Reason(Why.SIBLINGS, f"{len(there)} of {count} answer, {need} are needed"))
+
+
+def _undecided(facts: Facts) -> Step:
+    return _too_few(facts) or Decide()
 
 
 def _initialising(facts: Facts) -> Step:
-    """A sibling that holds the epoch's secrets has them from a cluster that was begun: then this record is an old
-    copy of the disk, and whoever stands in it may only join."""
-    if facts.secrets:
-        return Init()
-    if any(said.secrets or said.stage in (Stage.STARTED, Stage.MEMBER) for said in facts.known.values()):
-        return Forget()
-    return MakeSecrets()
+    """A sibling that has the epoch's secrets has them from a cluster that was begun: then this record is an old copy
+    of the disk, and whoever stands in it may only join. Once it began, it goes on alone."""
+    if facts.record.stage is Stage.DECIDED:
+        if any(said.secrets or said.stage in (Stage.STARTED, Stage.MEMBER) for said in facts.known.values()):
+            return Forget()
+        if (wait := _too_few(facts)) is not None:
+            return wait
+    return Init() if facts.secrets else MakeSecrets()
 
 
 def _joining(facts: Facts) -> Step:

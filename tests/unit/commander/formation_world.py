@@ -49,11 +49,11 @@ class Disk:
     """`ident` and `var` of one node."""
 
     record: Record = field(default_factory=Record)
-    secrets: dict[int, SiteSecrets] = field(default_factory=dict)
+    secrets: SiteSecrets | None = None
     began: tuple[str, int] | None = None  # the distribution's own marker, on var
 
     def wipe_var(self) -> None:
-        self.secrets, self.began = {}, None
+        self.secrets, self.began = None, None
 
 
 class World:
@@ -194,12 +194,20 @@ class Secrets:
     world: World
     name: str
 
-    def load(self, epoch: int) -> SiteSecrets | None:
-        return self.world.disks[self.name].secrets.get(epoch)
+    @property
+    def secrets(self) -> SiteSecrets | None:
+        return self.world.disks[self.name].secrets
 
     def save(self, secrets: SiteSecrets) -> None:
+        held = self.secrets
+        assert held is None or held == secrets or held.epoch < secrets.epoch, "the store refuses other secrets"
         self.world.point()
-        self.world.disks[self.name].secrets[secrets.epoch] = secrets
+        self.world.disks[self.name].secrets = secrets
+        self.world.point()
+
+    def clear(self) -> None:
+        self.world.point()
+        self.world.disks[self.name].secrets = None
         self.world.point()
 
 
@@ -216,8 +224,8 @@ class Talk:
 
     async def secrets(self, member: Member, site: str, epoch: int) -> SiteSecrets:
         self.world.talk(self.name, member.node)
-        found = self.world.disks[member.node].secrets.get(epoch)
-        if found is None:
+        found = self.world.nodes[member.node].former.offered()
+        if found is None or found.epoch != epoch:
             raise Rejected("none here")
         return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from formation_world import Crash, World, stages
+from formation_world import Crash, World, secrets_of, stages
 
 from agents.contracts.siblings import Stage
 from edge_commander.formation import record as records
@@ -97,7 +97,7 @@ async def test_cuts_partitions_and_lost_disks_at_random_never_make_two(seed: int
         world.check()
     world.off, world.cut, world.cloud, world.chance = set(), set(), True, 0.0
     stands = not world.cluster(1).inits or any(
-        1 in disk.secrets and (disk.record.stage is Stage.MEMBER or disk.record.part is Part.INIT)
+        disk.secrets is not None and (disk.record.stage is Stage.MEMBER or disk.record.part is Part.INIT)
         for disk in world.disks.values()
     )
     await world.round(80)
@@ -127,6 +127,22 @@ async def test_an_old_copy_of_the_first_servers_disk_begins_no_second_cluster() 
     world.nodes[first].restart()
     await world.round(20)
     assert world.clusters[1].inits == [first] and world.formed()
+
+
+async def test_what_a_first_server_made_before_it_learnt_that_the_cluster_stands_is_thrown_away() -> None:
+    world = World(3)
+    await world.round(40)
+    first = world.grants[1]
+    world.disks[first].wipe_var()
+    world.disks[first].record = Record(epoch=1, stage=Stage.DECIDED, part=Part.INIT, initialiser=first)
+    world.disks[first].secrets = secrets_of("store-1", 1, 99)
+    world.nodes[first].restart()
+    world.off = {name for name in world.names if name != first}
+    await world.round(5)
+    assert world.nodes[first].reason.why is Why.SIBLINGS and world.clusters[1].inits == [first]
+    world.off = set()
+    await world.round(30)
+    assert world.formed() and world.clusters[1].inits == [first]
 
 
 async def test_a_first_server_that_lost_all_before_anybody_joined_waits_for_a_new_epoch() -> None:

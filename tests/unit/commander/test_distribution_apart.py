@@ -18,7 +18,12 @@ from edge_commander.distribution.port import ClusterHealth, ClusterMember, Clust
 from edge_commander.distribution.wire import ASKED, Answer, Ask, Family, problem
 
 PLAN = ClusterPlan(
-    site="store-1", epoch=3, node="nuc-1", servers=("10.0.0.2",), address="10.0.0.1", secrets=secrets_of("store-1", 3, 7)
+    site="store-1",
+    epoch=3,
+    node="nuc-1",
+    servers=("10.0.0.2",),
+    address="10.0.0.1",
+    secrets=secrets_of("store-1", 3, 7),
 )
 
 
