@@ -13,7 +13,7 @@ import msgspec
 
 from agents.core.errors import Rejected, Retryable
 from edge_commander.distribution.port import ClusterHealth, ClusterMember, ClusterPlan, Distribution, Operation
-from edge_commander.distribution.wire import SETTLE, MAX_ANSWER, Answer, Ask, Family
+from edge_commander.distribution.wire import MAX_ANSWER, SETTLE, Answer, Ask, Family
 
 SECONDS = 1800.0
 """The longest that an operation may take; each bounds itself long before."""

@@ -22,7 +22,7 @@ from agents.io.config import load
 from edge_commander.distribution.choice import connect, make
 from edge_commander.distribution.port import Distribution
 from edge_commander.distribution.settle import settle
-from edge_commander.distribution.wire import SETTLE, ARGUMENTS, MAX_ASK, Answer, Ask, Family, problem
+from edge_commander.distribution.wire import ARGUMENTS, MAX_ASK, SETTLE, Answer, Ask, Family, problem
 from edge_commander.settings import CommanderSettings, DistributionSettings
 
 READ_SECONDS = 30.0

@@ -127,7 +127,7 @@ def _within(facts: Facts) -> Step:
 
 
 def _too_few(facts: Facts) -> Wait | None:
-    """More than half of the site must be there to begin, so that no lone box does, and whoever knows better is heard."""
+    """More than half of the site must be there to begin: no lone box does, and whoever knows better is heard."""
     there = {facts.me} | set(facts.answers or {})
     need, count = majority(len(facts.roster)), len(facts.roster)
     if len(there) >= need:

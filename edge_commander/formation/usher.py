@@ -9,7 +9,7 @@ from typing import Protocol
 from structlog.typing import FilteringBoundLogger
 
 from agents.contracts.siblings import SlotAnswer, SlotRequest
-from agents.core.errors import Rejected, Retryable
+from agents.core.errors import GalleyError, Rejected, Retryable
 from agents.core.ports import Clock
 from edge_commander.distribution.port import Distribution
 from edge_commander.formation import slot
@@ -47,6 +47,7 @@ class Usher:
         self._log = log
         self._seen = slot.Seen()
         self._one = asyncio.Lock()
+        self._removal: asyncio.Task[None] | None = None
 
     async def ask(self, peer: str, request: SlotRequest) -> SlotAnswer:
         """`peer` is a node id out of a verified certificate. What stands in the way is in the answer."""
@@ -68,11 +69,30 @@ class Usher:
         if self._seen.holder != name and not await self._lease.take(name):
             return SlotAnswer(granted=False, reason="another node was faster")
         self._seen = slot.Seen(name, now)
-        if slot.ghost(name, fresh, members):
-            self._log.warning("a member of the same name is taken out first", member=name)
-            await self._distribution.remove(name)
-            members = await self._distribution.members()
+        if self._removal is not None or slot.ghost(name, fresh, members):
+            return SlotAnswer(granted=False, holder=name, reason=self._remove(name))
         servers = slot.doors(members, name, {one.name: one.address for one in site.roster})
         if not servers:
             return SlotAnswer(granted=False, holder=name, reason="no server of the cluster is Ready")
         return SlotAnswer(granted=True, servers=servers, holder=name)
+
+    def _remove(self, name: str) -> str:
+        """Takes a ghost out beside the answers, as that may take a minute; what is told meanwhile."""
+        if self._removal is None:
+            self._log.warning("a member of the same name is taken out first", member=name)
+            self._removal = asyncio.create_task(self._distribution.remove(name), name=f"remove {name}")
+        if not self._removal.done():
+            return f"the member that was called {name} before is taken out first"
+        task, self._removal = self._removal, None
+        if task.cancelled() or (error := task.exception()) is None:
+            return f"the member that was called {name} before is out"
+        if not isinstance(error, GalleyError):
+            raise error
+        self._log.warning("a member could not be taken out", member=name, cause=str(error))
+        return f"the member that was called {name} before cannot be taken out: {error}"[:300]
+
+    async def aclose(self) -> None:
+        """Ends a removal; it is asked for again."""
+        if self._removal is not None:
+            self._removal.cancel()
+            await asyncio.gather(self._removal, return_exceptions=True)
