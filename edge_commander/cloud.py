@@ -88,7 +88,7 @@ class Cloud:
 
     async def init_grant(self, token: str, epoch: int, *, want: bool = True) -> InitGrant:
         """Asks to run the `cluster-init` of `epoch` (`want` False: only who may), by a token with `command:read`. May
-        be asked again and again. Raises Retryable; Rejected for another epoch than the site's, or one elected offline."""
+        be asked again and again. Raises Retryable; Rejected for another epoch than the site's, or an offline one."""
         body, headers = encode(InitAsk(epoch=epoch, want=want)), {"Content-Type": "application/json"}
         answer = await self._ask("POST", "/v1/init-grant", data=body, headers=headers, token=token)
         return self._read("init grant", *answer, InitGrant)

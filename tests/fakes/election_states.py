@@ -2,8 +2,8 @@
 
 The network is a set of messages that were ever sent: each may arrive at any time, in any order, again and again, or
 never. So loss, delay, doubling and reordering are all in it; a crash of a proposer is a new ballot begun from
-its disk. Left out is what cannot matter: a refusal (silence does the same), an answer to a ballot that its proposer gave up or has
-counted already, and the hints by which a proposer skips rounds.
+its disk. Left out is what cannot matter: a refusal (silence does the same), an answer to a ballot that its proposer
+gave up or has counted already, and the hints by which a proposer skips rounds.
 """
 
 from __future__ import annotations
