@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.fakes.election_mutants import MUTANTS
 from tests.fakes.election_states import Explorer
-from tests.fakes.election_world import MUTANTS, Broken
+from tests.fakes.election_world import Broken
 
 WALKS = {
     "two ballots of one and one of another, all told": ((2, 1, 0), 0, True, 129_484),

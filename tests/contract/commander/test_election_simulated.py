@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.fakes.election_world import MUTANTS, Broken, play
+from tests.fakes.election_mutants import MUTANTS
+from tests.fakes.election_world import Broken, play
 
 SEEDS = 10_000
 
