@@ -45,7 +45,8 @@ class BallotBox:
         return sorted(self.path.parent.glob(f"{BOX_NAME}.corrupt-*"))
 
     def adopt(self, epoch: int, election: Election, voters: Iterable[Voter]) -> AcceptorState:
-        """Takes over a verified roster. Raises EpochRefused."""
+        """Takes over a verified roster, which must be stored by now: were it not, a lost box would not know the epoch
+        that it is barred from. Raises EpochRefused."""
         return self._keep(acceptor.adopt(self.state, epoch, election, voters))
 
     def answer(self, me: Self, peer: NodeId, request: ElectionRequest) -> ElectionAnswer:
