@@ -7,19 +7,33 @@ from typing import Annotated, Any
 import msgspec
 
 from agents.contracts.codec import Struct
-from agents.contracts.identity import AtlasSource
+from agents.contracts.identity import AtlasSource, Election, Voter
 from agents.contracts.ids import NodeId, SiteId
 from agents.contracts.messages import Short
 
 
 class SiteRecord(Struct, frozen=True, kw_only=True):
-    """One restaurant. `generation` rises with any change of its labels, Atlas or roster."""
+    """One restaurant. `generation` rises with any change of its labels, Atlas, roster or epoch. `epoch` counts its
+    clusters, `election` says who decides which node begins one; `epoch_authorisation`: the signature that raised it."""
 
     site: SiteId
     labels: dict[Short, Short] = {}
     atlas: AtlasSource | None = None
     generation: int = 0
     created_ms: int = 0
+    epoch: int = 1
+    election: Election = Election.CLOUD
+    epoch_authorisation: str = ""
+
+
+class GrantRecord(Struct, frozen=True, kw_only=True):
+    """Which device, with which signing key, may run the `cluster-init` of a site's epoch."""
+
+    site: SiteId
+    epoch: int
+    node: NodeId
+    kid: str
+    granted_ms: int
 
 
 class ShippingRecord(Struct, frozen=True, kw_only=True):
@@ -236,13 +250,15 @@ class Done(Struct, frozen=True, kw_only=True):
 
 
 class SiteView(Struct, frozen=True, kw_only=True):
-    """All of one site as last heard."""
+    """All of one site as last heard. `grants`: of all epochs, the newest first; `voters`: of the present one."""
 
     site: SiteRecord
     nodes: list[NodeRecord]
     deployments: list[DeploymentRecord]
     synthetics: list[SyntheticRecord]
     alerts: list[AlertRecord]
+    grants: list[GrantRecord] = []
+    voters: list[Voter] = []
 
 
 class StreamsView(Struct, frozen=True, kw_only=True):

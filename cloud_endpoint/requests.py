@@ -8,9 +8,9 @@ import msgspec
 
 from agents.contracts.codec import Struct
 from agents.contracts.command import Verb
-from agents.contracts.identity import AtlasSource, Scope
+from agents.contracts.identity import AtlasSource, Election, Epoch, Scope
 from agents.contracts.ids import SITE_PATTERN, SiteId
-from agents.contracts.messages import Short
+from agents.contracts.messages import Short, Text
 
 Name = Annotated[str, msgspec.Meta(pattern="^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$")]
 """A Kubernetes node name or an operator's name: a DNS label, dots allowed."""
@@ -68,10 +68,20 @@ class EventsQuery(Strict, frozen=True, kw_only=True):
 
 
 class SitePut(Strict, frozen=True, kw_only=True):
-    """The whole of what an operator says about a site."""
+    """The whole of what an operator says about a site. `election`: None leaves it; a new site's is the cloud's."""
 
     labels: Annotated[dict[Short, Short], msgspec.Meta(max_length=64)] = {}
     atlas: AtlasSource | None = None
+    election: Election | None = None
+
+
+class EpochPut(Strict, frozen=True, kw_only=True):
+    """The site's next epoch: a new cluster, whose members are all wiped. `election`: None for as before.
+    `authorisation`: the operator's signature, a JWS that nodes verify."""
+
+    to: Epoch
+    election: Election | None = None
+    authorisation: Text = ""
 
 
 class Ship(Strict, frozen=True, kw_only=True):

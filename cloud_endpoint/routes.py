@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from agents.contracts.command import CommandsAnswer, SignedCommand
+from agents.contracts.election import InitAsk, InitGrant
 from agents.contracts.identity import (
     DEVICE_SCOPES,
     EnrolAnswer,
@@ -66,6 +67,15 @@ DEVICE_ROUTES: tuple[Route, ...] = (
         "The credential of the site's Atlas",
         scopes=frozenset({Scope.DEPLOY_REPORT}),
         answer=GitCredential,
+    ),
+    Route(
+        "POST",
+        "/v1/init-grant",
+        "init_grant",
+        "Who may begin the site's cluster in this epoch: the first that wants to, for ever",
+        scopes=frozenset({Scope.COMMAND_READ}),
+        body=InitAsk,
+        answer=InitGrant,
     ),
     Route(
         "POST",
@@ -200,6 +210,15 @@ ADMIN_ROUTES: tuple[Route, ...] = (
         "Makes or changes a site",
         scopes=ADMINS,
         body=ask.SitePut,
+        answer=rec.SiteRecord,
+    ),
+    Route(
+        "PUT",
+        "/v1/admin/sites/{site}/epoch",
+        "site_epoch",
+        "Raises the site's epoch by one: its cluster is to be wiped and formed anew",
+        scopes=ADMINS,
+        body=ask.EpochPut,
         answer=rec.SiteRecord,
     ),
     Route(

@@ -15,6 +15,7 @@ import aiohttp
 
 from agents.contracts.codec import ContractError, decode, encode
 from agents.contracts.command import CommandsAnswer
+from agents.contracts.election import InitAsk, InitGrant
 from agents.contracts.identity import EnrolAnswer, EnrolRequest, GitCredential, SiteDocument, TokenAnswer
 from agents.core.errors import Retryable
 from agents.core.ports import Clock
@@ -84,6 +85,13 @@ class Cloud:
     async def git_credential(self, token: str) -> GitCredential:
         """A short-lived Git credential, by a token with `deploy:report`. Raises Retryable, Rejected."""
         return self._read("git credential", *await self._ask("GET", "/v1/git-credential", token=token), GitCredential)
+
+    async def init_grant(self, token: str, epoch: int, *, want: bool = True) -> InitGrant:
+        """Asks to run the `cluster-init` of `epoch` (`want` False: only who may), by a token with `command:read`. May
+        be asked again and again. Raises Retryable; Rejected for another epoch than the site's, or an offline one."""
+        body, headers = encode(InitAsk(epoch=epoch, want=want)), {"Content-Type": "application/json"}
+        answer = await self._ask("POST", "/v1/init-grant", data=body, headers=headers, token=token)
+        return self._read("init grant", *answer, InitGrant)
 
     async def commands(self, token: str, after: int, wait: float) -> CommandsAnswer:
         """Commands above sequence `after`; the answer may be held for `wait` s. Raises Retryable, Rejected."""

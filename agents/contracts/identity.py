@@ -13,6 +13,8 @@ from agents.contracts.messages import Short, Text
 
 Jwk = dict[str, Any]
 """A public key, RFC 7517. Never holds `d`."""
+KID_PATTERN = r"^[A-Za-z0-9_-]{43}$"
+MAX_VOTERS = 15
 
 
 class Scope(StrEnum):
@@ -114,10 +116,31 @@ class AtlasSource(Struct, frozen=True, kw_only=True):
     credential: Text = "none"
 
 
+class Election(StrEnum):
+    """Who decides which node runs the one `cluster-init` of an epoch: the endpoint, or the voters among themselves."""
+
+    CLOUD = "cloud"
+    OFFLINE = "offline"
+
+
+class Voter(Struct, frozen=True, kw_only=True):
+    """One that votes in an offline election: a node with the signing key (`kid`: its thumbprint, RFC 7638) that it had
+    when the epoch's voters were fixed. The same node with another key is another one, and does not vote."""
+
+    node: NodeId
+    kid: Annotated[str, msgspec.Meta(pattern=KID_PATTERN)]
+
+
+Epoch = Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)]
+"""Counts a site's clusters, from 1. Each has at most one `cluster-init`, ever."""
+
+
 class SiteDocument(Struct, frozen=True, kw_only=True):
     """`GET /v1/site`, at the cloud and at the identity socket: what a node must know of its site.
 
     `command_keys`: public keys (ES256) with which this endpoint signs the commands that it may sign itself.
+    `election`: of this `epoch`, it never changes within one. `voters`: fixed once an epoch, empty until they are (and
+    where the cloud decides). `epoch_authorisation`: the operator's signature (a JWS) that raised the epoch, where any.
     """
 
     v: int = 1
@@ -129,6 +152,10 @@ class SiteDocument(Struct, frozen=True, kw_only=True):
     endpoints: list[Text]
     atlas: AtlasSource | None = None
     command_keys: list[Jwk] = []
+    epoch: Epoch = 1
+    election: Election = Election.CLOUD
+    voters: Annotated[list[Voter], msgspec.Meta(max_length=MAX_VOTERS)] = []
+    epoch_authorisation: Text = ""
 
 
 class GitCredential(Struct, frozen=True, kw_only=True):

@@ -15,8 +15,8 @@ from cloud_endpoint.app.io import answer, read_bytes, read_json, read_query
 from cloud_endpoint.app.services import principal, services
 from cloud_endpoint.problem import Problem
 from cloud_endpoint.records import DeviceRecord, Done, LoginLink, OperatorRecord, Shipped, ShippingRecord, SiteRecord
-from cloud_endpoint.requests import Approve, OperatorAdd, PageQuery, Ship, SitePut
-from cloud_endpoint.store import audit, clients, devices, enrol, sites
+from cloud_endpoint.requests import Approve, EpochPut, OperatorAdd, PageQuery, Ship, SitePut
+from cloud_endpoint.store import audit, clients, devices, enrol, grants, sites
 from cloud_endpoint.store.port import Tx
 
 LOGIN_SECONDS = 60
@@ -28,7 +28,19 @@ async def site_put(request: web.Request) -> web.Response:
 
     def work(tx: Tx) -> SiteRecord:
         audit.add(tx, who, "site put", site)
-        return sites.put(tx, site, asked.labels, asked.atlas)
+        return sites.put(tx, site, asked.labels, asked.atlas, asked.election)
+
+    return answer(await services(request).store.write(work))
+
+
+async def site_epoch(request: web.Request) -> web.Response:
+    """The next epoch of a site."""
+    asked, site, who = await read_json(request, EpochPut), request.match_info["site"], principal(request).subject
+
+    def work(tx: Tx) -> SiteRecord:
+        return grants.raise_epoch(
+            tx, site, asked.to, election=asked.election, authorisation=asked.authorisation, actor=who
+        )
 
     return answer(await services(request).store.write(work))
 

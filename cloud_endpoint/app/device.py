@@ -6,6 +6,7 @@ import msgspec
 from aiohttp import web
 
 from agents.contracts.codec import ContractError
+from agents.contracts.election import InitAsk
 from agents.contracts.identity import EnrolRequest, EnrolStatus
 from agents.contracts.ingest import IngestRequest
 from agents.core.assertion import check_enrolment_proof
@@ -16,8 +17,8 @@ from cloud_endpoint.app.services import principal, services
 from cloud_endpoint.problem import Problem
 from cloud_endpoint.records import Alive
 from cloud_endpoint.route import STREAM_SCOPES
+from cloud_endpoint.store import grants, sites
 from cloud_endpoint.store import ingest as ingest_store
-from cloud_endpoint.store import sites
 from cloud_endpoint.store.enrol import enrol as enrol_device
 
 _STATUS = {
@@ -83,6 +84,13 @@ async def git_credential(request: web.Request) -> web.Response:
     if found is None:
         raise Problem(404, "no Git credential is configured for this site")
     return answer(found)
+
+
+async def init_grant(request: web.Request) -> web.Response:
+    """Who may run the site's `cluster-init`; answers after it is on disk."""
+    asked = await read_json(request, InitAsk)
+    shared, who = services(request), principal(request)
+    return answer(await shared.store.write(lambda tx: grants.ask(tx, who.subject, who.site or "", asked)))
 
 
 async def echo(request: web.Request) -> web.Response:

@@ -9,7 +9,7 @@ from cloud_endpoint.app.services import principal, services
 from cloud_endpoint.problem import Problem
 from cloud_endpoint.records import SiteView, StreamsView
 from cloud_endpoint.requests import HistoryQuery, SiteQuery
-from cloud_endpoint.store import audit, fleet, ingest, sites
+from cloud_endpoint.store import audit, fleet, grants, ingest, sites, voters
 from cloud_endpoint.store.port import Tx
 
 
@@ -47,6 +47,8 @@ def site_view(tx: Tx, site: str) -> SiteView | None:
         deployments=fleet.deployments(tx, site=site),
         synthetics=fleet.synthetics(tx, site=site),
         alerts=audit.alerts(tx, site=site),
+        grants=grants.every(tx, site),
+        voters=voters.of(tx, site, found.epoch),
     )
 
 

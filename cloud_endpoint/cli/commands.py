@@ -52,8 +52,20 @@ async def site_add(client: Client, options: argparse.Namespace) -> Any:
             "path": options.atlas_path,
             "credential": options.atlas_credential,
         }
-    body = {"labels": pairs(options.label), "atlas": atlas}
+    body = {"labels": pairs(options.label), "atlas": atlas, "election": options.election}
     return await client.call("PUT", f"/v1/admin/sites/{quote(options.id)}", body)
+
+
+async def site_epoch(client: Client, options: argparse.Namespace) -> Any:
+    """Raises a site's epoch."""
+    authorisation = ""
+    if options.authorisation is not None:
+        try:
+            authorisation = options.authorisation.read_text().strip()
+        except (OSError, UnicodeDecodeError):
+            raise Rejected("cannot be read", file=str(options.authorisation), path="--authorisation") from None
+    body = {"to": options.to, "election": options.election, "authorisation": authorisation}
+    return await client.call("PUT", f"/v1/admin/sites/{quote(options.id)}/epoch", body)
 
 
 async def site_list(client: Client, options: argparse.Namespace) -> Any:
@@ -167,6 +179,13 @@ async def sync(client: Client, options: argparse.Namespace) -> Any:
 
 _SITE = ("--site", {"default": "", "help": "that site alone"})
 _DEVICE = ("device", {"help": "node id, or the number of a waiting device"})
+_ELECTION = (
+    "--election",
+    {
+        "choices": ["cloud", "offline"],
+        "help": "who decides which node begins the cluster (default: as it is, or cloud)",
+    },
+)
 _KEY_OUT = ("--key-out", {"type": Path, "required": True, "help": "file for the new private key of the login"})
 COMMANDS: tuple[Command, ...] = (
     Command(
@@ -180,9 +199,24 @@ COMMANDS: tuple[Command, ...] = (
             ("--atlas-branch", {"default": "main"}),
             ("--atlas-path", {"default": "."}),
             ("--atlas-credential", {"default": "none", "help": "none, endpoint or file:PATH"}),
+            _ELECTION,
         ],
     ),
-    Command(("site", "list"), "sites", site_list, columns=("site", "generation", "labels", "atlas.url")),
+    Command(
+        ("site", "epoch"),
+        "raise a site's epoch by one: its cluster is to be wiped and formed anew",
+        site_epoch,
+        [
+            ("id", {}),
+            ("--to", {"required": True, "type": int, "help": "the next epoch's number"}),
+            _ELECTION,
+            ("--authorisation", {"type": Path, "help": "file with the operator's signature (a JWS)"}),
+        ],
+        ("site", "epoch", "election", "generation"),
+    ),
+    Command(
+        ("site", "list"), "sites", site_list, columns=("site", "generation", "epoch", "election", "labels", "atlas.url")
+    ),
     Command(("site", "show"), "all of one site", site_show, [("id", {})]),
     Command(
         ("node", "list"),

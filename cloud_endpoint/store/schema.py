@@ -72,7 +72,17 @@ CREATE TABLE failed_logins (source TEXT PRIMARY KEY, audit_id BIGINT NOT NULL, s
     tries BIGINT NOT NULL DEFAULT 1)
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _FLOORS, _FAILED_LOGINS)
+_EPOCHS = """
+ALTER TABLE sites ADD COLUMN epoch BIGINT NOT NULL DEFAULT 1;
+ALTER TABLE sites ADD COLUMN election TEXT NOT NULL DEFAULT 'cloud';
+ALTER TABLE sites ADD COLUMN epoch_authorisation TEXT NOT NULL DEFAULT '';
+CREATE TABLE init_grants (site TEXT NOT NULL, epoch BIGINT NOT NULL, node TEXT NOT NULL, kid TEXT NOT NULL,
+    granted_ms BIGINT NOT NULL, PRIMARY KEY (site, epoch));
+CREATE TABLE voters (site TEXT NOT NULL, epoch BIGINT NOT NULL, node TEXT NOT NULL, kid TEXT NOT NULL,
+    PRIMARY KEY (site, epoch, node))
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _FLOORS, _FAILED_LOGINS, _EPOCHS)
 
 
 def statements(migration: str, serial: str) -> list[str]:

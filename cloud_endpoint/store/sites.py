@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from agents.contracts.identity import AtlasSource, Jwk, Member, SiteDocument
+from agents.contracts.identity import AtlasSource, Election, Jwk, Member, SiteDocument
 from agents.contracts.ids import node_id
 from agents.core.errors import Rejected
 from cloud_endpoint.records import ShippingRecord, SiteRecord
-from cloud_endpoint.store import clients, devices
+from cloud_endpoint.store import clients, devices, voters
 from cloud_endpoint.store.port import Tx
 from cloud_endpoint.store.text import dump, record
 
 
-def put(tx: Tx, site: str, labels: dict[str, str], atlas: AtlasSource | None) -> SiteRecord:
-    """Makes or replaces a site; the generation rises when something changed."""
+def put(
+    tx: Tx, site: str, labels: dict[str, str], atlas: AtlasSource | None, election: Election | None = None
+) -> SiteRecord:
+    """Makes or replaces a site; the generation rises when something changed. `election`: None leaves it (a new site's
+    is the cloud's). Raises Rejected where it would change within an epoch."""
     known = get(tx, site)
+    if known is not None and election not in (None, known.election):
+        raise Rejected(f"who decides changes with the epoch alone, and it is {known.epoch}", path="$.election")
     if known is None:
         tx.execute(
-            "INSERT INTO sites (site, labels, atlas, generation, created_ms) VALUES (?, ?, ?, 1, ?)",
-            (site, dump(labels), None if atlas is None else dump(atlas), tx.now_ms),
+            "INSERT INTO sites (site, labels, atlas, generation, created_ms, election) VALUES (?, ?, ?, 1, ?, ?)",
+            (
+                site,
+                dump(labels),
+                None if atlas is None else dump(atlas),
+                tx.now_ms,
+                (election or Election.CLOUD).value,
+            ),
         )
         tx.notify(f"site:{site}")
     elif (known.labels, known.atlas) != (labels, atlas):
@@ -33,6 +44,7 @@ def put(tx: Tx, site: str, labels: dict[str, str], atlas: AtlasSource | None) ->
 
 def changed(tx: Tx, site: str) -> None:
     """Raises the site's generation: its document reads differently now."""
+    voters.fix(tx, site)
     tx.execute("UPDATE sites SET generation = generation + 1 WHERE site = ?", (site,))
     tx.notify(f"site:{site}")
 
@@ -130,6 +142,10 @@ def document(tx: Tx, node: str, endpoints: list[str], command_keys: list[Jwk]) -
         endpoints=endpoints,
         atlas=site.atlas,
         command_keys=command_keys,
+        epoch=site.epoch,
+        election=site.election,
+        voters=voters.of(tx, site.site, site.epoch),
+        epoch_authorisation=site.epoch_authorisation,
     )
 
 

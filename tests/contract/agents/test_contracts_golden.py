@@ -15,7 +15,7 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from agents.contracts import command, identity, ingest, messages
+from agents.contracts import command, election, identity, ingest, messages
 from agents.contracts.codec import decode, encode
 from agents.contracts.ids import Stream
 
@@ -36,6 +36,13 @@ TYPES: dict[str, type[msgspec.Struct]] = {
     "token-answer": identity.TokenAnswer,
     "site-document": identity.SiteDocument,
     "git-credential": identity.GitCredential,
+    "election-query": election.Query,
+    "election-prepare": election.Prepare,
+    "election-accept": election.Accept,
+    "election-learn": election.Learn,
+    "election-answer": election.ElectionAnswer,
+    "init-ask": election.InitAsk,
+    "init-grant": election.InitGrant,
 }
 FILES = sorted(file for file in GOLDEN.rglob("*.json") if ".full" in file.name or ".least" in file.name)
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from msgspec import inspect
 
 from agents.contracts.codec import ContractError, decode, encode
+from agents.contracts.election import ElectionAnswer, ElectionRequest
 from agents.contracts.ids import Stream
 from agents.contracts.ingest import MAX_BODY_BYTES, Envelope, IngestAnswer, IngestRequest, read_body
 from agents.contracts.messages import Beat, Body, Via
@@ -84,6 +85,20 @@ def test_every_request_comes_back_equal(document: dict[str, Any]) -> None:
 def test_every_answer_comes_back_equal(document: dict[str, Any]) -> None:
     answer = msgspec.convert(document, IngestAnswer)
     assert decode(encode(answer), IngestAnswer) == answer
+
+
+@slow
+@given(strategy(inspect.type_info(ElectionRequest)))
+def test_every_question_among_siblings_comes_back_equal(document: dict[str, Any]) -> None:
+    request = decode(msgspec.json.encode(document), ElectionRequest)  # type: ignore[arg-type]
+    assert decode(encode(request), ElectionRequest) == request  # type: ignore[arg-type]
+
+
+@slow
+@given(strategy(inspect.type_info(ElectionAnswer)))
+def test_every_answer_among_siblings_comes_back_equal(document: dict[str, Any]) -> None:
+    answer = msgspec.convert(document, ElectionAnswer)
+    assert decode(encode(answer), ElectionAnswer) == answer
 
 
 @given(st.binary(max_size=300))

@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 import structlog
 
+from agents.contracts.identity import Election
 from agents.supervise.pulse import Pulse
 from cloud_endpoint.page.hub import Hub
 from cloud_endpoint.store import sites
 from cloud_endpoint.store.port import StoreBusy, StoreUnusable, Tx
+from cloud_endpoint.store.schema import MIGRATIONS, statements
 from cloud_endpoint.store.sqlite import SqliteStore
 from tests.fakes.clock import VirtualClock
 
@@ -59,6 +61,23 @@ async def test_a_foreign_or_newer_database_is_refused(tmp_path: Path) -> None:
         connection.execute("UPDATE galley_schema SET version = 99")
     with pytest.raises(StoreUnusable, match="version 99 is newer"):
         await SqliteStore.open(newer, clock)
+
+
+async def test_sites_of_a_store_from_before_epochs_are_in_their_first(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    with sqlite3.connect(path) as connection:
+        for migration in MIGRATIONS[:3]:
+            for statement in statements(migration, "INTEGER PRIMARY KEY AUTOINCREMENT"):
+                connection.execute(statement)
+        connection.execute("CREATE TABLE galley_schema (version BIGINT NOT NULL)")
+        connection.execute("INSERT INTO galley_schema (version) VALUES (3)")
+        connection.execute("INSERT INTO sites (site, labels, generation, created_ms) VALUES ('a', '{}', 7, 1)")
+    connection.close()
+    store = await SqliteStore.open(path, clock)
+    found = await store.read(lambda tx: sites.get(tx, "a"))
+    assert found is not None
+    assert (found.epoch, found.election, found.epoch_authorisation, found.generation) == (1, Election.CLOUD, "", 7)
+    await store.aclose()
 
 
 async def test_the_file_is_private(tmp_path: Path) -> None:

@@ -185,3 +185,24 @@ def test_certificates_are_made_and_an_existing_key_is_never_overwritten(tmp_path
         endpoint.config,
     )
     assert (done.returncode, "exists already" in done.stderr) == (1, True)
+
+
+async def test_a_site_that_elects_offline_and_its_next_epoch(profile: Path, site: str, tmp_path: Path) -> None:
+    name = f"{site}-off"
+    made = await galley(profile, "site", "add", name, "--election", "offline")
+    assert (made["epoch"], made["election"]) == (1, "offline")
+    refused = await asyncio.to_thread(
+        run, "cloud_endpoint.cli", "--profile", profile, "site", "add", name, "--election", "cloud"
+    )
+    assert refused.returncode == 1 and "changes with the epoch" in refused.stderr
+    signed = tmp_path / "epoch.jws"
+    signed.write_text("a.b.c\n")
+    made = await galley(profile, "site", "epoch", name, "--to", "2", "--authorisation", signed)
+    assert (made["epoch"], made["election"], made["epoch_authorisation"]) == (2, "offline", "a.b.c")
+    refused = await asyncio.to_thread(
+        run, "cloud_endpoint.cli", "--profile", profile, "site", "epoch", name, "--to", "9"
+    )
+    assert refused.returncode == 1 and "the next is 3" in refused.stderr
+    missing = ["site", "epoch", name, "--to", "3", "--authorisation", tmp_path / "none"]
+    refused = await asyncio.to_thread(run, "cloud_endpoint.cli", "--profile", profile, *missing)
+    assert refused.returncode == 1 and "cannot be read" in refused.stderr

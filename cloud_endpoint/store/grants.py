@@ -1,0 +1,73 @@
+"""SQL of epochs: who may run a site's one `cluster-init`, and the step to the next epoch.
+
+A grant is written once per site and epoch, and never changed or forgotten.
+"""
+
+from __future__ import annotations
+
+from agents.contracts.election import InitAsk, InitGrant
+from agents.contracts.identity import Election
+from agents.core.errors import Rejected
+from cloud_endpoint.records import GrantRecord, SiteRecord
+from cloud_endpoint.store import audit, devices, sites
+from cloud_endpoint.store.port import Tx
+from cloud_endpoint.store.text import record
+
+
+def ask(tx: Tx, node: str, site: str, asked: InitAsk) -> InitGrant:
+    """Compare and set: the first enrolled device that wants it has the epoch's grant, for ever. Raises Rejected."""
+    known, device = sites.get(tx, site), devices.get(tx, node)
+    if known is None or device is None or device.status != "enrolled" or device.site != site:
+        raise Rejected("the device is not enrolled at the site that the token names")
+    if asked.epoch != known.epoch:
+        raise Rejected(f"the site's epoch is {known.epoch}, and not {asked.epoch}", path="$.epoch")
+    if known.election is not Election.CLOUD:
+        raise Rejected(f"in epoch {known.epoch} the site elects offline: the voters decide")
+    if asked.want:
+        rows = tx.execute(
+            "INSERT INTO init_grants (site, epoch, node, kid, granted_ms) VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT (site, epoch) DO NOTHING RETURNING node",
+            (site, known.epoch, node, device.signing_kid, tx.now_ms),
+        )
+        if rows:
+            audit.add(tx, node, "init grant", site, detail=f"epoch {known.epoch}, key {device.signing_kid}")
+            tx.notify(f"site:{site}")
+    held = of(tx, site, known.epoch)
+    if held is None:
+        return InitGrant(site=site, epoch=known.epoch)
+    yours = (held.node, held.kid) == (node, device.signing_kid)
+    return InitGrant(site=site, epoch=held.epoch, node=held.node, yours=yours, granted_ms=held.granted_ms)
+
+
+def of(tx: Tx, site: str, epoch: int) -> GrantRecord | None:
+    """The epoch's grant, None while nobody has it."""
+    rows = tx.execute("SELECT * FROM init_grants WHERE site = ? AND epoch = ?", (site, epoch))
+    return record(GrantRecord, rows[0]) if rows else None
+
+
+def every(tx: Tx, site: str) -> list[GrantRecord]:
+    """A site's grants, the newest epoch first."""
+    rows = tx.execute("SELECT * FROM init_grants WHERE site = ? ORDER BY epoch DESC", (site,))
+    return [record(GrantRecord, row) for row in rows]
+
+
+def raise_epoch(tx: Tx, site: str, to: int, *, election: Election | None, authorisation: str, actor: str) -> SiteRecord:
+    """The next epoch, with how it elects (None: as before). Asked again it changes nothing. Raises Rejected for another
+    number than the next, and where the present epoch says otherwise than what is asked again."""
+    known = sites.get(tx, site)
+    if known is None:
+        raise Rejected(f"there is no site {site!r}", path="$.site")
+    wanted = election or known.election
+    if to == known.epoch and (wanted, authorisation) == (known.election, known.epoch_authorisation):
+        return known
+    if to != known.epoch + 1:
+        raise Rejected(f"the site's epoch is {known.epoch} ({known.election.value}): the next is {known.epoch + 1}")
+    tx.execute(
+        "UPDATE sites SET epoch = ?, election = ?, epoch_authorisation = ? WHERE site = ?",
+        (to, wanted.value, authorisation, site),
+    )
+    audit.add(tx, actor, "site epoch", site, detail=f"{known.epoch} to {to}, {wanted.value}")
+    sites.changed(tx, site)
+    found = sites.get(tx, site)
+    assert found is not None
+    return found

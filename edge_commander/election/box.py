@@ -1,0 +1,96 @@
+"""The acceptor's state on `ident`: on disk before anything of it is told. Touches `election.json` there.
+
+A file that cannot be read is put aside, and the box is then barred as one without memory (see acceptor).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from agents.contracts.election import ElectionAnswer, ElectionRequest, InitGrant
+from agents.contracts.identity import Election, Voter
+from agents.contracts.ids import NodeId
+from agents.core.errors import Rejected
+from agents.io.state import StateFile
+from edge_commander.election import acceptor
+from edge_commander.election.acceptor import BORN, AcceptorState, Init
+from edge_commander.election.electorate import Self, is_voter
+
+BOX_NAME = "election.json"
+
+
+class BallotBox:
+    """One box's part in elections. `state` is what is on disk; every change is there first.
+
+    Must be opened before device keys are made: `had_keys` says whether any are there (or were, and are damaged).
+    `floor`: the highest epoch known from elsewhere on this box (stored site document, TPM), 0 for none. All methods
+    block for a write (ms), and raise Retryable when the disk refuses; then the old state stands, and nothing is told.
+    """
+
+    def __init__(self, directory: Path, *, had_keys: bool, floor: int = 0) -> None:
+        self.path = directory / BOX_NAME
+        self._file = StateFile(self.path, AcceptorState)
+        found = self._file.load()
+        if found is None:
+            gone = had_keys or bool(self.damaged())
+            found = acceptor.without_memory(floor) if gone else BORN
+            self._file.save(found)
+        self.state = found
+
+    def damaged(self) -> list[Path]:
+        """Files that were put aside as corrupt, this time or earlier."""
+        return sorted(self.path.parent.glob(f"{BOX_NAME}.corrupt-*"))
+
+    def adopt(self, epoch: int, election: Election, voters: Iterable[Voter]) -> AcceptorState:
+        """Takes over a verified roster, which must be stored by now: were it not, a lost box would not know the epoch
+        that it is barred from. Raises EpochRefused."""
+        return self._keep(acceptor.adopt(self.state, epoch, election, voters))
+
+    def answer(self, me: Self, peer: NodeId, request: ElectionRequest) -> ElectionAnswer:
+        """Judges a request of `peer` (authenticated); what is promised or taken is on disk on return."""
+        state, said = acceptor.answer(self.state, me, peer, request)
+        self._keep(state)
+        return said
+
+    def learn(self, epoch: int, value: NodeId) -> AcceptorState:
+        """Records a decision of `epoch`; of another epoch than the present one nothing is recorded."""
+        return self._keep(acceptor.learn(self.state, epoch, value))
+
+    def granted(self, me: Self, grant: InitGrant) -> AcceptorState:
+        """Records the endpoint's answer. Raises EpochRefused."""
+        return self._keep(acceptor.granted(self.state, me, grant))
+
+    def begin_init(self, me: Self, epoch: int) -> None:
+        """Must return before the first step of `cluster-init` (again after a crash: nothing changes). Raises Rejected
+        where this box may not: not decided on, another epoch by now, wiped since, done already."""
+        now = self.state
+        allowed = (
+            now.epoch == epoch
+            and now.decided == me.node
+            and not now.is_barred
+            and not now.wiped
+            and now.init is not Init.DONE
+            and (now.election is Election.CLOUD or is_voter(now.voters, me))
+        )
+        if not allowed:
+            raise Rejected(f"this box may not initialise a cluster in epoch {epoch}", file=str(self.path))
+        self._keep(msgspec.structs.replace(now, init=Init.STARTED))
+
+    def end_init(self, epoch: int) -> None:
+        """`cluster-init` succeeded. Must return before another node may join. Raises Rejected where none was begun."""
+        if self.state.epoch != epoch or self.state.init is Init.NONE:
+            raise Rejected(f"no cluster was begun here in epoch {epoch}", file=str(self.path))
+        self._keep(msgspec.structs.replace(self.state, init=Init.DONE))
+
+    def wiped(self) -> None:
+        """Must return before a wipe is armed: from then on this box may only join in this epoch."""
+        self._keep(msgspec.structs.replace(self.state, wiped=True))
+
+    def _keep(self, state: AcceptorState) -> AcceptorState:
+        if state != self.state:
+            self._file.save(state)
+            self.state = state
+        return state
