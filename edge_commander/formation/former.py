@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from structlog.typing import FilteringBoundLogger
 
-from agents.contracts.identity import Member
+from agents.contracts.identity import Election, Member, Voter
 from agents.contracts.siblings import FormationStatus, SlotAnswer, SlotRequest, Stage
 from agents.core.errors import GalleyError, Rejected, Retryable
 from edge_commander.distribution.port import ClusterPlan, Distribution
@@ -68,6 +68,8 @@ class Site:
     me: str
     epoch: int
     roster: tuple[Member, ...]
+    election: Election = Election.CLOUD
+    voters: tuple[Voter, ...] = ()
 
     @property
     def own(self) -> Member:
@@ -81,16 +83,40 @@ class Site:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """Who initialises the epoch's cluster, and whether this very box may begin it."""
+
+    initialiser: str
+    may_begin: bool
+
+
+class Gate(Protocol):
+    """The site's one `cluster-init` of an epoch, as far as this box has to do with it. Durable before it returns.
+    Raises Retryable with what it waits for, or Rejected."""
+
+    async def decide(self, site: Site) -> Choice:
+        """Asks the endpoint or the siblings."""
+
+    async def begin(self, site: Site) -> None:
+        """Before the first step of init; Rejected where this box may not."""
+
+    async def end(self, site: Site) -> None:
+        """Init succeeded; before anybody may join."""
+
+    async def lost(self) -> None:
+        """The cluster that this box began is gone from its disk: it begins none in this epoch."""
+
+
+@dataclass(frozen=True)
 class Parts:
-    """What the former works with. `decide(site)`: the initialiser's node id, None where that cannot be said yet;
-    raises Retryable with the reason. `make(site, epoch)`: new secrets. `settle(plan)`: gives the suite's daemons their
+    """What the former works with. `make(site, epoch)`: new secrets. `settle(plan)`: gives the suite's daemons their
     rights and kubeconfigs, once a start."""
 
     distribution: Distribution
     siblings: Siblings
     records: RecordStore
     secrets: SecretsStore
-    decide: Callable[[Site], Awaitable[str | None]]
+    gate: Gate
     settle: Callable[[ClusterPlan], Awaitable[None]]
     make: Callable[[str, int], SiteSecrets]
     log: FilteringBoundLogger
@@ -196,7 +222,7 @@ class Former:
             case plans.Decide():
                 answer = await self._decide(site)
             case plans.Forget():
-                answer = self._forget()
+                answer = await self._forget()
             case plans.MakeSecrets():
                 answer = await self._make(site)
             case plans.FetchSecrets(holders):
@@ -209,12 +235,14 @@ class Former:
                 answer = self._begin("join", self._join(site, servers))
         return answer
 
-    def _forget(self) -> Reason:
+    async def _forget(self) -> Reason:
         self._slot = ()  # it was given to one that had something to go on with
         try:
             self._p.secrets.clear()  # what a first server made and never began with is not the cluster's
         except OSError as error:
             raise Retryable(f"the site's secrets cannot be removed: {error.strerror}") from None
+        if self._p.records.record.part is Part.INIT:
+            await self._p.gate.lost()
         self._happened(Happening.EMPTIED)
         return Reason(Why.SECRETS, "the cluster's data on this disk is gone")
 
@@ -226,14 +254,13 @@ class Former:
 
     async def _decide(self, site: Site) -> Reason:
         try:
-            initialiser = await self._p.decide(site)
-        except Retryable as error:
+            choice = await self._p.gate.decide(site)
+        except GalleyError as error:
             return Reason(Why.DECISION, str(error))
-        if initialiser is None:
-            return Reason(Why.DECISION)
-        before = self._p.records.record
-        self._p.records.save(records.decided(before, epoch=site.epoch, me=site.me, initialiser=initialiser))
-        self._p.log.info("decided", epoch=site.epoch, initialiser=initialiser)
+        before, who = self._p.records.record, choice.initialiser
+        after = records.decided(before, epoch=site.epoch, initialiser=who, may_begin=choice.may_begin)
+        self._p.records.save(after)
+        self._p.log.info("decided", epoch=site.epoch, initialiser=who, part=str(after.part))
         return Reason(Why.STARTING, "decided")
 
     async def _fetch(self, site: Site, holders: tuple[str, ...]) -> Reason:
@@ -293,7 +320,9 @@ class Former:
         )
 
     async def _init(self, site: Site) -> None:
+        await self._p.gate.begin(site)
         await self._p.distribution.init(self._plan(site, ()))
+        await self._p.gate.end(site)
         self._happened(Happening.MEMBER)
 
     async def _join(self, site: Site, servers: tuple[str, ...]) -> None:

@@ -53,11 +53,12 @@ _TABLE: dict[tuple[Stage, Happening], Stage] = {
 }
 
 
-def decided(record: Record, *, epoch: int, me: str, initialiser: str) -> Record:
-    """Whose cluster it is to be. Raises IllegalStep within an epoch that has begun, or for an older one."""
+def decided(record: Record, *, epoch: int, initialiser: str, may_begin: bool) -> Record:
+    """Whose cluster it is to be, and whether this very box may begin it. Raises IllegalStep within an epoch that has
+    begun, or for an older one."""
     if epoch < record.epoch or (epoch == record.epoch and record.stage is not Stage.NONE):
         raise IllegalStep(f"epoch {epoch} is decided at stage {record.stage.value} of epoch {record.epoch}")
-    part = Part.INIT if initialiser == me else Part.JOIN
+    part = Part.INIT if may_begin else Part.JOIN
     return Record(epoch=epoch, stage=Stage.DECIDED, part=part, initialiser=initialiser)
 
 

@@ -14,7 +14,7 @@ from agents.contracts.identity import Member
 from agents.contracts.siblings import FormationStatus, SlotAnswer, SlotRequest, Stage
 from agents.core.errors import Rejected, Retryable
 from edge_commander.distribution.port import ClusterHealth, ClusterMember, ClusterPlan
-from edge_commander.formation.former import Former, Parts, Site
+from edge_commander.formation.former import Choice, Former, Parts, Site
 from edge_commander.formation.record import Record
 from edge_commander.formation.usher import Usher
 from edge_commander.reasons import NOTHING, Reason
@@ -50,6 +50,7 @@ class Disk:
 
     record: Record = field(default_factory=Record)
     secrets: SiteSecrets | None = None
+    lost: set[int] = field(default_factory=set)
     began: tuple[str, int] | None = None  # the distribution's own marker, on var
 
     def wipe_var(self) -> None:
@@ -133,7 +134,8 @@ class Node:
     def restart(self) -> None:
         parts = Parts(
             distribution=FakeCluster(self.world, self.name), siblings=Talk(self.world, self.name),
-            records=Records(self.world, self.name), secrets=Secrets(self.world, self.name), decide=self._decide,
+            records=Records(self.world, self.name), secrets=Secrets(self.world, self.name),
+            gate=Gate(self.world, self.name),
             settle=self._settle, make=self._make, log=structlog.get_logger(),
         )  # fmt: skip
         self.former = Former(parts)
@@ -155,11 +157,6 @@ class Node:
             self.restart()
         self.world.check()
 
-    async def _decide(self, site: Site) -> str | None:
-        if not self.world.cloud:
-            raise Retryable("the endpoint cannot be reached")
-        return self.world.grants.setdefault(site.epoch, self.name)
-
     async def _settle(self, plan: ClusterPlan) -> None:
         self.world.point()
         assert plan.secrets is not None
@@ -168,6 +165,34 @@ class Node:
     def _make(self, site: str, epoch: int) -> SiteSecrets:
         self.world.marks += 1
         return secrets_of(site, epoch, self.world.marks)
+
+
+@dataclass
+class Gate:
+    """The endpoint's compare-and-set, and what the box remembers of it on ident."""
+
+    world: World
+    name: str
+
+    async def decide(self, site: Site) -> Choice:
+        if not self.world.cloud:
+            raise Retryable("the endpoint cannot be reached")
+        who = self.world.grants.setdefault(site.epoch, self.name)
+        return Choice(who, who == self.name)
+
+    async def begin(self, site: Site) -> None:
+        self.world.point()
+        if site.epoch in self.world.disks[self.name].lost:
+            raise Rejected("it was lost here")
+        self.world.point()
+
+    async def end(self, site: Site) -> None:
+        self.world.point()
+
+    async def lost(self) -> None:
+        self.world.point()
+        self.world.disks[self.name].lost.add(self.world.epoch)
+        self.world.point()
 
 
 @dataclass

@@ -197,11 +197,11 @@ async def test_joins_come_one_after_another_and_the_rest_are_told_whose_turn_it_
 def test_what_the_table_does_not_list_is_a_bug() -> None:
     with pytest.raises(IllegalStep):
         records.happened(Record(), Happening.STARTED)
-    begun = records.decided(Record(), epoch=2, me="a", initialiser="a")
+    begun = records.decided(Record(), epoch=2, initialiser="a", may_begin=True)
     with pytest.raises(IllegalStep):
-        records.decided(begun, epoch=2, me="a", initialiser="b")
+        records.decided(begun, epoch=2, initialiser="b", may_begin=False)
     with pytest.raises(IllegalStep):
-        records.decided(begun, epoch=1, me="a", initialiser="a")
+        records.decided(begun, epoch=1, initialiser="a", may_begin=True)
     member = records.happened(records.happened(begun, Happening.STARTED), Happening.MEMBER)
     assert records.happened(member, Happening.EMPTIED).part is Part.JOIN
 
