@@ -43,7 +43,7 @@ class SiblingVoters:
 class BallotGate:
     """The port `Gate` of former.py. `grant` None where no endpoint is configured."""
 
-    def __init__(self, box: BallotBox, me: Callable[[], Self], elector: Elector, grant: Granting | None) -> None:
+    def __init__(self, box: BallotBox, me: Self, elector: Elector, grant: Granting | None) -> None:
         self._box = box
         self._me = me
         self._elector = elector
@@ -67,7 +67,7 @@ class BallotGate:
 
     async def begin(self, site: Site) -> None:
         """See Gate."""
-        await asyncio.to_thread(self._box.begin_init, self._me(), site.epoch)
+        await asyncio.to_thread(self._box.begin_init, self._me, site.epoch)
 
     async def end(self, site: Site) -> None:
         """See Gate."""
@@ -78,13 +78,13 @@ class BallotGate:
         await asyncio.to_thread(self._box.wiped)
 
     def _outcome(self, site: Site) -> Outcome:
-        return decide(Facts(self._box.state, self._me(), site.epoch, site.election))
+        return decide(Facts(self._box.state, self._me, site.epoch, site.election))
 
     async def _ask_cloud(self, site: Site, *, want: bool) -> None:
         if self._grant is None:
             raise Retryable("no endpoint is configured, and the site decides by it")
         grant = await self._grant(site.epoch, want)
-        await asyncio.to_thread(self._box.granted, self._me(), grant)
+        await asyncio.to_thread(self._box.granted, self._me, grant)
 
     async def _elect(self) -> None:
         result = await self._elector.run(ELECTION_SECONDS)

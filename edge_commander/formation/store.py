@@ -1,0 +1,35 @@
+"""Touches `formation.json`: a node's part in the cluster, on `ident`, with a copy on `var` beside the cluster's data.
+
+The copy is only for a file on ident that was damaged: a member that forgot what it is must not pass for a fresh box,
+whose ghost the others would take out.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from agents.contracts.siblings import Stage
+from agents.io.state import StateFile
+from edge_commander.formation.record import Record
+
+NAME = "formation.json"
+
+
+class RecordFile:
+    """`record` is what is on disk. Raises Retryable when a disk does not answer."""
+
+    def __init__(self, ident: Path, var: Path) -> None:
+        self._ident = StateFile(ident / NAME, Record)
+        self._var = StateFile(var / NAME, Record)
+        found, copy = self._ident.load(), self._var.load()
+        if found is None and copy is not None and copy.stage is not Stage.NONE:
+            found = copy
+            self._ident.save(copy)
+        self.record = found or Record()
+
+    def save(self, record: Record) -> None:
+        """On both when it returns; ident first, as it is the one that counts. Raises Retryable."""
+        if record != self.record:
+            self._ident.save(record)
+            self.record = record
+            self._var.save(record)
