@@ -21,7 +21,9 @@ TEST = [
     "mmdebstrap",
     "runc",
     "strace",
+    "swtpm",
     "systemd-container",
+    "tpm2-tools",
 ]
 GROUPS = {"venv": ["python3-venv"], "demo": DEMO, "test": TEST}
 OPTIONAL = {"chromium", "chromium-driver"}

@@ -72,7 +72,15 @@ CREATE TABLE failed_logins (source TEXT PRIMARY KEY, audit_id BIGINT NOT NULL, s
     tries BIGINT NOT NULL DEFAULT 1)
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _FLOORS, _FAILED_LOGINS)
+_ENDORSEMENT = """
+ALTER TABLE shipping ADD COLUMN ek_hash TEXT NOT NULL DEFAULT '';
+ALTER TABLE devices ADD COLUMN ek_hash TEXT NOT NULL DEFAULT '';
+CREATE TABLE ek_challenges (node TEXT NOT NULL, signing_kid TEXT NOT NULL, sealing_kid TEXT NOT NULL,
+    ek_hash TEXT NOT NULL, answer_hash TEXT NOT NULL, made_ms BIGINT NOT NULL, expires_ms BIGINT NOT NULL,
+    PRIMARY KEY (node, signing_kid))
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _FLOORS, _FAILED_LOGINS, _ENDORSEMENT)
 
 
 def statements(migration: str, serial: str) -> list[str]:
