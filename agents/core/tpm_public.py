@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import IntFlag
 
 from agents.core.errors import Rejected
-from agents.core.jose import Jwk, canonical, decode64, encode64
+from agents.core.jose import Jwk, SignatureRefused, canonical, decode64, encode64
 
 RSA, ECC, NULL, SHA256, P256 = 0x0001, 0x0023, 0x0010, 0x000B, 0x0003
 MAX_PUBLIC = 1024
@@ -147,8 +147,10 @@ def key_hash(der: bytes) -> str:
 def write_point(public: Jwk) -> bytes:
     """A JWK's point as TPM2B_ECC_POINT; raises SignatureRefused for a key that is not on P-256."""
     checked = canonical(public)
-    point = b"".join(_sized(decode64(checked[part])) for part in ("x", "y"))
-    return _sized(point)
+    if checked["kty"] != "EC":
+        raise SignatureRefused("the key must be on P-256")
+    numbers = [int.from_bytes(decode64(checked[part]), "big") for part in ("x", "y")]
+    return _sized(b"".join(_sized(number.to_bytes(32, "big")) for number in numbers))
 
 
 def read_point_x(data: bytes) -> bytes:

@@ -6,12 +6,13 @@ RSA, L-2 for ECC), so it is the one in the maker's certificate, and the same aft
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Literal
 
 from agents.core.tpm_public import PublicRefused, key_hash, read_public, subject_public_key
 from edge_commander.attestation import Evidence
 from edge_commander.tpm.loaded import LoadedKeys
-from edge_commander.tpm.tools import Tpm
+from edge_commander.tpm.tools import Tpm, TpmRefused
 
 EkKind = Literal["ecc", "rsa"]
 _MAGIC = bytes.fromhex("badcc0de00000001")
@@ -67,4 +68,5 @@ class TpmAttester:
             session = done["session"]
             return done["secret"]
         finally:
-            tpm.run("tpm2_flushcontext", "{session}", given={"session": session})
+            with suppress(TpmRefused):  # it ended by itself
+                tpm.run("tpm2_flushcontext", "{session}", given={"session": session})
