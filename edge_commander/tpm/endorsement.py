@@ -6,13 +6,14 @@ RSA, L-2 for ECC), so it is the one in the maker's certificate, and the same aft
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Literal
 
 from agents.core.tpm_public import PublicRefused, key_hash, read_public, subject_public_key
 from edge_commander.attestation import Evidence
 from edge_commander.tpm.loaded import LoadedKeys
-from edge_commander.tpm.tools import Tpm, TpmRefused
+from edge_commander.tpm.tools import Tpm, TpmRefused, memory_file
 
 EkKind = Literal["ecc", "rsa"]
 _MAGIC = bytes.fromhex("badcc0de00000001")
@@ -56,17 +57,23 @@ class TpmAttester:
     def _activate(self, signing: bytes, credential: bytes) -> bytes:
         tpm = self._keys.tpm
         ek, _ = endorsement_key(tpm, self._kind)
-        start = ("-Q", "--policy-session", "-S", "{session}")
-        session = tpm.run("tpm2_startauthsession", *start, wanted=["session"])["session"]
-        try:
-            policy = ("-Q", "-S", "{session}", "-c", "e")
-            session = tpm.run("tpm2_policysecret", *policy, given={"session": session}, wanted=["session"])["session"]
-            given = {"signing": signing, "ek": ek, "credential": credential, "session": session}
+        # The session's file is one for all commands: each that uses the session saves it anew, also one that fails.
+        with memory_file("session") as file, self._session(file):
+            given = {"signing": signing, "ek": ek, "credential": credential}
             key = ("-Q", "-c", "{signing}", "-C", "{ek}", "-P", "session:{session}")
             files = ("-i", "{credential}", "-o", "{secret}")
-            done = tpm.run("tpm2_activatecredential", *key, *files, given=given, wanted=["secret", "session"])
-            session = done["session"]
+            shared = {"session": file}
+            done = tpm.run("tpm2_activatecredential", *key, *files, given=given, wanted=["secret"], shared=shared)
             return done["secret"]
+
+    @contextmanager
+    def _session(self, file: int) -> Iterator[None]:
+        """A policy session that may use the endorsement key; ended whatever happens."""
+        tpm, shared = self._keys.tpm, {"session": file}
+        tpm.run("tpm2_startauthsession", "-Q", "--policy-session", "-S", "{session}", shared=shared)
+        try:
+            tpm.run("tpm2_policysecret", "-Q", "-S", "{session}", "-c", "e", shared=shared)
+            yield
         finally:
             with suppress(TpmRefused):  # it ended by itself
-                tpm.run("tpm2_flushcontext", "{session}", given={"session": session})
+                tpm.run("tpm2_flushcontext", "{session}", shared=shared)

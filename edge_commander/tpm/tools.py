@@ -10,7 +10,7 @@ import os
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from agents.core.errors import Rejected
@@ -68,35 +68,32 @@ class Tpm:
             yield
 
     def run(
-        self, tool: str, *arguments: str, given: Mapping[str, bytes] | None = None, wanted: Sequence[str] = ()
+        self,
+        tool: str,
+        *arguments: str,
+        given: Mapping[str, bytes] | None = None,
+        wanted: Sequence[str] = (),
+        shared: Mapping[str, int] | None = None,
     ) -> dict[str, bytes]:
         """Runs `tool`; returns the content of the files in `wanted`.
 
-        `{name}` in an argument is the path of the file of that name, which holds `given[name]` at first. Raises
-        TpmRefused, KeysUnavailable.
+        `{name}` in an argument is the path of the file of that name, which holds `given[name]` at first. `shared`:
+        files that live longer than one command, see `memory_file`. Raises TpmRefused, KeysUnavailable.
         """
-        with self._lock:
+        files: dict[str, int] = {}
+        with self._lock, ExitStack() as stack:
             if not self._managed:
                 self._flush()
-            return self._run(tool, arguments, given or {}, wanted)
-
-    def _flush(self) -> None:
-        for kind in ("--transient-object", "--loaded-session"):
-            self._run("tpm2_flushcontext", (kind,), {}, ())
-
-    def _run(
-        self, tool: str, arguments: Sequence[str], given: Mapping[str, bytes], wanted: Sequence[str]
-    ) -> dict[str, bytes]:
-        files: dict[str, int] = {}
-        try:
-            for name in {*given, *wanted}:
-                files[name] = _memory_file(name, given.get(name, b""))
+            for name in {*(given or {}), *wanted}:
+                files[name] = stack.enter_context(memory_file(name, (given or {}).get(name, b"")))
+            files |= shared or {}
             paths = {name: f"/proc/self/fd/{file}" for name, file in files.items()}
             self._execute([tool, *(one.format_map(paths) for one in arguments)], tuple(files.values()))
             return {name: os.pread(files[name], MAX_OUTPUT, 0) for name in wanted}
-        finally:
-            for file in files.values():
-                os.close(file)
+
+    def _flush(self) -> None:
+        for kind in ("--transient-object", "--loaded-session"):
+            self._execute(["tpm2_flushcontext", kind], ())
 
     def _execute(self, command: list[str], files: tuple[int, ...]) -> None:
         limit = max(self._seconds, LONG_SECONDS) if command[0] in _LONG else self._seconds
@@ -123,11 +120,14 @@ class Tpm:
         raise TpmRefused(command[0], said)
 
 
-def _memory_file(name: str, content: bytes) -> int:
-    """An open memory file with this content, its position at the start. Closed in children that are not given it."""
+@contextmanager
+def memory_file(name: str, content: bytes = b"") -> Iterator[int]:
+    """An open memory file with this content. Closed in children that are not given it."""
     file = os.memfd_create(name)
-    view = memoryview(content)
-    while view:
-        view = view[os.write(file, view) :]
-    os.lseek(file, 0, os.SEEK_SET)
-    return file
+    try:
+        view = memoryview(content)
+        while view:
+            view = view[os.write(file, view) :]
+        yield file
+    finally:
+        os.close(file)
