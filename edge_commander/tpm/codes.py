@@ -14,7 +14,7 @@ _ERROR = re.compile(r"^ERROR: *([^\n]*)", re.MULTILINE)
 TCTI_EXIT = 4
 """Exit status of tpm2-tools for a failure of the connection (`tool_rc_tcti_error`)."""
 TCTI_LAYER = 0x0A
-INTEGRITY, DEFINED, UNINITIALIZED, HANDLE = 0x1F, 0x14C, 0x14A, 0x0B
+INTEGRITY, DEFINED, HANDLE = 0x1F, 0x14C, 0x0B
 
 
 @dataclass(frozen=True)
