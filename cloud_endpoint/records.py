@@ -37,7 +37,8 @@ class GrantRecord(Struct, frozen=True, kw_only=True):
 
 
 class ShippingRecord(Struct, frozen=True, kw_only=True):
-    """One line of the shipping list. `proof`: `code` or `approval`."""
+    """One line of the shipping list. `proof`: `code`, `approval` or `tpm`; `ek_hash`: of the endorsement key that
+    the device must hold where it is `tpm`."""
 
     hardware_id: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
     node: NodeId
@@ -45,13 +46,15 @@ class ShippingRecord(Struct, frozen=True, kw_only=True):
     name: Short
     address: Short = ""
     proof: str
+    ek_hash: str = ""
     code_used_ms: int | None = None
     code_tries: int = 0
     created_ms: int = 0
 
 
 class DeviceRecord(Struct, frozen=True, kw_only=True):
-    """An enrolled (or revoked) device with its two public keys."""
+    """An enrolled (or revoked) device with its two public keys. `ek_hash`: of the endorsement key whose TPM was
+    proven to hold the signing key; empty where that was not the proof."""
 
     node: NodeId
     hardware_id: str
@@ -66,6 +69,7 @@ class DeviceRecord(Struct, frozen=True, kw_only=True):
     hostname: str = ""
     hardware: str = ""
     enrolled_ms: int = 0
+    ek_hash: str = ""
 
 
 class EnrolmentRecord(Struct, frozen=True, kw_only=True):

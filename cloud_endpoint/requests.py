@@ -85,14 +85,16 @@ class EpochPut(Strict, frozen=True, kw_only=True):
 
 
 class Ship(Strict, frozen=True, kw_only=True):
-    """One device for the shipping list. `proof`: `code` or `approval`. `code`: empty to have one made (better)."""
+    """One device for the shipping list. `proof`: `code`, `approval` or `tpm`. `code`: empty to have one made (better).
+    `ek_hash`, with `tpm` and never else: SHA-256 of the endorsement key, as `edge-commander hardware` shows it."""
 
     hardware_id: Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=r"\S")]
     site: SiteId
     name: Name
     address: Short = ""
-    proof: Annotated[str, msgspec.Meta(pattern="^(code|approval)$")] = "code"
+    proof: Annotated[str, msgspec.Meta(pattern="^(code|approval|tpm)$")] = "code"
     code: Annotated[str, msgspec.Meta(pattern="^$|^[!-~]{12,128}$")] = ""
+    ek_hash: Annotated[str, msgspec.Meta(pattern="^$|^[0-9a-f]{64}$")] = ""
 
 
 class Approve(Strict, frozen=True, kw_only=True):

@@ -26,7 +26,7 @@ DEVICE_ROUTES: tuple[Route, ...] = (
         "POST",
         "/v1/enrol",
         "enrol",
-        "A device asks to join: 200 enrolled, 202 pending, 403 refused or quarantined",
+        "A device asks to join: 200 enrolled, 202 pending or challenge, 403 refused or quarantined",
         body=EnrolRequest,
         answer=EnrolAnswer,
     ),

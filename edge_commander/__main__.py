@@ -1,4 +1,4 @@
-"""The command `edge-commander`: the daemon, and `edge-commander status`. Builds every adapter."""
+"""The command `edge-commander`: the daemon, `status` and `hardware`. Builds every adapter."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from edge_commander.cloud import Cloud
 from edge_commander.commands import CommandLoop, CommandParts
 from edge_commander.distribution.existing import ExistingCluster, KubeApi
 from edge_commander.distribution.port import Distribution
-from edge_commander.keys import FileKeyStore
+from edge_commander.keystore import ChosenKeyStore
 from edge_commander.loop import NodeLoop, Parts
 from edge_commander.memory import Memory, prepare
 from edge_commander.operators import command_keys, read_operators
@@ -35,7 +35,10 @@ from edge_commander.tokens import Tokens
 from edge_commander.verbs import handlers
 
 CHECK_SECONDS = 5.0
-COMMANDS = {"status": "what this node is and waits for"}
+COMMANDS = {
+    "status": "what this node is and waits for",
+    "hardware": "what the shipping list must say of this machine",
+}
 MAX_CODE = 256
 
 
@@ -46,6 +49,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from edge_commander.status import main as status
 
         return status(arguments[1:])
+    if arguments[:1] == ["hardware"]:
+        from edge_commander.hardware import main as hardware
+
+        return hardware(arguments[1:])
     spec = DaemonSpec("edge-commander", "edge_commander", CommanderSettings, build, check, COMMANDS)
     return run_daemon(spec, arguments)
 
@@ -95,7 +102,7 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
             issuer=endpoint.issuer if endpoint else "",
             clock=context.clock,
             memory=memory,
-            keys=FileKeyStore(keys_dir),
+            keys=ChosenKeyStore(own, context.log.warning),
             cloud=cloud,
             tokens=tokens,
             times=times,

@@ -9,6 +9,11 @@ from agents.contracts.ids import NodeId, SiteId
 from edge_commander.reasons import NOTHING, Reason, Why
 
 MIN_RETRY, MAX_RETRY = 1.0, 3600.0
+_WAITS_FOR = {
+    EnrolStatus.PENDING: Why.APPROVAL,
+    EnrolStatus.QUARANTINED: Why.QUARANTINED,
+    EnrolStatus.CHALLENGE: Why.TPM,  # it was answered, and too late: it is asked again
+}
 
 
 @dataclass(frozen=True)
@@ -30,12 +35,9 @@ def judge(answer: EnrolAnswer, node: NodeId, known_site: SiteId | None) -> Verdi
     retry = min(MAX_RETRY, max(MIN_RETRY, answer.retry_after))
     if answer.node != node:
         return _waits(node, Reason(Why.REFUSED, f"the endpoint answered for {answer.node}"), retry)
-    if answer.status is EnrolStatus.PENDING:
-        return _waits(node, Reason(Why.APPROVAL, answer.reason), retry)
-    if answer.status is EnrolStatus.QUARANTINED:
-        return _waits(node, Reason(Why.QUARANTINED, answer.reason), retry)
-    if answer.status is EnrolStatus.REFUSED or answer.site is None:
-        return _waits(node, Reason(Why.REFUSED, answer.reason or "the endpoint named no site"), retry)
+    if answer.status is not EnrolStatus.ENROLLED or answer.site is None:
+        why = _WAITS_FOR.get(answer.status, Why.REFUSED)
+        return _waits(node, Reason(why, answer.reason or "the endpoint named no site"), retry)
     if known_site is not None and answer.site != known_site:
         return _waits(node, Reason(Why.MOVED, f"assigned to {answer.site}, this node is of {known_site}"), retry)
     return Verdict(enrolled=True, node=node, site=answer.site, reason=NOTHING, retry_after=retry)

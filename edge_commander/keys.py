@@ -1,7 +1,7 @@
 """The device's two keys as a port, and in a file; touches that one file, and no other part of Galley reads it.
 
-Signing (ES256) and sealing (P-256 ECDH) are one record in one file: both are there or neither is. A TPM later
-fills the same port.
+Signing (ES256) and sealing (P-256 ECDH) are one record in one file: both are there or neither is. A TPM fills the
+same port: see tpm/keys.py. Whatever uses a private key may take as long as a TPM does: call it in a thread.
 """
 
 from __future__ import annotations
@@ -11,9 +11,18 @@ from typing import Protocol
 
 import msgspec
 
-from agents.core.errors import Rejected
-from agents.core.jose import Jwk, SignatureRefused, Signer, SoftwareKey, sign_compact, thumbprint, verify_compact
+from agents.core.errors import Rejected, Retryable
+from agents.core.jose import (
+    Jwk,
+    SignatureRefused,
+    Signer,
+    SoftwareKey,
+    sign_compact,
+    thumbprint,
+    verify_compact,
+)
 from agents.io.state import StateFile, quarantine
+from edge_commander.attestation import Attester
 
 KEYS_NAME = "device-keys.json"
 
@@ -22,12 +31,16 @@ class KeysDamaged(Rejected):
     """The keys were there and cannot be used. Only a person may put them back, or give the identity up."""
 
 
+class KeysUnavailable(Retryable):
+    """Where the keys lie does not answer now: a TPM that is busy, gone, or not there yet."""
+
+
 class DeviceKeys(Protocol):
     """Both keys. What is private never leaves it; `repr` shows nothing."""
 
     @property
     def signer(self) -> Signer:
-        """Signs assertions and proofs."""
+        """Signs assertions and proofs. Its `sign` raises Retryable, Rejected."""
 
     @property
     def sealing(self) -> Jwk:
@@ -37,6 +50,10 @@ class DeviceKeys(Protocol):
         """The ECDH shared secret of the sealing key and `public`: the x coordinate, 32 bytes (a TPM's ECDH_ZGen).
 
         Opens what was sealed to this device; raises Rejected for a key that is none on P-256, Retryable."""
+
+    @property
+    def attester(self) -> Attester | None:
+        """The TPM that holds them; None where they are in a file."""
 
 
 class KeyStore(Protocol):
@@ -81,6 +98,11 @@ class FileDeviceKeys:
         """See DeviceKeys."""
         return self._sealing.agree(public)
 
+    @property
+    def attester(self) -> Attester | None:
+        """None: a file proves nothing of the machine."""
+        return None
+
 
 class FileKeyStore:
     """`<keys_dir>/device-keys.json`, mode 0600, replaced whole or not at all. The directory must be there."""
@@ -124,10 +146,10 @@ def _from(pair: _Pair) -> FileDeviceKeys | None:
         keys = FileDeviceKeys(SoftwareKey(dict(pair.signing)), SoftwareKey(dict(pair.sealing)))
     except SignatureRefused:
         return None
-    return keys if _works(keys._signing) and _works(keys._sealing) else None
+    return keys if works(keys._signing) and works(keys._sealing) else None
 
 
-def _works(key: SoftwareKey) -> bool:
+def works(key: Signer) -> bool:
     """Whether the private half belongs to the public one: a signature by the one verifies by the other."""
     if key.public["crv"] != "P-256":
         return False

@@ -12,19 +12,19 @@ from dataclasses import dataclass, field
 import msgspec
 from structlog.typing import FilteringBoundLogger
 
-from agents.contracts.identity import EnrolRequest, SiteDocument
+from agents.contracts.identity import EnrolAnswer, EnrolStatus, SiteDocument
 from agents.contracts.ids import node_id
 from agents.contracts.messages import NodeState
-from agents.core.assertion import enrolment_proof
 from agents.core.backoff import Backoff
 from agents.core.errors import GalleyError, Rejected, Retryable
 from agents.core.ports import Clock, MachineFacts
 from agents.supervise.daemon import Pulse
+from edge_commander.attestation import enrol_request
 from edge_commander.cloud import ClockSuspect, Cloud
 from edge_commander.distribution.port import Distribution
 from edge_commander.enrolment import Verdict, judge
 from edge_commander.forming import Observation, look, own_name
-from edge_commander.keys import DeviceKeys, KeysDamaged, KeyStore
+from edge_commander.keys import DeviceKeys, KeysDamaged, KeyStore, KeysUnavailable
 from edge_commander.memory import Memory
 from edge_commander.reasons import NOTHING, Reason, Why
 from edge_commander.report import Reporter
@@ -104,7 +104,7 @@ class NodeLoop:
         record = self.parts.memory.record
         if record.state is NodeState.RETIRED:
             return 3600.0
-        if not self._identify():
+        if not await self._identify():
             return self.parts.settings.enrol_seconds
         match self.parts.memory.record.state:
             case NodeState.ENROLLING:
@@ -116,26 +116,31 @@ class NodeLoop:
             case _:
                 return self.parts.settings.observe_seconds
 
-    def _identify(self) -> bool:
+    async def _identify(self) -> bool:
         """Keys and hardware are this node's; makes keys on a node that never had any."""
         memory, node = self.parts.memory, node_id(self.parts.facts.hardware_id)
         if memory.record.node not in (None, node):
             self._because(Reason(Why.HARDWARE, f"the identity here is {memory.record.node}, this machine is {node}"))
             return False
         try:
-            keys = self._keys or self.parts.keys.load()
+            keys = self._keys or await asyncio.to_thread(self.parts.keys.load)
             if keys is None and memory.record.state is not NodeState.FACTORY:
                 raise KeysDamaged("the device keys are gone")
-            self._keys = keys or self.parts.keys.create()
-        except KeysDamaged as error:
+            if keys is None:
+                keys = await asyncio.to_thread(self.parts.keys.create)
+        except KeysUnavailable as error:
+            self._because(Reason(Why.TPM, str(error)))
+            return False
+        except Rejected as error:
             self._because(Reason(Why.KEYS, error.cause))
             return False
+        self._keys = keys
         if memory.record.node is None:
             memory.save_record(msgspec.structs.replace(memory.record, node=node))
         if memory.record.state is NodeState.FACTORY:
             self._happened(Event.KEYS_READY)
         if memory.record.state in _ASSIGNED and self.parts.tokens is not None:
-            self.parts.tokens.known_as(node, self._keys.signer)
+            self.parts.tokens.known_as(node, keys.signer)
         return True
 
     async def _enrolling(self) -> float:
@@ -158,26 +163,12 @@ class NodeLoop:
 
     async def _ask_to_enrol(self, cloud: Cloud) -> Verdict | float:
         """The cloud's verdict, or how long to wait where it could not be asked; the reason is then set."""
-        assert self._keys is not None
         facts, record = self.parts.facts, self.parts.memory.record
         self._told_code = self.parts.code()
-        request = EnrolRequest(
-            hardware_id=facts.hardware_id,
-            signing=self._keys.signer.public,
-            sealing=self._keys.sealing,
-            proof=enrolment_proof(
-                facts.hardware_id,
-                self.parts.issuer,
-                self._keys.signer,
-                self._keys.sealing,
-                now=self.parts.times.now_s(),
-            ),
-            code=self._told_code,
-            hardware=facts.hardware[:256],
-            hostname=facts.hostname[:256],
-        )
         try:
-            answer = await cloud.enrol(request)
+            answer = await self._enrol(cloud, self._told_code)
+            if answer.status is EnrolStatus.CHALLENGE:
+                answer = await self._enrol(cloud, self._told_code, answer.challenge)
         except GalleyError as error:
             self._backoff = self._backoff.failed()
             if record.state is NodeState.ENROLLING:
@@ -188,9 +179,24 @@ class NodeLoop:
         self.parts.times.heard(answer.server_time)
         return judge(answer, node_id(facts.hardware_id), record.site)
 
+    async def _enrol(self, cloud: Cloud, code: str, challenge: str = "") -> EnrolAnswer:
+        assert self._keys is not None
+        request = await asyncio.to_thread(
+            enrol_request,
+            self._keys,
+            self.parts.facts,
+            self.parts.issuer,
+            now=self.parts.times.now_s(),
+            code=code,
+            challenge=challenge,
+        )
+        return await cloud.enrol(request)
+
     def _unreachable(self, error: GalleyError) -> Reason:
         if isinstance(error, Rejected):
             return Reason(Why.REFUSED, str(error))
+        if isinstance(error, KeysUnavailable):
+            return Reason(Why.TPM, str(error))
         clock = self.parts.times.problem()
         if isinstance(error, ClockSuspect) or clock != NOTHING:
             return clock if clock != NOTHING else Reason(Why.CLOCK, "the endpoint's certificate is not valid now")

@@ -24,6 +24,7 @@ class Why(StrEnum):
     QUARANTINED = "waiting: a person (quarantined)"  # another key is enrolled for this hardware
     REFUSED = "waiting: a person (refused)"
     KEYS = "waiting: a person (device keys)"  # damaged or gone; new ones are never made silently
+    TPM = "waiting: tpm"  # it holds the device keys, and does not answer
     HARDWARE = "waiting: a person (other hardware)"  # this identity belongs to another machine
     MOVED = "waiting: wipe (another site)"  # the cloud assigned a node of one site to another
     CLOCK = "waiting: clock"

@@ -20,6 +20,11 @@ DEFAULT_ROLES: dict[str, Role] = {
 Uid = Annotated[str, msgspec.Meta(pattern="^(0|[1-9][0-9]{0,8})$", description="must be a user's number, in quotes")]
 """A uid as text: keys of our YAML are text (`"770": vessel`)."""
 
+Tcti = Annotated[
+    str, msgspec.Meta(pattern="^(device|swtpm|mssim|tabrmd)(:.+)?$", description="must name a TPM, as tcti(7) has it")
+]
+"""Such as `device:/dev/tpmrm0`, `swtpm:path=/run/swtpm/sock`."""
+
 
 class DistributionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`distribution:`. `existing`: a cluster that somebody else formed; `kubeconfig` None means in-cluster."""
@@ -32,6 +37,9 @@ class CommanderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """`edge_commander:`. Every interval in s.
 
     `keys_dir`: device keys, state, command ledger, site document (the `ident` partition), 0700.
+    `keys`: where the two device keys are made: in a `file` in `keys_dir`, in a `tpm`, or (`auto`) in a TPM where there
+    is one that can be used, else in a file. Keys that are there stay where they are, whatever `auto` would choose now.
+    `tcti`: how the TPM is reached, as tcti(7) has it; `endorsement_key`: which of its keys is shown and listed.
     `enrol_code_file`: the one-time code of the shipping list; read at each enrolment, so it may come late.
     `operators_file`: JSON `{"v": 1, "operators": [JWK, ...]}`, the operators' public Ed25519 keys for commands; it
     comes with the configuration, never from the endpoint.
@@ -46,6 +54,9 @@ class CommanderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     health: Listener = Listener(port=9404)
     siblings: Listener = Listener(bind="0.0.0.0", port=9411)  # noqa: S104 - the LAN's; who may talk is in the roster
     keys_dir: str = "/var/lib/galley-ident"
+    keys: Literal["auto", "file", "tpm"] = "auto"
+    tcti: Tcti = "device:/dev/tpmrm0"
+    endorsement_key: Literal["ecc", "rsa"] = "ecc"
     enrol_code_file: str | None = None
     operators_file: str | None = None
     socket: str = ""

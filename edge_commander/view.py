@@ -28,6 +28,7 @@ _ADVICE: dict[Why, str] = {
     Why.QUARANTINED: "look at the endpoint which machine holds this hardware id, and approve or refuse this one",
     Why.REFUSED: "look at the endpoint why this device is refused",
     Why.KEYS: "put the device keys back from a copy, or have the endpoint retire this device and wipe it",
+    Why.TPM: "look whether the firmware still shows the TPM; the node goes on by itself when it answers",
     Why.HARDWARE: "put the disk back into its own machine, or wipe it",
     Why.MOVED: "wipe this node before it serves another site",
     Why.CLOCK: "set the clock, or make NTP reachable",

@@ -22,7 +22,9 @@ TEST = [
     "openssl",
     "runc",
     "strace",
+    "swtpm",
     "systemd-container",
+    "tpm2-tools",
 ]
 GROUPS = {"venv": ["python3-venv"], "demo": DEMO, "test": TEST}
 OPTIONAL = {"chromium", "chromium-driver"}

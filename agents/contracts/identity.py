@@ -52,7 +52,9 @@ DEVICE_SCOPES: frozenset[Scope] = frozenset().union(*ROLE_SCOPES.values())
 class EnrolRequest(Struct, frozen=True, kw_only=True):
     """`POST /v1/enrol`. `proof` is a JWS (compact, ES256, key = `signing`) over
     `{aud: issuer, iat, hardware_id, sealing: thumbprint}`: possession of the signing key.
-    `code`: the one-time code of the shipping list, where that is the proof."""
+    `code`: the one-time code of the shipping list, where that is the proof.
+    A device whose keys are in a TPM gives `ek`, its endorsement key's SubjectPublicKeyInfo, and `key_public`, the
+    signing key's TPM2B_PUBLIC; `challenge_answer`: what its TPM found in the answer's `challenge`. All base64url."""
 
     v: int = 1
     hardware_id: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
@@ -62,6 +64,9 @@ class EnrolRequest(Struct, frozen=True, kw_only=True):
     code: Short = ""
     hardware: Short = ""
     hostname: Short = ""
+    ek: Text = ""
+    key_public: Text = ""
+    challenge_answer: Short = ""
 
 
 class EnrolStatus(StrEnum):
@@ -71,10 +76,12 @@ class EnrolStatus(StrEnum):
     PENDING = "pending"  # unknown: waits for a person
     QUARANTINED = "quarantined"  # a second key for an enrolled id
     REFUSED = "refused"
+    CHALLENGE = "challenge"  # ask again with what the TPM finds in it
 
 
 class EnrolAnswer(Struct, frozen=True, kw_only=True):
-    """The cloud's answer; `site` only when enrolled. `retry_after` in s."""
+    """The cloud's answer; `site` only when enrolled. `retry_after` in s. `challenge`, with that status alone: a
+    TPM2B_ID_OBJECT and a TPM2B_ENCRYPTED_SECRET, base64url; it is good for one answer within five minutes."""
 
     v: int = 1
     status: EnrolStatus
@@ -83,6 +90,7 @@ class EnrolAnswer(Struct, frozen=True, kw_only=True):
     reason: Text = ""
     retry_after: float = 30.0
     server_time: int
+    challenge: Text = ""
 
 
 class TokenAnswer(Struct, frozen=True, kw_only=True):

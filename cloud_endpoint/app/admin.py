@@ -54,6 +54,8 @@ async def shipping(request: web.Request) -> web.Response:
 async def ship(request: web.Request) -> web.Response:
     """A device for the list; its code is made here unless given."""
     asked, who = await read_json(request, Ship), principal(request).subject
+    if (asked.proof == "tpm") != bool(asked.ek_hash):
+        raise Problem(400, "the proof `tpm` needs an ek_hash, and no other takes one - at `$.ek_hash`")
     code = asked.code or _new_code() if asked.proof == "code" else ""
     hashed = enrol.code_hash(asked.hardware_id, code) if code else None
 
@@ -66,6 +68,7 @@ async def ship(request: web.Request) -> web.Response:
             address=asked.address,
             proof=asked.proof,
             code_hash=hashed,
+            ek_hash=asked.ek_hash,
         )
         audit.add(tx, who, "device ship", line.node, detail=f"{asked.site} {asked.name}, by {asked.proof}")
         return line

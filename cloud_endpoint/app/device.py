@@ -10,6 +10,7 @@ from agents.contracts.election import InitAsk
 from agents.contracts.identity import EnrolRequest, EnrolStatus
 from agents.contracts.ingest import IngestRequest
 from agents.core.assertion import check_enrolment_proof
+from agents.core.errors import Rejected
 from agents.core.jose import SignatureRefused, canonical
 from cloud_endpoint.app.gate import limited
 from cloud_endpoint.app.io import answer, read_bytes, read_json
@@ -17,6 +18,7 @@ from cloud_endpoint.app.services import principal, services
 from cloud_endpoint.problem import Problem
 from cloud_endpoint.records import Alive
 from cloud_endpoint.route import STREAM_SCOPES
+from cloud_endpoint.rules.endorsement import read_shown
 from cloud_endpoint.store import grants, sites
 from cloud_endpoint.store import ingest as ingest_store
 from cloud_endpoint.store.enrol import enrol as enrol_device
@@ -26,6 +28,7 @@ _STATUS = {
     EnrolStatus.PENDING: 202,
     EnrolStatus.QUARANTINED: 403,
     EnrolStatus.REFUSED: 403,
+    EnrolStatus.CHALLENGE: 202,
 }
 
 
@@ -60,8 +63,12 @@ async def enrol(request: web.Request) -> web.Response:
         )
     except SignatureRefused as error:
         raise Problem(401, f"{error} - at `$.proof`", error="invalid_proof") from None
+    try:
+        shown = read_shown(asked)
+    except Rejected as error:
+        raise Problem(400, f"{error.cause} - at `{error.path}`") from None
     source = request.remote or ""
-    said = await shared.store.write(lambda tx: enrol_device(tx, asked, source))
+    said = await shared.store.write(lambda tx: enrol_device(tx, asked, source, shown))
     if said.status is not EnrolStatus.ENROLLED:
         shared.log.info("a device asked to join", node=said.node, status=said.status.value, reason=said.reason)
     return answer(said, _STATUS[said.status])

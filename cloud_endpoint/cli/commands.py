@@ -97,7 +97,8 @@ async def device_ship(client: Client, options: argparse.Namespace) -> Any:
         "site": options.site,
         "name": options.name,
         "address": options.address,
-        "proof": "approval" if options.by_approval else "code",
+        "proof": "approval" if options.by_approval else "tpm" if options.ek_hash else "code",
+        "ek_hash": options.ek_hash,
     }
     shipped = await client.call("POST", "/v1/admin/shipping", body)
     return {**shipped["line"], "code": shipped["code"]}
@@ -248,6 +249,10 @@ COMMANDS: tuple[Command, ...] = (
             ("--name", {"required": True, "help": "node name"}),
             ("--address", {"default": ""}),
             ("--by-approval", {"action": "store_true", "help": "no code: a person approves"}),
+            (
+                "--ek-hash",
+                {"default": "", "metavar": "HASH", "help": "no code: the TPM with this key proves it"},
+            ),
         ],
         ("node", "site", "name", "proof", "code"),
     ),

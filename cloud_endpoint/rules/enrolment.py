@@ -8,6 +8,8 @@ from enum import StrEnum
 from agents.contracts.identity import EnrolStatus
 
 MAX_CODE_TRIES = 10
+SECOND_KEY, OTHER_TPM = "second-key", "other-tpm"
+"""Codes of the alerts."""
 
 
 class Proof(StrEnum):
@@ -15,6 +17,7 @@ class Proof(StrEnum):
 
     CODE = "code"
     APPROVAL = "approval"
+    TPM = "tpm"
 
 
 class DeviceStatus(StrEnum):
@@ -27,7 +30,9 @@ class DeviceStatus(StrEnum):
 @dataclass(frozen=True)
 class Known:
     """What the store knows. `same_keys`: the enrolled device has exactly these keys. `refused`: a person refused
-    exactly these keys. `code_matches`: None when none was given."""
+    exactly these keys. `code_matches`: None when none was given. `ek_matches`: whether the endorsement key shown is
+    the listed one, None when none was shown. `answer_right`: of the TPM's challenge, None when it has none to answer.
+    """
 
     device: DeviceStatus | None = None
     same_keys: bool = False
@@ -35,17 +40,19 @@ class Known:
     code_used: bool = False
     code_tries: int = 0
     code_matches: bool | None = None
+    ek_matches: bool | None = None
+    answer_right: bool | None = None
     refused: bool = False
 
 
 @dataclass(frozen=True)
 class Decision:
-    """The answer, and what to store with it: `enrol` registers the keys and burns the code."""
+    """The answer, and what to store with it: `enrol` registers the keys and burns the code. `alert`: its code."""
 
     status: EnrolStatus
     reason: str
     enrol: bool = False
-    alert: bool = False
+    alert: str = ""
     count_try: bool = False
 
 
@@ -62,10 +69,10 @@ def decide(known: Known) -> Decision:
 
 def _known_device(known: Known) -> Decision:
     if known.device is DeviceStatus.ENROLLED:
-        return Decision(EnrolStatus.QUARANTINED, "another key is enrolled for this hardware id", alert=True)
+        return Decision(EnrolStatus.QUARANTINED, "another key is enrolled for this hardware id", alert=SECOND_KEY)
     if known.same_keys:
         return Decision(EnrolStatus.REFUSED, "this device was revoked")
-    return Decision(EnrolStatus.QUARANTINED, "the device enrolled for this hardware id was revoked", alert=True)
+    return Decision(EnrolStatus.QUARANTINED, "the device enrolled for this hardware id was revoked", alert=SECOND_KEY)
 
 
 def _newcomer(known: Known) -> Decision:
@@ -73,7 +80,22 @@ def _newcomer(known: Known) -> Decision:
         return Decision(EnrolStatus.PENDING, "the hardware id is not on the shipping list: an operator must approve it")
     if known.proof is Proof.APPROVAL:
         return Decision(EnrolStatus.PENDING, "an operator must approve this device")
-    return _by_code(known)
+    return _by_tpm(known) if known.proof is Proof.TPM else _by_code(known)
+
+
+def _by_tpm(known: Known) -> Decision:
+    """The listed endorsement key must be shown, and then be proven: anybody can show what is no secret."""
+    if known.ek_matches is None:
+        return Decision(
+            EnrolStatus.PENDING, "the shipping list wants its TPM, which it does not show: an operator must approve it"
+        )
+    if not known.ek_matches:
+        return Decision(EnrolStatus.REFUSED, "its TPM is not the one of the shipping list", alert=OTHER_TPM)
+    if known.answer_right is None:
+        return Decision(EnrolStatus.CHALLENGE, "its TPM must open the challenge")
+    if not known.answer_right:
+        return Decision(EnrolStatus.REFUSED, "its TPM did not open the challenge", alert=OTHER_TPM)
+    return Decision(EnrolStatus.ENROLLED, "enrolled", enrol=True)
 
 
 def _by_code(known: Known) -> Decision:

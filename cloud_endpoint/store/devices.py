@@ -38,7 +38,7 @@ def register(tx: Tx, device: DeviceRecord) -> None:
     tx.execute("DELETE FROM devices WHERE node = ?", (device.node,))
     tx.execute(
         "INSERT INTO devices (node, hardware_id, site, name, address, status, signing, signing_kid, sealing,"
-        " sealing_kid, hostname, hardware, enrolled_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " sealing_kid, hostname, hardware, enrolled_ms, ek_hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             device.node,
             device.hardware_id,
@@ -53,6 +53,7 @@ def register(tx: Tx, device: DeviceRecord) -> None:
             device.hostname,
             device.hardware,
             tx.now_ms,
+            device.ek_hash,
         ),
     )
     tx.execute(
@@ -105,6 +106,15 @@ def refused_before(tx: Tx, node: str, signing_kid: str, sealing_kid: str) -> boo
         (node, signing_kid, sealing_kid),
     )
     return bool(rows)
+
+
+def said_before(tx: Tx, node: str, signing_kid: str, sealing_kid: str) -> str | None:
+    """The reason that exactly these keys were given when they last asked; None when they never did."""
+    rows = tx.execute(
+        "SELECT reason FROM enrolments WHERE node = ? AND signing_kid = ? AND sealing_kid = ?",
+        (node, signing_kid, sealing_kid),
+    )
+    return str(rows[0]["reason"]) if rows else None
 
 
 def keys_waiting(tx: Tx, node: str) -> int:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import secrets
 
 from agents.contracts.identity import EnrolAnswer, EnrolRequest, EnrolStatus
 from agents.contracts.ids import node_id
 from agents.core.errors import Rejected
-from agents.core.jose import thumbprint
+from agents.core.jose import encode64, thumbprint
 from cloud_endpoint.records import DeviceRecord
+from cloud_endpoint.rules.credential import make_credential
+from cloud_endpoint.rules.endorsement import Shown
 from cloud_endpoint.rules.enrolment import Decision, DeviceStatus, Known, Proof, decide
-from cloud_endpoint.store import audit, clients, devices, sites
+from cloud_endpoint.store import audit, challenges, clients, devices, sites
 from cloud_endpoint.store.port import Tx
 
 MAX_AUDITED = 10
@@ -24,15 +27,21 @@ def code_hash(hardware_id: str, code: str) -> str:
     return hashlib.sha256(text).hexdigest()
 
 
-def enrol(tx: Tx, request: EnrolRequest, source: str) -> EnrolAnswer:
-    """Judges a request whose proof of possession was verified."""
+def enrol(tx: Tx, request: EnrolRequest, source: str, shown: Shown | None = None) -> EnrolAnswer:
+    """Judges a request whose proof of possession was verified. `shown`: what the device shows of its TPM."""
     node = node_id(request.hardware_id)
-    decision = decide(_known(tx, node, request))
+    known = _known(tx, node, request, shown)
+    decision = decide(known)
     device = devices.get(tx, node)
+    challenge = ""
     if decision.enrol:
-        device = _register(tx, node, request)
+        by_tpm = known.proof is Proof.TPM and shown is not None
+        device = _register(tx, node, request, shown.ek.hash if by_tpm and shown is not None else "")
         tx.execute("UPDATE shipping SET code_used_ms = ? WHERE node = ?", (tx.now_ms, node))
         audit.add(tx, node, "enrol", device.site, detail=f"key {device.signing_kid}", source=source)
+    elif decision.status is EnrolStatus.CHALLENGE:
+        assert shown is not None
+        challenge = _challenge(tx, node, request, shown)
     elif decision.status is not EnrolStatus.ENROLLED:
         _note(tx, node, request, decision, source)
     return EnrolAnswer(
@@ -41,7 +50,19 @@ def enrol(tx: Tx, request: EnrolRequest, source: str) -> EnrolAnswer:
         site=device.site if device is not None and decision.status is EnrolStatus.ENROLLED else None,
         reason=decision.reason,
         server_time=tx.now_ms,
+        challenge=challenge,
     )
+
+
+def _challenge(tx: Tx, node: str, request: EnrolRequest, shown: Shown) -> str:
+    """A credential with a new secret, which is remembered by its hash."""
+    secret = secrets.token_bytes(32)
+    challenges.add(tx, node, _kids(request), shown.ek.hash, secret)
+    return encode64(make_credential(shown.ek, shown.name, secret, secrets.token_bytes))
+
+
+def _kids(request: EnrolRequest) -> tuple[str, str]:
+    return thumbprint(request.signing), thumbprint(request.sealing)
 
 
 def approve(tx: Tx, enrolment: int, *, actor: str, site: str | None, name: str | None) -> DeviceRecord:
@@ -82,13 +103,20 @@ def refuse(tx: Tx, enrolment: int, *, actor: str) -> None:
     audit.add(tx, actor, "device refuse", found[0].node, detail=f"key {found[0].signing_kid}")
 
 
-def _known(tx: Tx, node: str, request: EnrolRequest) -> Known:
-    kids = (thumbprint(request.signing), thumbprint(request.sealing))
+def _known(tx: Tx, node: str, request: EnrolRequest, shown: Shown | None) -> Known:
+    kids = _kids(request)
     device = devices.get(tx, node)
-    rows = tx.execute("SELECT proof, code_hash, code_used_ms, code_tries FROM shipping WHERE node = ?", (node,))
+    rows = tx.execute(
+        "SELECT proof, code_hash, code_used_ms, code_tries, ek_hash FROM shipping WHERE node = ?", (node,)
+    )
     matches: bool | None = None
     if request.code and rows and rows[0]["code_hash"]:
         matches = hmac.compare_digest(code_hash(request.hardware_id, request.code), rows[0]["code_hash"])
+    ek_matches = answer_right = None
+    if shown is not None and rows:
+        ek_matches = bool(rows[0]["ek_hash"] == shown.ek.hash)
+        if ek_matches and shown.answer:
+            answer_right = challenges.spend(tx, node, kids, shown.ek.hash, shown.answer)
     return Known(
         device=None if device is None else DeviceStatus(device.status),
         same_keys=device is not None and (device.signing_kid, device.sealing_kid) == kids,
@@ -96,11 +124,13 @@ def _known(tx: Tx, node: str, request: EnrolRequest) -> Known:
         code_used=bool(rows and rows[0]["code_used_ms"] is not None),
         code_tries=rows[0]["code_tries"] if rows else 0,
         code_matches=matches,
+        ek_matches=ek_matches,
+        answer_right=answer_right,
         refused=devices.refused_before(tx, node, *kids),
     )
 
 
-def _register(tx: Tx, node: str, request: EnrolRequest) -> DeviceRecord:
+def _register(tx: Tx, node: str, request: EnrolRequest, ek_hash: str = "") -> DeviceRecord:
     line = sites.shipped(tx, node)
     assert line is not None
     device = DeviceRecord(
@@ -117,6 +147,7 @@ def _register(tx: Tx, node: str, request: EnrolRequest) -> DeviceRecord:
         hostname=request.hostname,
         hardware=request.hardware,
         enrolled_ms=tx.now_ms,
+        ek_hash=ek_hash,
     )
     devices.register(tx, device)
     sites.changed(tx, line.site)
@@ -126,22 +157,22 @@ def _register(tx: Tx, node: str, request: EnrolRequest) -> DeviceRecord:
 def _note(tx: Tx, node: str, request: EnrolRequest, decision: Decision, source: str) -> None:
     if decision.count_try:
         tx.execute("UPDATE shipping SET code_tries = code_tries + 1 WHERE node = ?", (node,))
-    if devices.refused_before(tx, node, thumbprint(request.signing), thumbprint(request.sealing)):
+    if devices.refused_before(tx, node, *_kids(request)):
         return
-    new = devices.remember(tx, node, request, status=decision.status, reason=decision.reason, source=source)
-    if not new:
-        return
-    if decision.alert:
+    before = devices.said_before(tx, node, *_kids(request))
+    devices.remember(tx, node, request, status=decision.status, reason=decision.reason, source=source)
+    line = sites.shipped(tx, node)
+    if decision.alert and before != decision.reason:
         device = devices.get(tx, node)
         audit.raise_alert(
             tx,
-            site=device.site if device else "",
+            site=device.site if device else line.site if line else "",
             node=node,
-            code="second-key",
+            code=decision.alert,
             severity="critical",
             text=f"another device asks to be {node}: {decision.reason}",
         )
     # Anyone may ask with ever new ids and keys, so what strangers do fills no audit: the list of those who wait has it.
-    if devices.keys_waiting(tx, node) > MAX_AUDITED or not (decision.alert or sites.shipped(tx, node)):
+    if devices.keys_waiting(tx, node) > MAX_AUDITED or before is not None or not (decision.alert or line):
         return
     audit.add(tx, node, "enrol", node, outcome=decision.status.value, detail=decision.reason, source=source)

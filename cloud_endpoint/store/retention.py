@@ -28,7 +28,7 @@ def prune(tx: Tx, keep: Keep) -> int:
     gone += _slice(tx, "dead_letters", "at_ms < ?", now - keep.history)
     gone += _slice(tx, "alerts", "last_ms < ?", now - keep.history)
     gone += _slice(tx, "audit", "at_ms < ?", now - keep.audit)
-    for table in ("jtis", "sessions", "login_codes"):
+    for table in ("jtis", "sessions", "login_codes", "ek_challenges"):
         tx.execute(f"DELETE FROM {table} WHERE expires_ms < ?", (now,))  # noqa: S608 - names of this module
     tx.execute(  # the last one of a node stays: its sequence must never be given again
         "DELETE FROM commands WHERE expires_ms < ? AND sequence <"

@@ -82,7 +82,15 @@ CREATE TABLE voters (site TEXT NOT NULL, epoch BIGINT NOT NULL, node TEXT NOT NU
     PRIMARY KEY (site, epoch, node))
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _FLOORS, _FAILED_LOGINS, _EPOCHS)
+_ENDORSEMENT = """
+ALTER TABLE shipping ADD COLUMN ek_hash TEXT NOT NULL DEFAULT '';
+ALTER TABLE devices ADD COLUMN ek_hash TEXT NOT NULL DEFAULT '';
+CREATE TABLE ek_challenges (node TEXT NOT NULL, signing_kid TEXT NOT NULL, sealing_kid TEXT NOT NULL,
+    ek_hash TEXT NOT NULL, answer_hash TEXT NOT NULL, made_ms BIGINT NOT NULL, expires_ms BIGINT NOT NULL,
+    PRIMARY KEY (node, signing_kid))
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _FLOORS, _FAILED_LOGINS, _EPOCHS, _ENDORSEMENT)
 
 
 def statements(migration: str, serial: str) -> list[str]:

@@ -65,7 +65,15 @@ def every(tx: Tx, *, only: str | None = None, after: str = "", limit: int = 5000
 
 
 def ship(
-    tx: Tx, *, hardware_id: str, site: str, name: str, address: str, proof: str, code_hash: str | None
+    tx: Tx,
+    *,
+    hardware_id: str,
+    site: str,
+    name: str,
+    address: str,
+    proof: str,
+    code_hash: str | None,
+    ek_hash: str = "",
 ) -> ShippingRecord:
     """Puts a device on the shipping list (again: replaces its line). Raises Rejected when it cannot be so."""
     if get(tx, site) is None:
@@ -79,11 +87,11 @@ def ship(
         raise Rejected(f"the device is enrolled at {device.site}: revoke it first", path="$.site")
     before = shipped(tx, node)
     tx.execute(
-        "INSERT INTO shipping (hardware_id, node, site, name, address, proof, code_hash, created_ms)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (hardware_id) DO UPDATE SET site = excluded.site,"
+        "INSERT INTO shipping (hardware_id, node, site, name, address, proof, code_hash, ek_hash, created_ms)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (hardware_id) DO UPDATE SET site = excluded.site,"
         " name = excluded.name, address = excluded.address, proof = excluded.proof, code_hash = excluded.code_hash,"
-        " code_used_ms = NULL, code_tries = 0",
-        (hardware_id.strip(), node, site, name, address, proof, code_hash, tx.now_ms),
+        " ek_hash = excluded.ek_hash, code_used_ms = NULL, code_tries = 0",
+        (hardware_id.strip(), node, site, name, address, proof, code_hash, ek_hash, tx.now_ms),
     )
     tx.execute("UPDATE devices SET name = ?, address = ? WHERE node = ? AND site = ?", (name, address, node, site))
     if device is not None and device.status == "revoked":

@@ -201,9 +201,13 @@ class EndpointClient:
         """Makes or changes a site."""
         return await self.call("PUT", f"/v1/admin/sites/{site}", {"labels": labels or {}, "atlas": atlas})
 
-    async def ship(self, hardware_id: str, site: str, name: str, *, address: str = "", code: str = "") -> str:
-        """Puts a device on the shipping list and answers its one-time code."""
+    async def ship(
+        self, hardware_id: str, site: str, name: str, *, address: str = "", code: str = "", ek_hash: str = ""
+    ) -> str:
+        """Puts a device on the shipping list and answers its one-time code; with `ek_hash` its TPM is the proof."""
         body = {"hardware_id": hardware_id, "site": site, "name": name, "address": address, "code": code}
+        if ek_hash:
+            body |= {"proof": "tpm", "ek_hash": ek_hash}
         return str((await self.call("POST", "/v1/admin/shipping", body))["code"])
 
     # What a device does.

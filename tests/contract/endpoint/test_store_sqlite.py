@@ -13,9 +13,10 @@ import pytest
 import structlog
 
 from agents.contracts.identity import Election
+from agents.contracts.ids import node_id
 from agents.supervise.pulse import Pulse
 from cloud_endpoint.page.hub import Hub
-from cloud_endpoint.store import sites
+from cloud_endpoint.store import devices, schema, sites, sqlite
 from cloud_endpoint.store.port import StoreBusy, StoreUnusable, Tx
 from cloud_endpoint.store.schema import MIGRATIONS, statements
 from cloud_endpoint.store.sqlite import SqliteStore
@@ -77,6 +78,37 @@ async def test_sites_of_a_store_from_before_epochs_are_in_their_first(tmp_path: 
     found = await store.read(lambda tx: sites.get(tx, "a"))
     assert found is not None
     assert (found.epoch, found.election, found.epoch_authorisation, found.generation) == (1, Election.CLOUD, "", 7)
+    await store.aclose()
+
+
+async def test_a_store_from_before_the_proof_by_tpm_is_brought_up_to_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a device and a line of the shipping list in it, written as the version before did."""
+    path = tmp_path / "s.db"
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite, "MIGRATIONS", schema.MIGRATIONS[:3])
+        old = await SqliteStore.open(path, clock)
+        await old.write(lambda tx: sites.put(tx, "a", {}, None))
+        await old.write(
+            lambda tx: tx.execute(
+                "INSERT INTO shipping (hardware_id, node, site, name, address, proof, created_ms)"
+                " VALUES ('hw', ?, 'a', 'n', '', 'approval', 1)",
+                (node_id("hw"),),
+            )
+        )
+        await old.write(
+            lambda tx: tx.execute(
+                "INSERT INTO devices VALUES (?, 'hw', 'a', 'n', '', 'enrolled', '{}', 's', '{}', 't', '', '', 1)",
+                (node_id("hw"),),
+            )
+        )
+        await old.aclose()
+    store = await SqliteStore.open(path, clock)
+    line = await store.read(lambda tx: sites.shipped(tx, node_id("hw")))
+    device = await store.read(lambda tx: devices.get(tx, node_id("hw")))
+    assert line is not None and (line.proof, line.ek_hash) == ("approval", "")
+    assert device is not None and (device.status, device.ek_hash) == ("enrolled", "")
     await store.aclose()
 
 

@@ -20,6 +20,7 @@ from agents.contracts.ids import node_id
 from tests.site_in_a_box.endpoint import Endpoint, EndpointClient
 from tests.site_in_a_box.ports import free_port
 from tests.site_in_a_box.process import Program
+from tests.site_in_a_box.swtpm import Swtpm
 
 SITE = "store-01234"
 
@@ -150,3 +151,17 @@ def commanders() -> Iterator[Callable[..., Commander]]:
     yield make
     for commander in made:
         commander.program.stop()
+
+
+@pytest.fixture
+def swtpm() -> Iterator[Swtpm]:
+    """A new TPM 2.0."""
+    with Swtpm() as tpm:
+        yield tpm
+
+
+@pytest.fixture
+def other_swtpm() -> Iterator[Swtpm]:
+    """Another machine's."""
+    with Swtpm() as tpm:
+        yield tpm

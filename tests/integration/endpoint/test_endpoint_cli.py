@@ -137,6 +137,16 @@ async def test_the_daemon_refuses_a_wrong_configuration_and_a_corrupt_store(endp
     assert store.read_bytes() == b"x" * 5000
 
 
+async def test_a_device_is_shipped_by_the_hash_of_its_tpm(profile: Path, operator: EndpointClient, site: str) -> None:
+    where = ["--site", site, "--name", "node-1"]
+    shipped = await galley(profile, "device", "ship", f"tpm-{site}", *where, "--ek-hash", "a" * 64)
+    assert (shipped["proof"], shipped["ek_hash"], shipped["code"]) == ("tpm", "a" * 64, "")
+    assert f"{site} node-1, by tpm" in [one["detail"] for one in await operator.call("GET", "/v1/admin/audit")]
+    wrong = ["device", "ship", f"tpm-{site}", *where, "--ek-hash", "no-hash"]
+    done = await asyncio.to_thread(run, "cloud_endpoint.cli", "--profile", profile, *wrong)
+    assert done.returncode == 1 and "ek_hash" in done.stderr
+
+
 async def test_a_refusal_is_the_endpoints_own_words_about_what_was_given(profile: Path) -> None:
     ship = ["device", "ship", "hw-nowhere", "--site", "nope-1", "--name", "node-1"]
     done = await asyncio.to_thread(run, "cloud_endpoint.cli", "--profile", profile, *ship)

@@ -74,6 +74,7 @@ class FakeCloud:
         self.commands_waiting: list[Any] = []
         self.command_keys: list[dict[str, Any]] = []
         self.dead_tokens: set[str] = set()
+        self.challenges: list[str] = []
 
     def _check(self, token: str = "") -> None:
         if self.error is not None:
@@ -84,6 +85,11 @@ class FakeCloud:
     async def enrol(self, request: EnrolRequest) -> EnrolAnswer:
         self.requests.append(request)
         self._check()
+        if self.challenges:
+            return EnrolAnswer(
+                status=EnrolStatus.CHALLENGE, node=self.node, challenge=self.challenges.pop(0), reason="open it",
+                retry_after=20.0, server_time=self.clock.wall_ms() - self.clock.wall_off,
+            )  # fmt: skip
         site = self.site_id if self.status is EnrolStatus.ENROLLED else None
         return EnrolAnswer(
             status=self.status, node=self.node, site=site, reason="said so", retry_after=20.0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import msgspec
@@ -24,6 +25,17 @@ TABLE: list[tuple[dict[str, Any], EnrolStatus, set[str]]] = [
     ({"proof": Proof.CODE, "code_matches": False}, EnrolStatus.REFUSED, {"count_try"}),
     ({"proof": Proof.CODE, "code_matches": True, "code_used": True}, EnrolStatus.PENDING, set()),
     ({"proof": Proof.CODE, "code_matches": True, "code_tries": MAX_CODE_TRIES}, EnrolStatus.PENDING, set()),
+    ({"proof": Proof.TPM}, EnrolStatus.PENDING, set()),
+    ({"proof": Proof.TPM, "code_matches": True}, EnrolStatus.PENDING, set()),
+    ({"proof": Proof.TPM, "ek_matches": False}, EnrolStatus.REFUSED, {"alert"}),
+    ({"proof": Proof.TPM, "ek_matches": True}, EnrolStatus.CHALLENGE, set()),
+    ({"proof": Proof.TPM, "ek_matches": True, "answer_right": False}, EnrolStatus.REFUSED, {"alert"}),
+    ({"proof": Proof.TPM, "ek_matches": True, "answer_right": True}, EnrolStatus.ENROLLED, {"enrol"}),
+    ({"proof": Proof.TPM, "ek_matches": True, "answer_right": True, "refused": True}, EnrolStatus.REFUSED, set()),
+    ({"proof": Proof.CODE, "ek_matches": True, "answer_right": True}, EnrolStatus.PENDING, set()),
+    ({"proof": Proof.APPROVAL, "ek_matches": True, "answer_right": True}, EnrolStatus.PENDING, set()),
+    ({"device": IN, "proof": Proof.TPM, "ek_matches": True}, EnrolStatus.QUARANTINED, {"alert"}),
+    ({"device": IN, "same_keys": True, "proof": Proof.TPM}, EnrolStatus.ENROLLED, set()),
     ({"proof": Proof.CODE, "code_matches": True, "refused": True}, EnrolStatus.REFUSED, set()),
     ({"refused": True}, EnrolStatus.REFUSED, set()),
     ({"device": IN, "same_keys": True}, EnrolStatus.ENROLLED, set()),
@@ -44,15 +56,17 @@ def test_who_may_join(known: dict[str, Any], status: EnrolStatus, effects: set[s
     assert decision.reason
 
 
-def test_only_a_matching_unused_code_ever_registers_a_key() -> None:
-    for device in (None, IN, REVOKED):
-        for proof in (None, *Proof):
-            for matches in (None, False, True):
-                for used in (False, True):
-                    for same in (False, True):
-                        known = Known(device=device, proof=proof, code_matches=matches, code_used=used, same_keys=same)
-                        expected = device is None and proof is Proof.CODE and matches is True and not used
-                        assert decide(known).enrol is expected
+def test_only_a_matching_unused_code_or_an_opened_challenge_ever_registers_a_key() -> None:
+    said, yes_no = (None, False, True), (False, True)
+    ways = itertools.product((None, IN, REVOKED), (None, *Proof), said, yes_no, yes_no, said, said)
+    for device, proof, matches, used, same, ek, opened in ways:
+        known = Known(
+            device=device, proof=proof, code_matches=matches, code_used=used, same_keys=same, ek_matches=ek,
+            answer_right=opened,
+        )  # fmt: skip
+        by_code = proof is Proof.CODE and matches is True and not used
+        by_tpm = proof is Proof.TPM and ek is True and opened is True
+        assert decide(known).enrol is (device is None and (by_code or by_tpm))
 
 
 def test_within_a_run_the_number_decides_and_across_runs_the_time() -> None:

@@ -1,0 +1,1 @@
+"""Device keys, proof of identity and the highest epoch in a TPM 2.0."""
