@@ -11,6 +11,7 @@ from agents.contracts.command import Verb
 from agents.contracts.identity import AtlasSource, Scope
 from agents.contracts.ids import SITE_PATTERN, SiteId
 from agents.contracts.messages import Short
+from agents.contracts.signed import SignedDocument
 
 Name = Annotated[str, msgspec.Meta(pattern="^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$")]
 """A Kubernetes node name or an operator's name: a DNS label, dots allowed."""
@@ -45,6 +46,18 @@ class SiteQuery(Strict, frozen=True, kw_only=True):
     site: Annotated[str, msgspec.Meta(pattern=f"^$|{SITE_PATTERN}")] = ""
 
 
+class SiteDocumentQuery(Strict, frozen=True, kw_only=True):
+    """`operators_after`: the generation of the newest operators' document that the node has."""
+
+    operators_after: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
+
+
+class OperatorsQuery(Strict, frozen=True, kw_only=True):
+    """`orphans`: `allow` where entries may lose their signer's key with this document."""
+
+    orphans: Annotated[str, msgspec.Meta(pattern="^(refuse|allow)$")] = "refuse"
+
+
 class PageQuery(Strict, frozen=True, kw_only=True):
     """`before`: the id of the last line seen."""
 
@@ -75,7 +88,8 @@ class SitePut(Strict, frozen=True, kw_only=True):
 
 
 class Ship(Strict, frozen=True, kw_only=True):
-    """One device for the shipping list. `proof`: `code` or `approval`. `code`: empty to have one made (better)."""
+    """One device for the shipping list. `proof`: `code` or `approval`. `code`: empty to have one made (better).
+    `entry`: the same, signed by an operator (agents.contracts.trust.ShippingEntry)."""
 
     hardware_id: Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=r"\S")]
     site: SiteId
@@ -83,6 +97,7 @@ class Ship(Strict, frozen=True, kw_only=True):
     address: Short = ""
     proof: Annotated[str, msgspec.Meta(pattern="^(code|approval)$")] = "code"
     code: Annotated[str, msgspec.Meta(pattern="^$|^[!-~]{12,128}$")] = ""
+    entry: SignedDocument | None = None
 
 
 class Approve(Strict, frozen=True, kw_only=True):

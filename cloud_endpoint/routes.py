@@ -13,6 +13,7 @@ from agents.contracts.identity import (
     TokenAnswer,
 )
 from agents.contracts.ingest import MAX_REQUEST_BYTES, IngestAnswer, IngestRequest
+from agents.contracts.signed import SignedDocument
 from cloud_endpoint import records as rec
 from cloud_endpoint import requests as ask
 from cloud_endpoint.page.detail import SiteDetail
@@ -58,7 +59,15 @@ DEVICE_ROUTES: tuple[Route, ...] = (
         answer=CommandsAnswer,
         query=ask.CommandsQuery,
     ),
-    Route("GET", "/v1/site", "site", "The node's site document", scopes=DEVICE_SCOPES, answer=SiteDocument),
+    Route(
+        "GET",
+        "/v1/site",
+        "site",
+        "The node's site document, with its signed roster and the operators' documents above `operators_after`",
+        scopes=DEVICE_SCOPES,
+        answer=SiteDocument,
+        query=ask.SiteDocumentQuery,
+    ),
     Route(
         "GET",
         "/v1/git-credential",
@@ -221,6 +230,45 @@ ADMIN_ROUTES: tuple[Route, ...] = (
         whole_fleet=True,
         body=ask.Ship,
         answer=rec.Shipped,
+    ),
+    Route(
+        "GET",
+        "/v1/admin/entries",
+        "entries",
+        "Shipping entries that operators signed",
+        scopes=ADMINS,
+        answer=list[rec.EntryRecord],
+        query=ask.SiteQuery,
+    ),
+    Route(
+        "POST",
+        "/v1/admin/entries",
+        "entry_put",
+        "A signed shipping entry of a shipped device, or its withdrawal",
+        scopes=ADMINS,
+        whole_fleet=True,
+        body=SignedDocument,
+        answer=rec.EntryRecord,
+    ),
+    Route(
+        "GET",
+        "/v1/admin/operators-documents",
+        "operators_documents",
+        "The operators' documents, and the public key that signs rosters here",
+        scopes=ADMINS,
+        whole_fleet=True,
+        answer=rec.OperatorsView,
+    ),
+    Route(
+        "POST",
+        "/v1/admin/operators-documents",
+        "operators_document_put",
+        "The operators' document that follows the newest one",
+        scopes=ADMINS,
+        whole_fleet=True,
+        body=SignedDocument,
+        answer=rec.OperatorsRecord,
+        query=ask.OperatorsQuery,
     ),
     Route(
         "GET",

@@ -10,6 +10,7 @@ import msgspec
 from agents.contracts.codec import Struct
 from agents.contracts.ids import NodeId, SiteId
 from agents.contracts.messages import Short, Text
+from agents.contracts.signed import SignedDocument
 
 Jwk = dict[str, Any]
 """A public key, RFC 7517. Never holds `d`."""
@@ -118,6 +119,8 @@ class SiteDocument(Struct, frozen=True, kw_only=True):
     """`GET /v1/site`, at the cloud and at the identity socket: what a node must know of its site.
 
     `command_keys`: public keys (ES256) with which this endpoint signs the commands that it may sign itself.
+    `roster_jws`: the same roster, signed (`trust.Roster`), by one of `roster_keys`. `operators`: signed operators'
+    documents, ascending, above the generation that was asked for.
     """
 
     v: int = 1
@@ -129,6 +132,9 @@ class SiteDocument(Struct, frozen=True, kw_only=True):
     endpoints: list[Text]
     atlas: AtlasSource | None = None
     command_keys: list[Jwk] = []
+    roster_jws: SignedDocument | None = None
+    roster_keys: Annotated[list[Jwk], msgspec.Meta(max_length=8)] = []
+    operators: list[SignedDocument] = []
 
 
 class GitCredential(Struct, frozen=True, kw_only=True):

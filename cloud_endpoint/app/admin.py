@@ -10,13 +10,15 @@ from aiohttp import web
 
 from agents.core.errors import Rejected
 from agents.core.jose import SignatureRefused
+from agents.core.trust_codes import TrustRefused
 from cloud_endpoint.app.fleet import visible
 from cloud_endpoint.app.io import answer, read_bytes, read_json, read_query
 from cloud_endpoint.app.services import principal, services
+from cloud_endpoint.app.trust import refusal
 from cloud_endpoint.problem import Problem
 from cloud_endpoint.records import DeviceRecord, Done, LoginLink, OperatorRecord, Shipped, ShippingRecord, SiteRecord
 from cloud_endpoint.requests import Approve, OperatorAdd, PageQuery, Ship, SitePut
-from cloud_endpoint.store import audit, clients, devices, enrol, sites
+from cloud_endpoint.store import audit, clients, devices, enrol, sites, trust
 from cloud_endpoint.store.port import Tx
 
 LOGIN_SECONDS = 60
@@ -56,9 +58,16 @@ async def ship(request: web.Request) -> web.Response:
             code_hash=hashed,
         )
         audit.add(tx, who, "device ship", line.node, detail=f"{asked.site} {asked.name}, by {asked.proof}")
+        if asked.entry is None:
+            trust.note_missing(tx, line.site, line.node)
+        elif trust.put_entry(tx, asked.entry, who).node != line.node:
+            raise Rejected("the entry is for another device", path="$.entry")
         return line
 
-    return answer(Shipped(line=await services(request).store.write(work), code=code), 201)
+    try:
+        return answer(Shipped(line=await services(request).store.write(work), code=code), 201)
+    except TrustRefused as refused:
+        raise await refusal(request, "device ship", refused) from None
 
 
 def _new_code() -> str:
@@ -95,7 +104,9 @@ async def enrolment_approve(request: web.Request) -> web.Response:
     asked, number, who = await read_json(request, Approve), _number(request), principal(request).subject
 
     def work(tx: Tx) -> DeviceRecord:
-        return enrol.approve(tx, number, actor=who, site=asked.site, name=asked.name)
+        device = enrol.approve(tx, number, actor=who, site=asked.site, name=asked.name)
+        trust.note_missing(tx, device.site, device.node)
+        return device
 
     return answer(await services(request).store.write(work))
 

@@ -72,7 +72,13 @@ CREATE TABLE failed_logins (source TEXT PRIMARY KEY, audit_id BIGINT NOT NULL, s
     tries BIGINT NOT NULL DEFAULT 1)
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _FLOORS, _FAILED_LOGINS)
+_TRUST = """
+CREATE TABLE shipping_entries (site TEXT NOT NULL, node TEXT NOT NULL, sequence BIGINT NOT NULL, kids TEXT NOT NULL,
+    signed TEXT NOT NULL, put_ms BIGINT NOT NULL, PRIMARY KEY (site, node));
+CREATE TABLE operators_documents (generation BIGINT PRIMARY KEY, signed TEXT NOT NULL, put_ms BIGINT NOT NULL)
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _FLOORS, _FAILED_LOGINS, _TRUST)
 
 
 def statements(migration: str, serial: str) -> list[str]:
