@@ -146,9 +146,9 @@ def verify_roster(
         assert operators is not None, "the policy operators needs operators' keys"
         entries = {one.node: _entry(one, operators, site) for one in members}
         withdrawn = _withdrawn(roster, operators, site)
-    seen = _judge(members, entries, withdrawn, known, now)
     if own is not None:
         _check_own(own, members, entries)
+    seen = _judge(members, entries, withdrawn, known, now)
     taken = Known(generation=roster.generation, epoch=roster.epoch, election=roster.election, digest=digest, seen=seen)
     return VerifiedRoster(msgspec.structs.replace(roster, members=members), digest, taken, entries)
 

@@ -40,6 +40,10 @@ class TrustCode(StrEnum):
     OPERATORS_THRESHOLD = "operators-threshold"
 
 
+OPERATORS_CODES = frozenset(code for code in TrustCode if code.value.startswith("operators-"))
+"""Of operators' documents; all others are of rosters and what stands in them."""
+
+
 class TrustRefused(SignatureRefused):
     """One rule that a document broke. The text names members and numbers, never keys."""
 

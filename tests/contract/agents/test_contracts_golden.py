@@ -15,7 +15,7 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from agents.contracts import command, identity, ingest, messages
+from agents.contracts import command, identity, ingest, messages, signed, trust
 from agents.contracts.codec import decode, encode
 from agents.contracts.ids import Stream
 
@@ -36,6 +36,11 @@ TYPES: dict[str, type[msgspec.Struct]] = {
     "token-answer": identity.TokenAnswer,
     "site-document": identity.SiteDocument,
     "git-credential": identity.GitCredential,
+    "signed-document": signed.SignedDocument,
+    "shipping-entry": trust.ShippingEntry,
+    "epoch-authorisation": trust.EpochAuthorisation,
+    "roster": trust.Roster,
+    "operators-document": trust.OperatorsDocument,
 }
 FILES = sorted(file for file in GOLDEN.rglob("*.json") if ".full" in file.name or ".least" in file.name)
 

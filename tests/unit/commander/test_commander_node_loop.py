@@ -14,6 +14,7 @@ from agents.contracts.messages import Alert, Challenge, NodeState, State
 from agents.core.assertion import check_enrolment_proof
 from agents.core.errors import Rejected, Retryable
 from agents.core.ports import MachineFacts
+from agents.core.trust import TrustPolicy
 from edge_commander.cloud import ClockSuspect, TokenRefused
 from edge_commander.distribution.port import ClusterMember
 from edge_commander.keys import FileKeyStore
@@ -24,6 +25,8 @@ from edge_commander.report import Reporter
 from edge_commander.settings import CommanderSettings
 from edge_commander.times import Times
 from edge_commander.tokens import Tokens
+from edge_commander.trust.keeper import NodeTrust
+from edge_commander.trust.record import Basis
 
 HARDWARE = "serial-4711"
 NODE = node_id(HARDWARE)
@@ -39,6 +42,7 @@ class Bench:
         self.cloud = FakeCloud(self.clock, NODE)
         self.distribution = FakeDistribution()
         self.hardware, self.code = HARDWARE, "code-1"
+        self.basis = Basis(TrustPolicy.ENDPOINT)
         self.restart()
 
     def restart(self) -> None:
@@ -47,13 +51,14 @@ class Bench:
         middle = lambda a, b: (a + b) / 2  # noqa: E731
         self.tokens = Tokens(self.cloud, ISSUER, self.clock, self.times.now_s, middle)
         self.reporter = Reporter(self.memory, self.outbox, self.times)
+        self.trust = NodeTrust(self.directory, self.basis, self.outbox, structlog.get_logger())
         self.loop = NodeLoop(
             Parts(
                 settings=CommanderSettings(), facts=MachineFacts(self.hardware, "s", "boot", "host", "NUC"),
                 issuer=ISSUER, clock=self.clock, memory=self.memory, keys=FileKeyStore(self.directory),
                 cloud=self.cloud, tokens=self.tokens, times=self.times, distribution=self.distribution,
                 reporter=self.reporter, log=structlog.get_logger(), code=lambda: self.code, uniform=middle,
-                say=lambda ok, text: None,
+                say=lambda ok, text: None, trust=self.trust,
             )
         )  # fmt: skip
 
