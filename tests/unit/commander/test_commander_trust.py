@@ -343,7 +343,7 @@ def test_the_first_document_is_read_in_both_forms(tmp_path: Path) -> None:
     assert found is not None and (found.generation, len(found.keys)) == (4, 2)
     for bad in ('{"payload": "x"}', '{"payload": "e30", "signatures": [{"protected": "", "signature": ""}]}', "[]"):
         file.write_text(bad)
-        with pytest.raises(Rejected, match="operators.json: is not an operators document"):
+        with pytest.raises(Rejected, match=r"operators\.json: is not an operators document"):
             read_operators(file)
 
 
@@ -355,6 +355,6 @@ def test_pinned_roster_keys_are_one_or_several_public_keys(tmp_path: Path) -> No
         assert list(read_roster_keys(file)) == [thumbprint(ENDPOINT.public)]
     for bad in (ALICE.public, ENDPOINT.private(), [1]):
         file.write_text(json.dumps(bad))
-        with pytest.raises(Rejected, match="roster.json") as error:
+        with pytest.raises(Rejected, match=r"roster\.json") as error:
             read_roster_keys(file)
         assert ENDPOINT.private()["d"] not in str(error.value)
