@@ -58,6 +58,12 @@ class OperatorsQuery(Strict, frozen=True, kw_only=True):
     orphans: Annotated[str, msgspec.Meta(pattern="^(refuse|allow)$")] = "refuse"
 
 
+class GenerationAbove(Strict, frozen=True, kw_only=True):
+    """`above`: the highest generation that a node of the site has seen."""
+
+    above: Annotated[int, msgspec.Meta(ge=0, le=2**40)]
+
+
 class PageQuery(Strict, frozen=True, kw_only=True):
     """`before`: the id of the last line seen."""
 

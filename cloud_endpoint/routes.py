@@ -13,12 +13,12 @@ from agents.contracts.identity import (
     TokenAnswer,
 )
 from agents.contracts.ingest import MAX_REQUEST_BYTES, IngestAnswer, IngestRequest
-from agents.contracts.signed import SignedDocument
 from cloud_endpoint import records as rec
 from cloud_endpoint import requests as ask
 from cloud_endpoint.page.detail import SiteDetail
 from cloud_endpoint.page.views import Overview, SessionView
 from cloud_endpoint.route import ADMINS, EVERYONE, READERS, Route
+from cloud_endpoint.trust_routes import TRUST_ROUTES
 
 DEVICE_ROUTES: tuple[Route, ...] = (
     Route("GET", "/healthz", "healthz", "Whether the endpoint lives", answer=rec.Alive),
@@ -233,45 +233,6 @@ ADMIN_ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "GET",
-        "/v1/admin/entries",
-        "entries",
-        "Shipping entries that operators signed",
-        scopes=ADMINS,
-        answer=list[rec.EntryRecord],
-        query=ask.SiteQuery,
-    ),
-    Route(
-        "POST",
-        "/v1/admin/entries",
-        "entry_put",
-        "A signed shipping entry of a shipped device, or its withdrawal",
-        scopes=ADMINS,
-        whole_fleet=True,
-        body=SignedDocument,
-        answer=rec.EntryRecord,
-    ),
-    Route(
-        "GET",
-        "/v1/admin/operators-documents",
-        "operators_documents",
-        "The operators' documents, and the public key that signs rosters here",
-        scopes=ADMINS,
-        whole_fleet=True,
-        answer=rec.OperatorsView,
-    ),
-    Route(
-        "POST",
-        "/v1/admin/operators-documents",
-        "operators_document_put",
-        "The operators' document that follows the newest one",
-        scopes=ADMINS,
-        whole_fleet=True,
-        body=SignedDocument,
-        answer=rec.OperatorsRecord,
-        query=ask.OperatorsQuery,
-    ),
-    Route(
-        "GET",
         "/v1/admin/devices",
         "devices",
         "Enrolled and revoked devices",
@@ -414,4 +375,4 @@ PAGE_ROUTES: tuple[Route, ...] = (
 )
 """Of the web page."""
 
-ROUTES: tuple[Route, ...] = DEVICE_ROUTES + FLEET_ROUTES + ADMIN_ROUTES + PAGE_ROUTES
+ROUTES: tuple[Route, ...] = DEVICE_ROUTES + FLEET_ROUTES + ADMIN_ROUTES + TRUST_ROUTES + PAGE_ROUTES

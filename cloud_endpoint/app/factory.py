@@ -63,6 +63,7 @@ API_HANDLERS: dict[str, Handler] = {
     "operator_revoke": admin.operator_revoke,
     "audit": admin.audit_list,
     "login_link": admin.login_link,
+    "site_generation": trust.site_generation,
     "entries": trust.entries,
     "entry_put": trust.entry_put,
     "operators_documents": trust.documents,

@@ -11,7 +11,7 @@ from cloud_endpoint.app.io import answer, read_json, read_query
 from cloud_endpoint.app.services import principal, services
 from cloud_endpoint.problem import Problem
 from cloud_endpoint.records import OperatorsView
-from cloud_endpoint.requests import OperatorsQuery
+from cloud_endpoint.requests import GenerationAbove, OperatorsQuery
 from cloud_endpoint.store import audit
 from cloud_endpoint.store import trust as store
 
@@ -47,6 +47,12 @@ async def document_put(request: web.Request) -> web.Response:
         return answer(await services(request).store.write(lambda tx: store.push(tx, signed, who, orphans=orphans)), 201)
     except TrustRefused as refused:
         raise await refusal(request, "operators put", refused) from None
+
+
+async def site_generation(request: web.Request) -> web.Response:
+    """Raises a site's generation: nodes take no older one than they have seen."""
+    asked, site, who = await read_json(request, GenerationAbove), request.match_info["site"], principal(request).subject
+    return answer(await services(request).store.write(lambda tx: store.raise_generation(tx, site, asked.above, who)))
 
 
 async def refusal(request: web.Request, action: str, refused: TrustRefused) -> Problem:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from agents.core.errors import Rejected
 from cloud_endpoint import keyfile
 from cloud_endpoint.cli.client import Client
-from cloud_endpoint.cli.entries import ENTRY_FLAGS, KEY, PIN_FLAGS, sign_shipped, sign_withdrawal
+from cloud_endpoint.cli.entries import ENTRY_FLAGS, EPOCH, KEY, PIN_FLAGS, sign_shipped, sign_withdrawal
 from cloud_endpoint.cli.operators import OPERATORS
 from cloud_endpoint.cli.spec import Command
 
@@ -53,6 +53,11 @@ async def site_list(client: Client, options: argparse.Namespace) -> Any:
 async def site_show(client: Client, options: argparse.Namespace) -> Any:
     """All of one site."""
     return await client.call("GET", f"/v1/fleet/sites/{quote(options.id)}")
+
+
+async def site_generation(client: Client, options: argparse.Namespace) -> Any:
+    """Raises a site's generation."""
+    return await client.call("POST", f"/v1/admin/sites/{quote(options.id)}/generation", {"above": options.above})
 
 
 async def node_list(client: Client, options: argparse.Namespace) -> Any:
@@ -190,6 +195,13 @@ COMMANDS: tuple[Command, ...] = (
     Command(("site", "list"), "sites", site_list, columns=("site", "generation", "labels", "atlas.url")),
     Command(("site", "show"), "all of one site", site_show, [("id", {})]),
     Command(
+        ("site", "generation"),
+        "raise a site's generation above what its nodes have seen, after the store came from a backup",
+        site_generation,
+        [("id", {}), ("--above", {"type": int, "required": True, "help": "as the nodes' status shows it"})],
+        ("site", "generation"),
+    ),
+    Command(
         ("node", "list"),
         "nodes as last heard",
         node_list,
@@ -260,6 +272,7 @@ COMMANDS: tuple[Command, ...] = (
         ("changed",),
     ),
     *OPERATORS,
+    EPOCH,
     Command(
         ("operator", "add"),
         "a new operator, with keys made here",

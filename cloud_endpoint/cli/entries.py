@@ -14,12 +14,12 @@ from typing import Any
 import msgspec
 
 from agents.contracts.ids import hardware_digest, node_of
-from agents.contracts.trust import ShippingEntry
-from agents.core.entries import sign_entry
+from agents.contracts.trust import EpochAuthorisation, ShippingEntry
+from agents.core.entries import sign_authorisation, sign_entry
 from agents.core.errors import Rejected
 from agents.core.jose import SoftwareKey
 from cloud_endpoint import keyfile
-from cloud_endpoint.cli.spec import Flag
+from cloud_endpoint.cli.spec import Command, Flag
 
 KEY: dict[str, Any] = {"type": Path, "metavar": "FILE", "required": True, "help": "your key that signs (Ed25519)"}
 ENTRY_FLAGS: tuple[Flag, ...] = (
@@ -74,6 +74,36 @@ def sign_withdrawal(options: argparse.Namespace) -> Any:
         issued=now,
         withdrawn=True,
     )
+
+
+async def authorise_epoch(client: None, options: argparse.Namespace) -> Any:
+    """The signed authorisation of one more cluster of a site."""
+    fields = {
+        "site": options.site,
+        "epoch": options.epoch,
+        "previous": options.epoch - 1,
+        "issued": int(time.time()),
+        "reason": options.reason,
+    }
+    try:
+        found = msgspec.convert(fields, EpochAuthorisation)
+    except msgspec.ValidationError as error:
+        raise Rejected(f"the authorisation cannot be so: {error}") from None
+    return msgspec.to_builtins(sign_authorisation(found, operators_key(options.key)))
+
+
+EPOCH = Command(
+    ("epoch", "authorise"),
+    "sign that a site may have one more cluster: prints the authorisation as JSON",
+    authorise_epoch,
+    [
+        ("site", {}),
+        ("--epoch", {"type": int, "required": True, "help": "the new one; it follows the one before"}),
+        ("--reason", {"default": ""}),
+        ("--key", KEY),
+    ],
+    local=True,
+)
 
 
 def _signed(key: Path, **fields: Any) -> Any:

@@ -14,7 +14,7 @@ from agents.core.errors import Rejected
 from agents.core.jose import Signer, check_header
 from agents.core.operators import Operators, first_operators, next_operators, read_operators_document
 from agents.core.trust import sign_roster
-from cloud_endpoint.records import EntryRecord, OperatorsRecord
+from cloud_endpoint.records import EntryRecord, OperatorsRecord, SiteRecord
 from cloud_endpoint.rules.roster import Line, StoredEntry, counts, members
 from cloud_endpoint.store import audit, devices, sites
 from cloud_endpoint.store.port import Row, Tx
@@ -111,6 +111,21 @@ def push(tx: Tx, signed: SignedDocument, actor: str, *, orphans: bool) -> Operat
     detail = f"{len(after.signing)} key(s), threshold {after.threshold}, {len(left)} entries count no longer"
     audit.add(tx, actor, "operators put", f"document {after.generation}", detail=detail)
     return _operators_record(signed, after)
+
+
+def raise_generation(tx: Tx, site: str, above: int, actor: str) -> SiteRecord:
+    """The site's next generation is above this one. A store that came from a backup counts from an older state, and
+    nodes refuse what they take for a step back. Raises Rejected where there is no such site."""
+    known = sites.get(tx, site)
+    if known is None:
+        raise Rejected(f"there is no site {site!r}", path="site")
+    if known.generation <= above:
+        tx.execute("UPDATE sites SET generation = ? WHERE site = ?", (above, site))
+        sites.changed(tx, site)
+    audit.add(tx, actor, "site generation", site, detail=f"above {above}")
+    found = sites.get(tx, site)
+    assert found is not None
+    return found
 
 
 def newest(tx: Tx) -> Operators | None:

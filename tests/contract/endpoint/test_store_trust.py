@@ -234,6 +234,21 @@ async def test_a_key_that_entries_stand_on_is_not_removed_unawares(ready: Store)
     assert len((await roster(ready, operators=bob, known=emptied.known)).members()) == 3
 
 
+async def test_a_store_from_a_backup_is_raised_above_what_nodes_have_seen(ready: Store) -> None:
+    seen = (await roster(ready)).known
+    await ready.write(lambda tx: tx.execute("UPDATE sites SET generation = 1"))  # the backup is of an older day
+    with pytest.raises(TrustRefused) as refused:
+        await roster(ready, known=seen)
+    assert refused.value.code is TrustCode.GENERATION
+    raised = await ready.write(lambda tx: trust.raise_generation(tx, SITE, seen.generation, "op:alice"))
+    assert raised.generation == seen.generation + 1
+    assert (await roster(ready, known=seen)).known.generation == raised.generation
+    again = await ready.write(lambda tx: trust.raise_generation(tx, SITE, 2, "op:alice"))
+    assert again.generation == raised.generation
+    with pytest.raises(Rejected, match="no site"):
+        await ready.write(lambda tx: trust.raise_generation(tx, "store-9", 2, "op:alice"))
+
+
 async def test_a_store_of_the_version_before_gains_the_tables(tmp_path: Any, clock: Clock) -> None:
     import sqlite3
 
