@@ -11,10 +11,16 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 
+from agents.contracts.signed import SignedDocument
+from agents.contracts.trust import OperatorKey, OperatorsDocument
+from agents.core.entries import verify_authorisation
 from agents.core.jose import SoftwareKey, thumbprint
+from agents.core.operators import operators_of
+from cloud_endpoint.cli.operators import public_key
 from tests.site_in_a_box.endpoint import Endpoint, EndpointClient
 from tests.site_in_a_box.stolen_endpoint import LIES
 
@@ -131,6 +137,18 @@ async def test_signed_shipping_theft_and_recovery(
         key = tmp_path / "roster-key.json"
         key.write_text(json.dumps(await town.galley("operators", "roster-key")))
         document = tmp_path / "operators-3.json"
+        # A generation lost with a backup is made up for, and a new entry is a new generation.
+        raised = await town.galley("site", "generation", SITE, "--above", honest["roster"] + 7)
+        assert raised["generation"] == honest["roster"] + 8
+        anew = ["device", "sign", "NUC-2", "--site", SITE, "--name", "kitchen-2", "--key", town.alice]
+        signed = await town.galley(*anew, "--signing", thumbprint(sibling.key.public), "--sequence", 2**40)
+        assert (signed["pinned"], signed["counts"], signed["sequence"]) == (True, True, 2**40)
+
+        async def newer() -> Any:
+            found = await trust(commander)
+            return found["roster"] == honest["roster"] + 9 and not found["refused"]
+
+        await until(newer)
         await town.galley(
             "operators", "add", first, "--name", "bob", "--public", bob, "--key", town.alice, "--out", second
         )
@@ -143,11 +161,11 @@ async def test_signed_shipping_theft_and_recovery(
 
         await until(followed)
         # A device that is revoked is in no roster any more, and a sibling's key was never another.
-        await town.galley("device", "revoke", sibling.name, "--key", bob, "--site", SITE)
+        await town.galley("device", "revoke", sibling.name, "--key", bob, "--site", SITE, "--sequence", 2**40 + 1)
 
         async def gone() -> Any:
             found = await trust(commander)
-            return found["roster"] > honest["roster"] and found
+            return found["roster"] > honest["roster"] + 9 and found
 
         await until(gone)
         stored = json.loads((commander.ident / "trust.json").read_text())["value"]
@@ -229,5 +247,9 @@ async def test_documents_and_entries_are_made_on_the_operators_machine_and_bad_o
         "device", "ship", "NUC-8", "--site", SITE, "--name", "x", "--key", keys["cat"], ok=False
     )
     assert "entry-signature" in stranger
+    epoch = await town.galley("epoch", "authorise", SITE, "--epoch", 2, "--reason", "a fire", "--key", keys["ann"])
+    ann = operators_of(OperatorsDocument(generation=1, keys=[OperatorKey(name="ann", key=public_key(keys["ann"]))]))
+    assert verify_authorisation(msgspec.convert(epoch, SignedDocument), ann, site=SITE, epoch=2).reason == "a fire"
+    assert "$.epoch" in await town.galley("epoch", "authorise", SITE, "--epoch", 1, "--key", keys["ann"], ok=False)
     entries = await town.galley("device", "entries", "--site", SITE)
     assert {one["name"] for one in entries if not one["withdrawn"]} == {"kitchen-1"}, "nothing of it is left"
