@@ -256,10 +256,7 @@ class NodeLoop:
             document = await self.parts.tokens.with_bearer(lambda token: cloud.site(token, after))
         except GalleyError as error:
             return self._unreachable(error) if isinstance(error, Retryable) else Reason(Why.SITE, str(error))
-        problem = self._take_site(document)
-        if problem is None and (own := self.own()) is not None:
-            await self.parts.trust.take(document, own, self.parts.times.now_s())
-        return problem
+        return await self._take_site(document)
 
     def own(self) -> Own | None:
         """This node as it knows itself; None before it has its keys."""
@@ -268,11 +265,15 @@ class NodeLoop:
         hardware = self.parts.facts.hardware_id
         return Own(node_id(hardware), hardware_digest(hardware), self._keys.signer.public, self._keys.sealing)
 
-    def _take_site(self, document: SiteDocument) -> Reason | None:
-        memory = self.parts.memory
+    async def _take_site(self, document: SiteDocument) -> Reason | None:
+        memory, trust = self.parts.memory, self.parts.trust
         if document.node != memory.record.node or document.site != memory.record.site:
             return Reason(Why.MOVED, f"the endpoint's site document is {document.site}'s")
-        if memory.site is not None and document.generation < memory.site.generation:
+        if (own := self.own()) is not None:
+            await trust.take(document, own, self.parts.times.now_s())
+        # Generations go back in one case: operators gave the rosters to other keys, and such a roster is this one's.
+        stands = trust.roster is not None and trust.roster.roster.generation == document.generation
+        if memory.site is not None and document.generation < memory.site.generation and not stands:
             self.parts.log.warning("an older site document was not taken", generation=document.generation)
             return None
         # What is signed has a file of its own; signatures differ each time, and must not be a write each time.

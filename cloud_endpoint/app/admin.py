@@ -104,9 +104,7 @@ async def enrolment_approve(request: web.Request) -> web.Response:
     asked, number, who = await read_json(request, Approve), _number(request), principal(request).subject
 
     def work(tx: Tx) -> DeviceRecord:
-        device = enrol.approve(tx, number, actor=who, site=asked.site, name=asked.name)
-        trust.note_missing(tx, device.site, device.node)
-        return device
+        return enrol.approve(tx, number, actor=who, site=asked.site, name=asked.name)
 
     return answer(await services(request).store.write(work))
 

@@ -29,11 +29,13 @@ class Line:
 
 @dataclass(frozen=True)
 class StoredEntry:
-    """An entry as it is kept. `kids`: who signed it; the signatures were verified when it came."""
+    """An entry as it is kept. `kids`: who signed it; the signatures were verified when it came. `bound`: thumbprints of
+    the first keys (signing, sealing) that stood beside it: nodes take no others without a newer entry."""
 
     entry: ShippingEntry
     signed: SignedDocument
     kids: Sequence[str]
+    bound: Sequence[str] = ()
 
 
 def counts(stored: StoredEntry, operators: Operators | None) -> bool:
@@ -71,19 +73,26 @@ def fits(entry: ShippingEntry, line: Line) -> bool:
     return all(not pinned or not key or thumbprint(key) == pinned for pinned, key in pairs)
 
 
+def may_have_keys(stored: StoredEntry, line: Line) -> bool:
+    """Whether nodes would take the device's keys beside this entry: they came before its end, and are the first."""
+    if stored.entry.expires and line.enrolled_s >= stored.entry.expires:
+        return False
+    return not stored.bound or list(stored.bound) == [thumbprint(line.signing), thumbprint(line.sealing)]
+
+
 def _member(line: Line, stored: StoredEntry | None) -> RosterMember:
     if stored is None:
         return RosterMember(
             node=line.node, name=line.name, address=line.address, signing=line.signing, sealing=line.sealing
         )
     entry = stored.entry
-    late = bool(entry.expires) and line.enrolled_s >= entry.expires
+    keyed = bool(line.signing) and may_have_keys(stored, line)
     return RosterMember(
         node=line.node,
         name=line.name,
         address=line.address,
-        signing={} if late else line.signing,
-        sealing={} if late else line.sealing,
+        signing=line.signing if keyed else {},
+        sealing=line.sealing if keyed else {},
         role=entry.role,
         entry=stored.signed,
     )

@@ -11,7 +11,7 @@ from agents.core.errors import Rejected
 from agents.core.jose import thumbprint
 from cloud_endpoint.records import DeviceRecord
 from cloud_endpoint.rules.enrolment import Decision, DeviceStatus, Known, Proof, decide
-from cloud_endpoint.store import audit, clients, devices, sites
+from cloud_endpoint.store import audit, clients, devices, sites, trust
 from cloud_endpoint.store.port import Tx
 
 MAX_AUDITED = 10
@@ -119,6 +119,7 @@ def _register(tx: Tx, node: str, request: EnrolRequest) -> DeviceRecord:
         enrolled_ms=tx.now_ms,
     )
     devices.register(tx, device)
+    trust.note_keys(tx, device)
     sites.changed(tx, line.site)
     return device
 

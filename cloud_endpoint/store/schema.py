@@ -74,7 +74,7 @@ CREATE TABLE failed_logins (source TEXT PRIMARY KEY, audit_id BIGINT NOT NULL, s
 
 _TRUST = """
 CREATE TABLE shipping_entries (site TEXT NOT NULL, node TEXT NOT NULL, sequence BIGINT NOT NULL, kids TEXT NOT NULL,
-    signed TEXT NOT NULL, put_ms BIGINT NOT NULL, PRIMARY KEY (site, node));
+    signed TEXT NOT NULL, bound TEXT, put_ms BIGINT NOT NULL, PRIMARY KEY (site, node));
 CREATE TABLE operators_documents (generation BIGINT PRIMARY KEY, signed TEXT NOT NULL, put_ms BIGINT NOT NULL)
 """
 

@@ -14,7 +14,7 @@ from agents.core.errors import Rejected
 from agents.core.jose import Signer, check_header
 from agents.core.operators import Operators, first_operators, next_operators, read_operators_document
 from agents.core.trust import sign_roster
-from cloud_endpoint.records import EntryRecord, OperatorsRecord, SiteRecord
+from cloud_endpoint.records import DeviceRecord, EntryRecord, OperatorsRecord, SiteRecord
 from cloud_endpoint.rules.roster import Line, StoredEntry, counts, members
 from cloud_endpoint.store import audit, devices, sites
 from cloud_endpoint.store.port import Row, Tx
@@ -48,25 +48,47 @@ def put_entry(tx: Tx, signed: SignedDocument, actor: str) -> EntryRecord:
     tx.execute(
         "INSERT INTO shipping_entries (site, node, sequence, kids, signed, put_ms) VALUES (?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (site, node) DO UPDATE SET sequence = excluded.sequence, kids = excluded.kids,"
-        " signed = excluded.signed, put_ms = excluded.put_ms",
+        " signed = excluded.signed, bound = NULL, put_ms = excluded.put_ms",
         (entry.site, entry.node, entry.sequence, encode(kids).decode(), encode(signed).decode(), tx.now_ms),
     )
+    device = devices.get(tx, entry.node)
     if entry.withdrawn and line is not None and line.site == entry.site:
         sites.revoke(tx, entry.node)
+    elif device is not None and device.status == "enrolled" and device.site == entry.site:
+        _bind(tx, device)
     sites.changed(tx, entry.site)
     word = "withdrawn" if entry.withdrawn else f"{entry.name}, {entry.role.value}"
     audit.add(tx, actor, "entry put", entry.node, detail=f"{entry.site} {word}, sequence {entry.sequence}")
     return _record(StoredEntry(entry, signed, kids), operators)
 
 
+def note_keys(tx: Tx, device: DeviceRecord) -> None:
+    """A device has keys now: the first beside its entry are the only ones that nodes take."""
+    _bind(tx, device)
+    note_missing(tx, device.site, device.node)
+
+
+def _bind(tx: Tx, device: DeviceRecord) -> None:
+    tx.execute(
+        "UPDATE shipping_entries SET bound = ? WHERE site = ? AND node = ? AND bound IS NULL",
+        (encode([device.signing_kid, device.sealing_kid]).decode(), device.site, device.node),
+    )
+
+
 def note_missing(tx: Tx, site: str, node: str) -> None:
-    """Raises an alert where the site has signed entries and this device has none that fits: it is no member then."""
-    if not _entries(tx, site):
+    """Raises an alert where the site has signed entries and this device needs one: none fits, or not for its keys."""
+    entries = _entries(tx, site)
+    if not entries:
         return
-    found, _ = members(_lines(tx, site), _entries(tx, site), newest(tx))
-    if node not in {one.node for one in found}:
+    lines = {one.node: one for one in _lines(tx, site)}
+    found = {one.node: one for one in members(list(lines.values()), entries, newest(tx))[0]}
+    if node not in found:
         text = f"{node} has no signed shipping entry that fits: it is left out of the signed roster of {site}"
-        audit.raise_alert(tx, site=site, node=node, code="entry-missing", severity="warning", text=text)
+    elif lines[node].signing and not found[node].signing:
+        text = f"{node} has keys that its signed shipping entry does not cover: sign a new one (galley device sign)"
+    else:
+        return
+    audit.raise_alert(tx, site=site, node=node, code="entry-missing", severity="warning", text=text)
 
 
 def entries(tx: Tx, *, only: str | None = None, limit: int = 10_000) -> list[EntryRecord]:
@@ -193,7 +215,8 @@ def _entries(tx: Tx, site: str) -> dict[str, StoredEntry]:
 
 def _stored(row: Row) -> StoredEntry:
     signed = decode(row["signed"], SignedDocument)
-    return StoredEntry(read_entry(signed), signed, decode(row["kids"], list[str]))
+    bound = decode(row["bound"], list[str]) if row["bound"] else []
+    return StoredEntry(read_entry(signed), signed, decode(row["kids"], list[str]), bound)
 
 
 def _record(stored: StoredEntry, operators: Operators | None) -> EntryRecord:

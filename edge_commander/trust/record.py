@@ -82,6 +82,7 @@ def take(basis: Basis, now_held: Belief, document: SiteDocument, own: Own, now: 
         if problem is not None:
             refused.append(problem)
         if taken:
+            record = _counting(basis, record, now_held.operators, operators)
             record = msgspec.structs.replace(record, chain=[*record.chain, *taken])
             roster = None
     if roster is None:
@@ -154,6 +155,18 @@ def _roster_keys(
         return roster_key_table(learnt), learnt
     except SignatureRefused as error:
         raise TrustRefused(TrustCode.SIGNATURE, f"the offered roster keys: {error.cause}") from None
+
+
+def _counting(basis: Basis, record: TrustRecord, before: Operators | None, after: Operators) -> TrustRecord:
+    """Where operators give the rosters to other keys altogether, generations are counted anew: those who held the old
+    keys may have used up every number, and none of their rosters counts any more."""
+    try:
+        old, new = (_roster_keys(basis, record, one, [])[0] for one in (before, after))
+    except TrustRefused:
+        return record
+    if not old or old.keys() & new.keys():
+        return record
+    return msgspec.structs.replace(record, known=msgspec.structs.replace(record.known, generation=0))
 
 
 def _of_site(record: TrustRecord, site: str) -> Known:

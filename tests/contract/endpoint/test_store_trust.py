@@ -131,7 +131,6 @@ async def test_without_operators_every_device_is_a_member_without_an_entry(store
 async def test_a_device_without_an_entry_is_left_out_where_others_have_one_and_that_is_told(ready: Store) -> None:
     await ship(ready, STRANGER)
     await enrolled(ready, STRANGER)
-    await ready.write(lambda tx: trust.note_missing(tx, SITE, STRANGER.node))
     assert (await roster(ready)).member(STRANGER.node) is None
     (alert,) = await ready.read(lambda tx: audit.alerts(tx, site=SITE))
     assert (alert.code, alert.node) == ("entry-missing", STRANGER.node)
@@ -177,6 +176,22 @@ async def test_a_revoked_device_is_in_no_roster_and_comes_back_when_shipped_anew
     assert (await roster(ready, known=found.known)).allowed(TWO.node, TWO.signing.public)
 
 
+async def test_other_keys_of_an_enrolled_device_wait_for_a_newer_entry_and_hold_up_nobody(ready: Store) -> None:
+    """An admin's approval alone must not make a roster that every node refuses."""
+    before = await roster(ready)
+    again = Box(2)
+    await ready.write(lambda tx: sites.revoke(tx, TWO.node))
+    await ship(ready, TWO)
+    await enrolled(ready, again)
+    found = await roster(ready, known=before.known)
+    member = found.member(TWO.node)
+    assert member is not None and member.signing == {}
+    alerts = await ready.read(lambda tx: audit.alerts(tx, site=SITE))
+    assert [(one.node, "sign a new one" in one.text) for one in alerts] == [(TWO.node, True)]
+    await put(ready, raw_entry(TWO.entry(sequence=11)))
+    assert (await roster(ready, known=found.known)).allowed(TWO.node, again.signing.public)
+
+
 async def test_a_withdrawal_revokes_and_stays_in_the_roster_for_nodes_to_remember(ready: Store) -> None:
     before = await roster(ready)
     await put(ready, raw_entry(TWO.entry(sequence=11, withdrawn=True)))
@@ -191,6 +206,7 @@ async def test_keys_that_came_after_the_entrys_end_are_not_in_the_roster(ready: 
     clock.ms += 61_000
     await enrolled(ready, THREE)
     assert (await roster(ready)).member(THREE.node).signing == {}  # type: ignore[union-attr]
+    assert [one.node for one in await ready.read(lambda tx: audit.alerts(tx, site=SITE))] == [THREE.node]
     await put(ready, raw_entry(THREE.entry(sequence=12)))
     assert (await roster(ready)).allowed(THREE.node, THREE.signing.public)
 

@@ -189,6 +189,25 @@ async def test_roster_keys_are_learnt_once_pinned_by_the_file_and_changed_by_ope
     assert fresh.standing == 5
 
 
+async def test_a_thief_who_used_up_all_generations_is_outlived_by_a_key_that_operators_name(bench: Bench) -> None:
+    await bench.take(roster())
+    await bench.take(roster(2**53 - 1))
+    assert bench.standing == 2**53 - 1
+    fresh = sign_roster(roster(6), OTHER_ENDPOINT)
+    await bench.take(fresh, operators=[chained(operators_document(2, roster_keys=[ENDPOINT.public]))])
+    assert bench.standing == 2**53 - 1, "the same key goes on counting"
+    endorsed = chained(operators_document(3, roster_keys=[OTHER_ENDPOINT.public]))
+    await bench.take(fresh, operators=[endorsed])
+    for _ in range(2):
+        assert bench.standing == 6 and bench.trust.allowed(TWO.node, TWO.signing.public)
+        bench.restart()
+    changed = sign_roster(anew(7, 1, signing=NEW.public), OTHER_ENDPOINT)
+    await bench.take(changed)
+    assert (bench.standing, bench.alerts[-1]) == (6, ("roster-refused", "keys-changed")), "members are remembered"
+    await bench.take(sign_roster(roster(5), OTHER_ENDPOINT))
+    assert bench.standing == 6
+
+
 async def test_operators_change_in_order_and_commands_follow(bench: Bench) -> None:
     second = chained(operators_document(2, keys=BOTH))
     third = chained(operators_document(3, keys=BOTH[1:]), ALICE)
