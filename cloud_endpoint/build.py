@@ -33,6 +33,7 @@ async def build(context: Context[EndpointOwn]) -> list[Loop]:
     tls = server_context(Path(own.tls.cert_file), Path(own.tls.key_file))
     token_key = keyfile.load_or_create(Path(own.token_key_file or context.state_dir / "token-key.json"))
     command_key = keyfile.load_or_create(Path(own.command_key_file or context.state_dir / "command-key.json"))
+    roster_key = keyfile.load_or_create(Path(own.roster_key_file or context.state_dir / "roster-key.json"))
     store = await SqliteStore.open(store_path(own, context.state_dir), context.clock.wall_ms)
     context.stack.push_async_callback(store.aclose)
     topics = Topics(store)
@@ -44,6 +45,7 @@ async def build(context: Context[EndpointOwn]) -> list[Loop]:
         metrics=context.metrics,
         issuer=Issuer(own.issuer, token_key),
         command_key=command_key,
+        roster_key=roster_key,
         topics=topics,
         git=GitCredentials(own.git),
         by_source=RateLimit(own.limits.source_rate, own.limits.source_burst),

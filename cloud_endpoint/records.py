@@ -10,6 +10,7 @@ from agents.contracts.codec import Struct
 from agents.contracts.identity import AtlasSource, Election, Voter
 from agents.contracts.ids import NodeId, SiteId
 from agents.contracts.messages import Short
+from agents.contracts.signed import SignedDocument
 
 
 class SiteRecord(Struct, frozen=True, kw_only=True):
@@ -300,3 +301,38 @@ class NextCommand(Struct, frozen=True, kw_only=True):
     site: SiteId
     sequence: int
     challenge: str
+
+
+class EntryRecord(Struct, frozen=True, kw_only=True):
+    """A shipping entry that an operator signed. `issued`, `expires`: Unix s. `pinned`: it names the node's keys.
+    `counts`: nodes believe it by the newest operators' document."""
+
+    site: SiteId
+    node: NodeId
+    name: str
+    role: str
+    sequence: int
+    issued: int
+    expires: int
+    withdrawn: bool
+    pinned: bool
+    counts: bool
+
+
+class OperatorsRecord(Struct, frozen=True, kw_only=True):
+    """One operators' document. `names`: whose keys sign; `retired`: whose old signatures count. `roster_keys`:
+    thumbprints."""
+
+    generation: int
+    threshold: int
+    names: list[str]
+    retired: list[str]
+    roster_keys: list[str]
+    signed: SignedDocument
+
+
+class OperatorsView(Struct, frozen=True, kw_only=True):
+    """The operators' documents, ascending, and this endpoint's public roster keys."""
+
+    documents: list[OperatorsRecord]
+    roster_keys: list[dict[str, Any]]

@@ -11,6 +11,7 @@ from agents.contracts.command import Verb
 from agents.contracts.identity import AtlasSource, Election, Epoch, Scope
 from agents.contracts.ids import SITE_PATTERN, SiteId
 from agents.contracts.messages import Short, Text
+from agents.contracts.signed import SignedDocument
 
 Name = Annotated[str, msgspec.Meta(pattern="^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$")]
 """A Kubernetes node name or an operator's name: a DNS label, dots allowed."""
@@ -43,6 +44,24 @@ class SiteQuery(Strict, frozen=True, kw_only=True):
     """`site`: that one alone."""
 
     site: Annotated[str, msgspec.Meta(pattern=f"^$|{SITE_PATTERN}")] = ""
+
+
+class SiteDocumentQuery(Strict, frozen=True, kw_only=True):
+    """`operators_after`: the generation of the newest operators' document that the node has."""
+
+    operators_after: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
+
+
+class OperatorsQuery(Strict, frozen=True, kw_only=True):
+    """`orphans`: `allow` where entries may lose their signer's key with this document."""
+
+    orphans: Annotated[str, msgspec.Meta(pattern="^(refuse|allow)$")] = "refuse"
+
+
+class GenerationAbove(Strict, frozen=True, kw_only=True):
+    """`above`: the highest generation that a node of the site has seen."""
+
+    above: Annotated[int, msgspec.Meta(ge=0, le=2**40)]
 
 
 class PageQuery(Strict, frozen=True, kw_only=True):
@@ -86,7 +105,8 @@ class EpochPut(Strict, frozen=True, kw_only=True):
 
 class Ship(Strict, frozen=True, kw_only=True):
     """One device for the shipping list. `proof`: `code`, `approval` or `tpm`. `code`: empty to have one made (better).
-    `ek_hash`, with `tpm` and never else: SHA-256 of the endorsement key, as `edge-commander hardware` shows it."""
+    `ek_hash`, with `tpm` and never else: SHA-256 of the endorsement key, as `edge-commander hardware` shows it.
+    `entry`: the same, signed by an operator (agents.contracts.trust.ShippingEntry)."""
 
     hardware_id: Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=r"\S")]
     site: SiteId
@@ -95,6 +115,7 @@ class Ship(Strict, frozen=True, kw_only=True):
     proof: Annotated[str, msgspec.Meta(pattern="^(code|approval|tpm)$")] = "code"
     code: Annotated[str, msgspec.Meta(pattern="^$|^[!-~]{12,128}$")] = ""
     ek_hash: Annotated[str, msgspec.Meta(pattern="^$|^[0-9a-f]{64}$")] = ""
+    entry: SignedDocument | None = None
 
 
 class Approve(Strict, frozen=True, kw_only=True):

@@ -19,6 +19,7 @@ from cloud_endpoint import requests as ask
 from cloud_endpoint.page.detail import SiteDetail
 from cloud_endpoint.page.views import Overview, SessionView
 from cloud_endpoint.route import ADMINS, EVERYONE, READERS, Route
+from cloud_endpoint.trust_routes import TRUST_ROUTES
 
 DEVICE_ROUTES: tuple[Route, ...] = (
     Route("GET", "/healthz", "healthz", "Whether the endpoint lives", answer=rec.Alive),
@@ -59,7 +60,15 @@ DEVICE_ROUTES: tuple[Route, ...] = (
         answer=CommandsAnswer,
         query=ask.CommandsQuery,
     ),
-    Route("GET", "/v1/site", "site", "The node's site document", scopes=DEVICE_SCOPES, answer=SiteDocument),
+    Route(
+        "GET",
+        "/v1/site",
+        "site",
+        "The node's site document, with its signed roster and the operators' documents above `operators_after`",
+        scopes=DEVICE_SCOPES,
+        answer=SiteDocument,
+        query=ask.SiteDocumentQuery,
+    ),
     Route(
         "GET",
         "/v1/git-credential",
@@ -385,4 +394,4 @@ PAGE_ROUTES: tuple[Route, ...] = (
 )
 """Of the web page."""
 
-ROUTES: tuple[Route, ...] = DEVICE_ROUTES + FLEET_ROUTES + ADMIN_ROUTES + PAGE_ROUTES
+ROUTES: tuple[Route, ...] = DEVICE_ROUTES + FLEET_ROUTES + ADMIN_ROUTES + TRUST_ROUTES + PAGE_ROUTES

@@ -58,8 +58,9 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class EndpointOwn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The endpoint's own section. `issuer`: the fixed address that assertions and tokens name. `urls`: where nodes
     reach this endpoint, in order of preference (default: the issuer). `health`: loopback only.
-    `store`, `token_key_file`, `command_key_file`: default in the state directory. `beat_seconds`: the interval that
-    pages show for nodes which have not told theirs."""
+    `store`, `token_key_file`, `command_key_file`, `roster_key_file`: default in the state directory. Nodes keep to the
+    roster key that they learnt: save its file with the store. `beat_seconds`: the interval that pages show for nodes
+    which have not told theirs."""
 
     tls: Tls
     issuer: Issuer
@@ -68,6 +69,7 @@ class EndpointOwn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     store: str | None = None
     token_key_file: str | None = None
     command_key_file: str | None = None
+    roster_key_file: str | None = None
     git: Git = Git()
     limits: Limits = Limits()
     retention: Retention = Retention()

@@ -7,11 +7,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from agents.contracts.identity import Jwk, Role
+from agents.contracts.identity import Role
 from agents.contracts.ids import Stream
 from agents.contracts.ingest import IngestAnswer
 from agents.core.errors import ConfigError, Rejected, Retryable
 from agents.core.settings import Settings
+from agents.core.trust import TrustPolicy
 from agents.io.machine import hand_over
 from agents.io.outbox import SqliteOutbox
 from agents.io.sender import LogOnlySender, Sender
@@ -25,13 +26,15 @@ from edge_commander.distribution.port import Distribution
 from edge_commander.keystore import ChosenKeyStore
 from edge_commander.loop import NodeLoop, Parts
 from edge_commander.memory import Memory, prepare
-from edge_commander.operators import command_keys, read_operators
+from edge_commander.operators import command_keys, read_operators, read_roster_keys
 from edge_commander.report import Reporter
 from edge_commander.routes import routes
 from edge_commander.settings import CommanderSettings, DistributionSettings
 from edge_commander.socket_server import Door, IdentitySocket
 from edge_commander.times import Times, image_build
 from edge_commander.tokens import Tokens
+from edge_commander.trust.keeper import NodeTrust
+from edge_commander.trust.record import Basis
 from edge_commander.verbs import handlers
 
 CHECK_SECONDS = 5.0
@@ -60,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def check(settings: Settings[CommanderSettings]) -> list[str]:
     """Files that came with the configuration must be there. Code, kubeconfig and build time may come late."""
     try:
-        _operators(settings.own)
+        _basis(settings.own)
     except ConfigError as error:
         return error.problems
     return []
@@ -69,7 +72,7 @@ def check(settings: Settings[CommanderSettings]) -> list[str]:
 async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
     """Opens what is local: files, socket, outbox. Nothing here needs the network."""
     own, endpoint = context.settings.own, context.settings.endpoint
-    operators = _operators(own)
+    basis = _basis(own)
     keys_dir = Path(own.keys_dir)
     context.stack.callback(prepare(keys_dir).release)
     memory = Memory(keys_dir)
@@ -80,6 +83,7 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
     )
     context.stack.push_async_callback(outbox.aclose)
     reporter = Reporter(memory, outbox, times)
+    trust = NodeTrust(keys_dir, basis, outbox, context.log)
     distribution = _distribution(own.distribution)
     context.stack.push_async_callback(distribution.aclose)
     cloud = tokens = None
@@ -88,7 +92,7 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
         context.stack.push_async_callback(cloud.aclose)
         tokens = Tokens(cloud, endpoint.issuer, context.clock, times.now_s, random.uniform)
         context.stack.push_async_callback(tokens.aclose)
-    socket = IdentitySocket(_doors(context), _roles(own), routes(memory, tokens, outbox), context.log)
+    socket = IdentitySocket(_doors(context), _roles(own), routes(memory, tokens, outbox, trust.view), context.log)
     context.stack.push_async_callback(socket.aclose)
     await socket.start()
     try:
@@ -112,6 +116,7 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
             code=lambda: read_code(own.enrol_code_file),
             uniform=random.uniform,
             say=lambda ok, text: context.health.set("node", ok, text),
+            trust=trust,
         )
     )
     loops = [Loop("node", node.run), Loop("identity socket", lambda pulse: _keep_socket(socket, context, pulse))]
@@ -127,7 +132,7 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
             times=times,
             clock=context.clock,
             handlers=handlers(context.run_dir),
-            keys=lambda: command_keys(operators, memory.site),
+            keys=lambda: command_keys(trust.operator_keys(), memory.site),
             seconds=own.command_seconds,
             uniform=random.uniform,
             log=context.log,
@@ -156,11 +161,20 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
     return [*loops, Loop("outbox", send), Loop("commands", commands.run)]
 
 
-def _operators(own: CommanderSettings) -> Mapping[str, Jwk]:
+def _basis(own: CommanderSettings) -> Basis:
+    """Raises ConfigError."""
     try:
-        return read_operators(Path(own.operators_file) if own.operators_file else None)
+        root = read_operators(Path(own.operators_file) if own.operators_file else None)
     except Rejected as error:
         raise ConfigError([f"edge_commander.operators_file: {error}"]) from None
+    try:
+        pinned = read_roster_keys(Path(own.roster_keys_file) if own.roster_keys_file else None)
+    except Rejected as error:
+        raise ConfigError([f"edge_commander.roster_keys_file: {error}"]) from None
+    policy = TrustPolicy(own.trust or ("endpoint" if root is None else "operators"))
+    if policy is TrustPolicy.OPERATORS and root is None:
+        raise ConfigError(["edge_commander.trust: `operators` needs operators_file"])
+    return Basis(policy, root, pinned)
 
 
 def _roles(own: CommanderSettings) -> Mapping[int, Role]:

@@ -78,9 +78,10 @@ class Cloud:
             raise TokenRefused(f"token: HTTP {status} ({problem_text(body)})", retry_after=wait)
         return self._read("token", status, headers, body, TokenAnswer)
 
-    async def site(self, token: str) -> SiteDocument:
-        """The site document. Raises Retryable, Rejected."""
-        return self._read("site document", *await self._ask("GET", "/v1/site", token=token), SiteDocument)
+    async def site(self, token: str, operators_after: int = 0) -> SiteDocument:
+        """The site document, with operators' documents above that generation. Raises Retryable, Rejected."""
+        path = f"/v1/site?operators_after={operators_after}"
+        return self._read("site document", *await self._ask("GET", path, token=token), SiteDocument)
 
     async def git_credential(self, token: str) -> GitCredential:
         """A short-lived Git credential, by a token with `deploy:report`. Raises Retryable, Rejected."""

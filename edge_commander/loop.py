@@ -13,11 +13,12 @@ import msgspec
 from structlog.typing import FilteringBoundLogger
 
 from agents.contracts.identity import EnrolAnswer, EnrolStatus, SiteDocument
-from agents.contracts.ids import node_id
+from agents.contracts.ids import hardware_digest, node_id
 from agents.contracts.messages import NodeState
 from agents.core.backoff import Backoff
 from agents.core.errors import GalleyError, Rejected, Retryable
 from agents.core.ports import Clock, MachineFacts
+from agents.core.trust import Own
 from agents.supervise.daemon import Pulse
 from edge_commander.attestation import enrol_request
 from edge_commander.cloud import ClockSuspect, Cloud
@@ -32,6 +33,7 @@ from edge_commander.settings import CommanderSettings
 from edge_commander.states import Event
 from edge_commander.times import Times
 from edge_commander.tokens import Tokens
+from edge_commander.trust.keeper import NodeTrust
 
 FORMING_SECONDS = 3.0
 DISK_SECONDS = 10.0
@@ -59,6 +61,7 @@ class Parts:
     code: Callable[[], str]
     uniform: Callable[[float, float], float]
     say: Callable[[bool, str], None]
+    trust: NodeTrust
 
 
 @dataclass
@@ -82,6 +85,7 @@ class NodeLoop:
             try:
                 delay = await self.turn()
                 await self.parts.reporter.bring_up_to_date()
+                await self.parts.trust.report()
             except Retryable as error:
                 self.parts.log.warning("cannot go on yet", cause=str(error))
                 delay = DISK_SECONDS
@@ -139,6 +143,8 @@ class NodeLoop:
             memory.save_record(msgspec.structs.replace(memory.record, node=node))
         if memory.record.state is NodeState.FACTORY:
             self._happened(Event.KEYS_READY)
+        if (own := self.own()) is not None:
+            self.parts.trust.known_as(own)
         if memory.record.state in _ASSIGNED and self.parts.tokens is not None:
             self.parts.tokens.known_as(node, keys.signer)
         return True
@@ -251,19 +257,33 @@ class NodeLoop:
         wait = self.parts.settings.site_seconds if settled else min(FORMING_SECONDS, self.parts.settings.site_seconds)
         self._site_at = clock.monotonic() + self._spread(wait)
         try:
-            document = await self.parts.tokens.with_bearer(self.parts.cloud.site)
+            after = self.parts.trust.operators_generation
+            cloud = self.parts.cloud
+            document = await self.parts.tokens.with_bearer(lambda token: cloud.site(token, after))
         except GalleyError as error:
             return self._unreachable(error) if isinstance(error, Retryable) else Reason(Why.SITE, str(error))
-        return self._take_site(document)
+        return await self._take_site(document)
 
-    def _take_site(self, document: SiteDocument) -> Reason | None:
-        memory = self.parts.memory
+    def own(self) -> Own | None:
+        """This node as it knows itself; None before it has its keys."""
+        if self._keys is None:
+            return None
+        hardware = self.parts.facts.hardware_id
+        return Own(node_id(hardware), hardware_digest(hardware), self._keys.signer.public, self._keys.sealing)
+
+    async def _take_site(self, document: SiteDocument) -> Reason | None:
+        memory, trust = self.parts.memory, self.parts.trust
         if document.node != memory.record.node or document.site != memory.record.site:
             return Reason(Why.MOVED, f"the endpoint's site document is {document.site}'s")
-        if memory.site is not None and document.generation < memory.site.generation:
+        if (own := self.own()) is not None:
+            await trust.take(document, own, self.parts.times.now_s())
+        # Generations go back in one case: operators gave the rosters to other keys, and such a roster is this one's.
+        stands = trust.roster is not None and trust.roster.roster.generation == document.generation
+        if memory.site is not None and document.generation < memory.site.generation and not stands:
             self.parts.log.warning("an older site document was not taken", generation=document.generation)
             return None
-        memory.save_site(document)
+        # What is signed has a file of its own; signatures differ each time, and must not be a write each time.
+        memory.save_site(msgspec.structs.replace(document, roster_jws=None, roster_keys=[], operators=[]))
         return None
 
     async def _ask_standing(self) -> None:

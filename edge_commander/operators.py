@@ -1,4 +1,4 @@
-"""The operators' public keys for commands, out of the file that came with the configuration. Touches that file."""
+"""Keys that came with the configuration: the first operators' document, pinned roster keys. Touches those files."""
 
 from __future__ import annotations
 
@@ -9,29 +9,50 @@ from typing import Annotated, Any
 import msgspec
 
 from agents.contracts.identity import SiteDocument
+from agents.contracts.signed import SignedDocument
 from agents.core.command_verify import CommandKeys
 from agents.core.errors import Rejected
 from agents.core.jose import Jwk, SignatureRefused, canonical, thumbprint
+from agents.core.operators import Operators, plain_operators, read_operators_document, roster_key_table
+from agents.core.trust_codes import TrustRefused
 
 
-class OperatorsDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`{"v": 1, "operators": [JWK, ...]}`."""
+class PlainOperators(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`{"v": 1, "operators": [JWK, ...]}`: the form of older configurations, understood for ever as generation 0."""
 
     v: Annotated[int, msgspec.Meta(ge=1, le=1)] = 1
     operators: Annotated[list[dict[str, Any]], msgspec.Meta(max_length=100)]
 
 
-def read_operators(path: Path | None) -> Mapping[str, Jwk]:
-    """Keys by thumbprint; none without a file. Raises Rejected naming file and cause."""
+def read_operators(path: Path | None) -> Operators | None:
+    """The first operators' document: a signed one, believed because of where it lies, or the plain list. None without
+    a file. Raises Rejected naming file and cause."""
+    if path is None:
+        return None
+    try:
+        data = _bytes(path)
+        if "payload" in msgspec.json.decode(data, type=dict[str, Any]):
+            return read_operators_document(msgspec.json.decode(data, type=SignedDocument))
+        document = msgspec.json.decode(data, type=PlainOperators)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Rejected(f"is not an operators document: {error}", file=str(path)) from None
+    except TrustRefused as error:
+        raise Rejected(f"is not an operators document: {error.cause}", file=str(path)) from None
+    return plain_operators(_checked(document.operators, "Ed25519", str(path)))
+
+
+def read_roster_keys(path: Path | None) -> Mapping[str, Jwk]:
+    """The only keys that may sign rosters: a JWK, or a list of them, public. None of them without a file. Raises
+    Rejected naming file and cause."""
     if path is None:
         return {}
     try:
-        document = msgspec.json.decode(path.read_bytes(), type=OperatorsDocument)
-    except OSError as error:
-        raise Rejected(f"cannot be read: {error.strerror}", file=str(path)) from None
+        found = msgspec.json.decode(_bytes(path), type=dict[str, Any] | list[dict[str, Any]])
+        return roster_key_table(found if isinstance(found, list) else [found])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise Rejected(f"is not an operators document: {error}", file=str(path)) from None
-    return {thumbprint(key): key for key in _checked(document.operators, "Ed25519", str(path))}
+        raise Rejected(f"holds no roster keys: {error}", file=str(path)) from None
+    except SignatureRefused as error:
+        raise Rejected(error.cause, file=str(path)) from None
 
 
 def command_keys(operators: Mapping[str, Jwk], site: SiteDocument | None) -> CommandKeys:
@@ -58,3 +79,10 @@ def _checked(keys: list[dict[str, Any]], curve: str, file: str) -> list[Jwk]:
             raise Rejected(f"must be an {curve} key", file=file, path=f"operators[{index}]")
         found.append(key)
     return found
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Rejected(f"cannot be read: {error.strerror}", file=str(path)) from None

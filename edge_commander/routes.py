@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from agents.contracts.identity import GitCredential, SiteDocument, TokenAnswer
@@ -12,13 +12,16 @@ from edge_commander.access import Caller, Route
 from edge_commander.memory import Memory
 from edge_commander.socket_server import Answer
 from edge_commander.tokens import Tokens
+from edge_commander.trust.view import TrustView
 from edge_commander.view import StatusDocument, of_record
 
 WAIT_SECONDS = 5.0
 
 
-def routes(memory: Memory, tokens: Tokens | None, outbox: Outbox) -> Mapping[Route, Answer]:
-    """The table, route to answer."""
+def routes(
+    memory: Memory, tokens: Tokens | None, outbox: Outbox, trust: Callable[[], TrustView | None] = lambda: None
+) -> Mapping[Route, Answer]:
+    """The table, route to answer. `trust`: as it is shown now."""
 
     def known() -> Tokens:
         if tokens is None:
@@ -40,7 +43,8 @@ def routes(memory: Memory, tokens: Tokens | None, outbox: Outbox) -> Mapping[Rou
         return await known().git_credential()
 
     async def status(who: Caller, past_cache: bool) -> StatusDocument:
-        return of_record(memory.record, pending=await outbox.pending(), consumed=memory.ledger.consumed)
+        pending = await outbox.pending()
+        return of_record(memory.record, pending=pending, consumed=memory.ledger.consumed, trust=trust())
 
     table: dict[Route, Any] = {
         Route.TOKEN: token,

@@ -41,8 +41,10 @@ class CommanderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     is one that can be used, else in a file. Keys that are there stay where they are, whatever `auto` would choose now.
     `tcti`: how the TPM is reached, as tcti(7) has it; `endorsement_key`: which of its keys is shown and listed.
     `enrol_code_file`: the one-time code of the shipping list; read at each enrolment, so it may come late.
-    `operators_file`: JSON `{"v": 1, "operators": [JWK, ...]}`, the operators' public Ed25519 keys for commands; it
-    comes with the configuration, never from the endpoint.
+    `operators_file`: the first operators' document (`galley operators init`), or JSON `{"v": 1, "operators": [JWK,
+    ...]}` with their public Ed25519 keys; it comes with the configuration, never from the endpoint.
+    `trust`: whose word makes a member of the site: `operators` (default where `operators_file` is given), or
+    `endpoint`. `roster_keys_file`: a JWK or a list of them, the only keys (ES256) that may sign rosters.
     `socket`: default `<node.run_dir>/identity.sock`. `roles`: which uid is which role there.
     `socket_roles`: roles that get a socket of their own, `identity-<role>.sock`, mode 0600, for our own uid:
     for a machine where every daemon runs as one user.
@@ -59,6 +61,8 @@ class CommanderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     endorsement_key: Literal["ecc", "rsa"] = "ecc"
     enrol_code_file: str | None = None
     operators_file: str | None = None
+    trust: Literal["operators", "endpoint"] | None = None
+    roster_keys_file: str | None = None
     socket: str = ""
     roles: dict[Uid, Role] = msgspec.field(default_factory=lambda: dict(DEFAULT_ROLES))
     socket_roles: list[Role] = []

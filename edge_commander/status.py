@@ -82,6 +82,8 @@ def as_text(document: StatusDocument, running: bool) -> str:
     ]
     if running:
         lines.append(f"outbox   {document.pending} message(s) not yet at the endpoint")
+    if document.trust is not None:
+        lines += document.trust.lines()
     if hint := advice(document):
         lines.append(f"you can  {hint}")
     return "\n".join(lines)

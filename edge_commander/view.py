@@ -6,6 +6,7 @@ import msgspec
 
 from agents.contracts.messages import NodeState
 from edge_commander.reasons import NodeRecord, Why
+from edge_commander.trust.view import TrustView
 
 
 class StatusDocument(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,6 +20,7 @@ class StatusDocument(msgspec.Struct, frozen=True, kw_only=True):
     site: str | None
     pending: int = 0
     consumed: int = 0
+    trust: TrustView | None = None
 
 
 _ADVICE: dict[Why, str] = {
@@ -49,7 +51,9 @@ _ADVICE: dict[Why, str] = {
 }
 
 
-def of_record(record: NodeRecord, *, pending: int = 0, consumed: int = 0) -> StatusDocument:
+def of_record(
+    record: NodeRecord, *, pending: int = 0, consumed: int = 0, trust: TrustView | None = None
+) -> StatusDocument:
     """The document of a durable record."""
     return StatusDocument(
         state=record.state,
@@ -59,6 +63,7 @@ def of_record(record: NodeRecord, *, pending: int = 0, consumed: int = 0) -> Sta
         site=record.site,
         pending=pending,
         consumed=consumed,
+        trust=trust,
     )
 
 

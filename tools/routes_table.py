@@ -14,6 +14,7 @@ GROUPS: dict[str, tuple[Route, ...]] = {
     "Devices": routes.DEVICE_ROUTES,
     "Fleet and commands": routes.FLEET_ROUTES,
     "Administration": routes.ADMIN_ROUTES,
+    "Trust documents": routes.TRUST_ROUTES,
     "The page": routes.PAGE_ROUTES,
 }
 HEAD = """# Routes of the endpoint

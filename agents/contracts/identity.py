@@ -10,6 +10,7 @@ import msgspec
 from agents.contracts.codec import Struct
 from agents.contracts.ids import NodeId, SiteId
 from agents.contracts.messages import Short, Text
+from agents.contracts.signed import SignedDocument
 
 Jwk = dict[str, Any]
 """A public key, RFC 7517. Never holds `d`."""
@@ -149,6 +150,8 @@ class SiteDocument(Struct, frozen=True, kw_only=True):
     `command_keys`: public keys (ES256) with which this endpoint signs the commands that it may sign itself.
     `election`: of this `epoch`, it never changes within one. `voters`: fixed once an epoch, empty until they are (and
     where the cloud decides). `epoch_authorisation`: the operator's signature (a JWS) that raised the epoch, where any.
+    `roster_jws`: the same roster, signed (`trust.Roster`), by one of `roster_keys`. `operators`: signed operators'
+    documents, ascending, above the generation that was asked for.
     """
 
     v: int = 1
@@ -164,6 +167,9 @@ class SiteDocument(Struct, frozen=True, kw_only=True):
     election: Election = Election.CLOUD
     voters: Annotated[list[Voter], msgspec.Meta(max_length=MAX_VOTERS)] = []
     epoch_authorisation: Text = ""
+    roster_jws: SignedDocument | None = None
+    roster_keys: Annotated[list[Jwk], msgspec.Meta(max_length=8)] = []
+    operators: list[SignedDocument] = []
 
 
 class GitCredential(Struct, frozen=True, kw_only=True):

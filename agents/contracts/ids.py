@@ -41,10 +41,19 @@ def node_id(hardware_id: str) -> str:
 
     `hardware_id`: any non-empty text that the hardware keeps for life, such as the DMI serial.
     """
+    return node_of(hardware_digest(hardware_id))
+
+
+def hardware_digest(hardware_id: str) -> str:
+    """The SHA-256, in hex, that stands for a hardware id where the id itself need not be told."""
     if not hardware_id.strip():
         raise ValueError("hardware id is empty")
-    digest = hashlib.sha256(b"galley-node-v1\0" + hardware_id.strip().encode()).digest()
-    return "n-" + base64.b32encode(digest[:10]).decode().lower()
+    return hashlib.sha256(b"galley-node-v1\0" + hardware_id.strip().encode()).hexdigest()
+
+
+def node_of(digest: str) -> str:
+    """The node id of a hardware digest (64 hex digits)."""
+    return "n-" + base64.b32encode(bytes.fromhex(digest)[:10]).decode().lower()
 
 
 def is_site_id(text: str) -> bool:

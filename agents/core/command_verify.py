@@ -9,22 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from joserfc import jws
-from joserfc.errors import JoseError
-
 from agents.contracts.codec import ContractError, decode, encode
-from agents.contracts.command import ENDPOINT_MAY_SIGN, Command, JwsSignature, SignedCommand
-from agents.core.jose import (
-    Jwk,
-    SignatureRefused,
-    Signer,
-    algorithm,
-    check_header,
-    decode64,
-    encode64,
-    import_public,
-    protected_header,
-)
+from agents.contracts.command import ENDPOINT_MAY_SIGN, Command, SignedCommand
+from agents.core.jose import Jwk, SignatureRefused, Signer, decode64, encode64
+from agents.core.signed import signature, signers_of
 
 COMMAND_TYPE = "galley-command+jws"
 MAX_VALID_SECONDS = 24 * 3600
@@ -50,12 +38,7 @@ class CommandKeys:
 def sign_command(command: Command, signers: Sequence[Signer]) -> SignedCommand:
     """The JWS in general JSON serialisation, one signature a signer."""
     payload = encode64(encode(command))
-    signatures = []
-    for signer in signers:
-        head = encode64(protected_header(signer.public, COMMAND_TYPE))
-        signature = encode64(signer.sign(f"{head}.{payload}".encode()))
-        signatures.append(JwsSignature(protected=head, signature=signature))
-    return SignedCommand(payload=payload, signatures=signatures)
+    return SignedCommand(payload=payload, signatures=[signature(payload, one, COMMAND_TYPE) for one in signers])
 
 
 def verify_command(
@@ -112,32 +95,11 @@ def _check_time(command: Command, now: int) -> None:
         raise CommandRefused("expires", f"a command is valid for at most {MAX_VALID_SECONDS} s")
 
 
-def _signers(signed: SignedCommand, keys: CommandKeys) -> tuple[set[str], set[str]]:
+def _signers(signed: SignedCommand, keys: CommandKeys) -> tuple[frozenset[str], frozenset[str]]:
     """Thumbprints of operators and endpoint keys that signed. One wrong or unknown signature refuses the whole."""
-    operators: set[str] = set()
-    endpoint: set[str] = set()
-    for entry in signed.signatures:
-        try:
-            head = check_header(entry.protected)
-        except SignatureRefused as error:
-            raise CommandRefused("signature", str(error)) from None
-        kid = head.get("kid", "")
-        public = keys.operators.get(kid) or keys.endpoint.get(kid)
-        if public is None:
-            raise CommandRefused("signature", "signed by an unknown key")
-        if head.get("alg") != algorithm(public) or head.get("typ") != COMMAND_TYPE:
-            raise CommandRefused("signature", "alg and typ must be those of the key and of commands")
-        _verify_one(signed.payload, entry, public)
-        (operators if kid in keys.operators else endpoint).add(kid)
-    return operators, endpoint
-
-
-def _verify_one(payload: str, entry: JwsSignature, public: Jwk) -> None:
     try:
-        jws.deserialize_json(
-            {"payload": payload, "protected": entry.protected, "signature": entry.signature},
-            import_public(encode(public)),
-            algorithms=[algorithm(public)],
-        )
-    except (JoseError, ValueError):
-        raise CommandRefused("signature", "a signature is wrong") from None
+        found = signers_of(signed.payload, signed.signatures, {**keys.endpoint, **keys.operators}, COMMAND_TYPE)
+    except SignatureRefused as error:
+        raise CommandRefused("signature", str(error)) from None
+    operators = found & keys.operators.keys()
+    return operators, found - operators

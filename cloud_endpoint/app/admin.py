@@ -10,13 +10,15 @@ from aiohttp import web
 
 from agents.core.errors import Rejected
 from agents.core.jose import SignatureRefused
+from agents.core.trust_codes import TrustRefused
 from cloud_endpoint.app.fleet import visible
 from cloud_endpoint.app.io import answer, read_bytes, read_json, read_query
 from cloud_endpoint.app.services import principal, services
+from cloud_endpoint.app.trust import refusal
 from cloud_endpoint.problem import Problem
 from cloud_endpoint.records import DeviceRecord, Done, LoginLink, OperatorRecord, Shipped, ShippingRecord, SiteRecord
 from cloud_endpoint.requests import Approve, EpochPut, OperatorAdd, PageQuery, Ship, SitePut
-from cloud_endpoint.store import audit, clients, devices, enrol, grants, sites
+from cloud_endpoint.store import audit, clients, devices, enrol, grants, sites, trust
 from cloud_endpoint.store.port import Tx
 
 LOGIN_SECONDS = 60
@@ -38,11 +40,15 @@ async def site_epoch(request: web.Request) -> web.Response:
     asked, site, who = await read_json(request, EpochPut), request.match_info["site"], principal(request).subject
 
     def work(tx: Tx) -> SiteRecord:
+        trust.check_authorisation(tx, site, asked.to, asked.authorisation)
         return grants.raise_epoch(
             tx, site, asked.to, election=asked.election, authorisation=asked.authorisation, actor=who
         )
 
-    return answer(await services(request).store.write(work))
+    try:
+        return answer(await services(request).store.write(work))
+    except TrustRefused as refused:
+        raise await refusal(request, "site epoch", refused) from None
 
 
 async def shipping(request: web.Request) -> web.Response:
@@ -71,9 +77,16 @@ async def ship(request: web.Request) -> web.Response:
             ek_hash=asked.ek_hash,
         )
         audit.add(tx, who, "device ship", line.node, detail=f"{asked.site} {asked.name}, by {asked.proof}")
+        if asked.entry is None:
+            trust.note_missing(tx, line.site, line.node)
+        elif trust.put_entry(tx, asked.entry, who).node != line.node:
+            raise Rejected("the entry is for another device", path="$.entry")
         return line
 
-    return answer(Shipped(line=await services(request).store.write(work), code=code), 201)
+    try:
+        return answer(Shipped(line=await services(request).store.write(work), code=code), 201)
+    except TrustRefused as refused:
+        raise await refusal(request, "device ship", refused) from None
 
 
 def _new_code() -> str:

@@ -7,21 +7,23 @@ from aiohttp import web
 
 from agents.contracts.codec import ContractError
 from agents.contracts.election import InitAsk
-from agents.contracts.identity import EnrolRequest, EnrolStatus
+from agents.contracts.identity import EnrolRequest, EnrolStatus, SiteDocument
 from agents.contracts.ingest import IngestRequest
 from agents.core.assertion import check_enrolment_proof
 from agents.core.errors import Rejected
 from agents.core.jose import SignatureRefused, canonical
 from cloud_endpoint.app.gate import limited
-from cloud_endpoint.app.io import answer, read_bytes, read_json
+from cloud_endpoint.app.io import answer, read_bytes, read_json, read_query
 from cloud_endpoint.app.services import principal, services
 from cloud_endpoint.problem import Problem
 from cloud_endpoint.records import Alive
+from cloud_endpoint.requests import SiteDocumentQuery
 from cloud_endpoint.route import STREAM_SCOPES
 from cloud_endpoint.rules.endorsement import read_shown
-from cloud_endpoint.store import grants, sites
+from cloud_endpoint.store import grants, sites, trust
 from cloud_endpoint.store import ingest as ingest_store
 from cloud_endpoint.store.enrol import enrol as enrol_device
+from cloud_endpoint.store.port import Tx
 
 _STATUS = {
     EnrolStatus.ENROLLED: 200,
@@ -77,8 +79,13 @@ async def enrol(request: web.Request) -> web.Response:
 async def site(request: web.Request) -> web.Response:
     """The site document of the token's node."""
     shared, who = services(request), principal(request)
-    keys = [shared.command_key.public]
-    document = await shared.store.read(lambda tx: sites.document(tx, who.subject, shared.urls, keys))
+    after = read_query(request, SiteDocumentQuery).operators_after
+
+    def work(tx: Tx) -> SiteDocument | None:
+        found = sites.document(tx, who.subject, shared.urls, [shared.command_key.public])
+        return None if found is None else trust.signed_site(tx, found, shared.roster_key, operators_after=after)
+
+    document = await shared.store.read(work)
     if document is None or document.site != who.site:
         raise Problem(403, "the device is not enrolled at the site that the token names")
     return answer(document)

@@ -10,7 +10,7 @@ import msgspec
 from aiohttp import web
 
 from cloud_endpoint import openapi
-from cloud_endpoint.app import admin, commands, device, fleet
+from cloud_endpoint.app import admin, commands, device, fleet, trust
 from cloud_endpoint.app.gate import Handler, make_gate, problems
 from cloud_endpoint.app.services import SERVICES, Services
 from cloud_endpoint.app.token import token
@@ -65,6 +65,11 @@ API_HANDLERS: dict[str, Handler] = {
     "operator_revoke": admin.operator_revoke,
     "audit": admin.audit_list,
     "login_link": admin.login_link,
+    "site_generation": trust.site_generation,
+    "entries": trust.entries,
+    "entry_put": trust.entry_put,
+    "operators_documents": trust.documents,
+    "operators_document_put": trust.document_put,
 }
 
 

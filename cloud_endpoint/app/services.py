@@ -36,6 +36,7 @@ class Services:
     metrics: Metrics
     issuer: Issuer
     command_key: SoftwareKey
+    roster_key: SoftwareKey
     topics: Topics
     git: GitCredentials
     by_source: RateLimit

@@ -11,8 +11,9 @@ from typing import Any
 from agents.core.errors import ConfigError, Rejected, Retryable
 from cloud_endpoint.cli import profile
 from cloud_endpoint.cli.client import Client
-from cloud_endpoint.cli.commands import COMMANDS, DEVICE_COLUMNS, WAITING_COLUMNS, Command
+from cloud_endpoint.cli.commands import COMMANDS, DEVICE_COLUMNS, WAITING_COLUMNS
 from cloud_endpoint.cli.output import as_json, table
+from cloud_endpoint.cli.spec import Command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,6 +56,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 async def _run(command: Command, options: argparse.Namespace) -> Any:
+    if command.local:
+        return await command.run(None, options)
     client = Client(profile.load(options))
     try:
         return await command.run(client, options)

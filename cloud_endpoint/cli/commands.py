@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -12,19 +11,9 @@ from urllib.parse import quote
 from agents.core.errors import Rejected
 from cloud_endpoint import keyfile
 from cloud_endpoint.cli.client import Client
-
-Handler = Callable[[Client, argparse.Namespace], Awaitable[Any]]
-
-
-@dataclass(frozen=True)
-class Command:
-    """`words`: how it is called; `flags`: name, keyword arguments of argparse. No `columns`: shown as JSON."""
-
-    words: tuple[str, ...]
-    help: str
-    run: Handler
-    flags: Sequence[tuple[str, dict[str, Any]]] = ()
-    columns: Sequence[str] = ()
+from cloud_endpoint.cli.entries import ENTRY_FLAGS, EPOCH, KEY, PIN_FLAGS, sign_shipped, sign_withdrawal
+from cloud_endpoint.cli.operators import OPERATORS
+from cloud_endpoint.cli.spec import Command
 
 
 def pairs(texts: Sequence[str]) -> dict[str, str]:
@@ -78,6 +67,11 @@ async def site_show(client: Client, options: argparse.Namespace) -> Any:
     return await client.call("GET", f"/v1/fleet/sites/{quote(options.id)}")
 
 
+async def site_generation(client: Client, options: argparse.Namespace) -> Any:
+    """Raises a site's generation."""
+    return await client.call("POST", f"/v1/admin/sites/{quote(options.id)}/generation", {"above": options.above})
+
+
 async def node_list(client: Client, options: argparse.Namespace) -> Any:
     """Nodes as last heard."""
     return await client.call("GET", f"/v1/fleet/nodes{_site(options)}")
@@ -91,13 +85,15 @@ async def device_list(client: Client, options: argparse.Namespace) -> Any:
 
 
 async def device_ship(client: Client, options: argparse.Namespace) -> Any:
-    """A device for the shipping list."""
+    """A device for the shipping list, with its entry signed here where a key is given."""
+    proof = "approval" if options.by_approval else "tpm" if options.ek_hash else "code"
     body = {
+        "entry": sign_shipped(options, proof) if options.key else None,
         "hardware_id": options.hardware_id,
         "site": options.site,
         "name": options.name,
         "address": options.address,
-        "proof": "approval" if options.by_approval else "tpm" if options.ek_hash else "code",
+        "proof": proof,
         "ek_hash": options.ek_hash,
     }
     shipped = await client.call("POST", "/v1/admin/shipping", body)
@@ -116,8 +112,21 @@ async def device_refuse(client: Client, options: argparse.Namespace) -> Any:
     return await client.call("POST", f"/v1/admin/enrolments/{await _waiting(client, options.device)}/refuse")
 
 
+async def device_sign(client: Client, options: argparse.Namespace) -> Any:
+    """A new entry for a device that is on the list, of what this command line says of it alone."""
+    return await client.call("POST", "/v1/admin/entries", sign_shipped(options, ""))
+
+
+async def device_entries(client: Client, options: argparse.Namespace) -> Any:
+    """Signed entries."""
+    return await client.call("GET", f"/v1/admin/entries{_site(options)}")
+
+
 async def device_revoke(client: Client, options: argparse.Namespace) -> Any:
-    """Ends a device's rights."""
+    """Ends a device's rights; with a key by an operator's signed word, which a stolen endpoint cannot undo."""
+    if options.key:
+        await client.call("POST", "/v1/admin/entries", sign_withdrawal(options))
+        return {"changed": True}
     return await client.call("POST", f"/v1/admin/devices/{quote(options.device)}/revoke")
 
 
@@ -188,6 +197,7 @@ _ELECTION = (
     },
 )
 _KEY_OUT = ("--key-out", {"type": Path, "required": True, "help": "file for the new private key of the login"})
+ENTRY_COLUMNS = ("site", "node", "name", "role", "sequence", "withdrawn", "pinned", "counts")
 COMMANDS: tuple[Command, ...] = (
     Command(
         ("site", "add"),
@@ -219,6 +229,13 @@ COMMANDS: tuple[Command, ...] = (
         ("site", "list"), "sites", site_list, columns=("site", "generation", "epoch", "election", "labels", "atlas.url")
     ),
     Command(("site", "show"), "all of one site", site_show, [("id", {})]),
+    Command(
+        ("site", "generation"),
+        "raise a site's generation above what its nodes have seen, after the store came from a backup",
+        site_generation,
+        [("id", {}), ("--above", {"type": int, "required": True, "help": "as the nodes' status shows it"})],
+        ("site", "generation"),
+    ),
     Command(
         ("node", "list"),
         "nodes as last heard",
@@ -253,6 +270,8 @@ COMMANDS: tuple[Command, ...] = (
                 "--ek-hash",
                 {"default": "", "metavar": "HASH", "help": "no code: the TPM with this key proves it"},
             ),
+            ("--key", {**KEY, "required": False}),
+            *ENTRY_FLAGS,
         ],
         ("node", "site", "name", "proof", "code"),
     ),
@@ -264,7 +283,35 @@ COMMANDS: tuple[Command, ...] = (
         ("node", "site", "name", "status", "signing_kid"),
     ),
     Command(("device", "refuse"), "turn a waiting device away for good", device_refuse, [_DEVICE], ("changed",)),
-    Command(("device", "revoke"), "end a device's rights", device_revoke, [_DEVICE], ("changed",)),
+    Command(
+        ("device", "sign"),
+        "sign a new shipping entry for a device on the list: other keys may follow, or only those named",
+        device_sign,
+        [
+            ("hardware_id", {}),
+            ("--site", {"required": True}),
+            ("--name", {"required": True, "help": "node name"}),
+            ("--key", KEY),
+            *ENTRY_FLAGS,
+            *PIN_FLAGS,
+        ],
+        ENTRY_COLUMNS,
+    ),
+    Command(("device", "entries"), "shipping entries that operators signed", device_entries, [_SITE], ENTRY_COLUMNS),
+    Command(
+        ("device", "revoke"),
+        "end a device's rights",
+        device_revoke,
+        [
+            ("device", {"help": "node id"}),
+            ("--key", {**KEY, "required": False}),
+            ("--site", {"default": "", "help": "the device's site, to sign its withdrawal"}),
+            ("--sequence", {"type": int, "default": 0, "help": "of the withdrawal; default: the time, Unix s"}),
+        ],
+        ("changed",),
+    ),
+    *OPERATORS,
+    EPOCH,
     Command(
         ("operator", "add"),
         "a new operator, with keys made here",

@@ -14,7 +14,7 @@ from cloud_endpoint.records import DeviceRecord
 from cloud_endpoint.rules.credential import make_credential
 from cloud_endpoint.rules.endorsement import Shown
 from cloud_endpoint.rules.enrolment import Decision, DeviceStatus, Known, Proof, decide
-from cloud_endpoint.store import audit, challenges, clients, devices, sites
+from cloud_endpoint.store import audit, challenges, clients, devices, sites, trust
 from cloud_endpoint.store.port import Tx
 
 MAX_AUDITED = 10
@@ -150,6 +150,7 @@ def _register(tx: Tx, node: str, request: EnrolRequest, ek_hash: str = "") -> De
         ek_hash=ek_hash,
     )
     devices.register(tx, device)
+    trust.note_keys(tx, device)
     sites.changed(tx, line.site)
     return device
 

@@ -90,7 +90,13 @@ CREATE TABLE ek_challenges (node TEXT NOT NULL, signing_kid TEXT NOT NULL, seali
     PRIMARY KEY (node, signing_kid))
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _FLOORS, _FAILED_LOGINS, _EPOCHS, _ENDORSEMENT)
+_TRUST = """
+CREATE TABLE shipping_entries (site TEXT NOT NULL, node TEXT NOT NULL, sequence BIGINT NOT NULL, kids TEXT NOT NULL,
+    signed TEXT NOT NULL, bound TEXT, put_ms BIGINT NOT NULL, PRIMARY KEY (site, node));
+CREATE TABLE operators_documents (generation BIGINT PRIMARY KEY, signed TEXT NOT NULL, put_ms BIGINT NOT NULL)
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _FLOORS, _FAILED_LOGINS, _EPOCHS, _ENDORSEMENT, _TRUST)
 
 
 def statements(migration: str, serial: str) -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from agents.contracts import command, election, identity, ingest, messages
+from agents.contracts import command, election, identity, ingest, messages, signed, trust
 from agents.contracts.codec import decode, encode
 from agents.contracts.ids import Stream
 
@@ -43,6 +43,11 @@ TYPES: dict[str, type[msgspec.Struct]] = {
     "election-answer": election.ElectionAnswer,
     "init-ask": election.InitAsk,
     "init-grant": election.InitGrant,
+    "signed-document": signed.SignedDocument,
+    "shipping-entry": trust.ShippingEntry,
+    "epoch-authorisation": trust.EpochAuthorisation,
+    "roster": trust.Roster,
+    "operators-document": trust.OperatorsDocument,
 }
 FILES = sorted(file for file in GOLDEN.rglob("*.json") if ".full" in file.name or ".least" in file.name)
 

@@ -16,6 +16,7 @@ from agents.contracts.identity import (
     SiteDocument,
     TokenAnswer,
 )
+from agents.contracts.signed import SignedDocument
 from agents.core.errors import Retryable
 from edge_commander.cloud import BearerRefused
 from edge_commander.distribution.port import ClusterHealth, ClusterMember
@@ -75,6 +76,9 @@ class FakeCloud:
         self.command_keys: list[dict[str, Any]] = []
         self.dead_tokens: set[str] = set()
         self.challenges: list[str] = []
+        self.roster_jws: SignedDocument | None = None
+        self.roster_keys: list[dict[str, Any]] = []
+        self.operators: list[SignedDocument] = []
 
     def _check(self, token: str = "") -> None:
         if self.error is not None:
@@ -103,11 +107,12 @@ class FakeCloud:
         self._check()
         return TokenAnswer(access_token=f"token-{len(self.forms)}", expires_in=600, scope=self.scope or form["scope"])
 
-    async def site(self, token: str) -> SiteDocument:
+    async def site(self, token: str, operators_after: int = 0) -> SiteDocument:
         self._check(token)
         return SiteDocument(
             generation=self.generation, site=self.site_id, node=self.node, labels={}, roster=self.roster, endpoints=[],
-            command_keys=self.command_keys,
+            command_keys=self.command_keys, roster_jws=self.roster_jws, roster_keys=self.roster_keys,
+            operators=self.operators,
         )  # fmt: skip
 
     async def git_credential(self, token: str) -> GitCredential:

@@ -27,6 +27,16 @@ def test_a_bad_operators_file_is_named_with_its_setting(tmp_path: Path, text: st
     assert found.startswith("edge_commander.operators_file: ")
 
 
+def test_a_policy_that_asks_for_operators_needs_their_file_and_pinned_keys_must_be_good(tmp_path: Path) -> None:
+    assert check(settings(trust="operators")) == ["edge_commander.trust: `operators` needs operators_file"]
+    assert check(settings(trust="endpoint")) == []
+    (tmp_path / "roster.json").write_text(json.dumps(SoftwareKey.generate("Ed25519").public))
+    (found,) = check(settings(roster_keys_file=str(tmp_path / "roster.json")))
+    assert found == f"edge_commander.roster_keys_file: {tmp_path / 'roster.json'}: a roster key must be on P-256"
+    (tmp_path / "roster.json").write_text(json.dumps(SoftwareKey.generate().public))
+    assert check(settings(roster_keys_file=str(tmp_path / "roster.json"))) == []
+
+
 def test_good_keys_pass_and_what_may_come_late_is_no_problem(tmp_path: Path) -> None:
     document = {"v": 1, "operators": [SoftwareKey.generate("Ed25519").public]}
     (tmp_path / "operators.json").write_text(json.dumps(document))

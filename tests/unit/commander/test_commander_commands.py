@@ -267,9 +267,10 @@ async def _cut(bench: Bench, signed: SignedCommand, cut: int) -> bool:
 
 def test_operators_file(tmp_path: Path) -> None:
     file = tmp_path / "operators.json"
-    assert read_operators(None) == {}
+    assert read_operators(None) is None
     file.write_bytes(msgspec.json.encode({"v": 1, "operators": [OPERATOR.public]}))
-    assert list(read_operators(file)) == [thumbprint(OPERATOR.public)]
+    found = read_operators(file)
+    assert found is not None and (found.generation, list(found.signing)) == (0, [thumbprint(OPERATOR.public)])
     for bad, cause in [
         ({"v": 1, "operators": [ENDPOINT.public]}, "operators[0]: must be an Ed25519 key"),
         ({"v": 1, "operators": [OPERATOR.private()]}, "private key"),

@@ -11,9 +11,12 @@ from commander_fakes import NOW_MS, FakeClock, FakeCloud, FakeDistribution, Fake
 from agents.contracts.identity import EnrolStatus, Member
 from agents.contracts.ids import node_id
 from agents.contracts.messages import Alert, Challenge, NodeState, State
+from agents.contracts.trust import Roster, RosterMember
 from agents.core.assertion import check_enrolment_proof
 from agents.core.errors import Rejected, Retryable
+from agents.core.jose import SoftwareKey
 from agents.core.ports import MachineFacts
+from agents.core.trust import TrustPolicy, sign_roster
 from edge_commander.cloud import ClockSuspect, TokenRefused
 from edge_commander.distribution.port import ClusterMember
 from edge_commander.keys import FileKeyStore
@@ -24,6 +27,8 @@ from edge_commander.report import Reporter
 from edge_commander.settings import CommanderSettings
 from edge_commander.times import Times
 from edge_commander.tokens import Tokens
+from edge_commander.trust.keeper import NodeTrust
+from edge_commander.trust.record import Basis
 
 HARDWARE = "serial-4711"
 NODE = node_id(HARDWARE)
@@ -39,6 +44,7 @@ class Bench:
         self.cloud = FakeCloud(self.clock, NODE)
         self.distribution = FakeDistribution()
         self.hardware, self.code = HARDWARE, "code-1"
+        self.basis = Basis(TrustPolicy.ENDPOINT)
         self.restart()
 
     def restart(self) -> None:
@@ -47,13 +53,14 @@ class Bench:
         middle = lambda a, b: (a + b) / 2  # noqa: E731
         self.tokens = Tokens(self.cloud, ISSUER, self.clock, self.times.now_s, middle)
         self.reporter = Reporter(self.memory, self.outbox, self.times)
+        self.trust = NodeTrust(self.directory, self.basis, self.outbox, structlog.get_logger())
         self.loop = NodeLoop(
             Parts(
                 settings=CommanderSettings(), facts=MachineFacts(self.hardware, "s", "boot", "host", "NUC"),
                 issuer=ISSUER, clock=self.clock, memory=self.memory, keys=FileKeyStore(self.directory),
                 cloud=self.cloud, tokens=self.tokens, times=self.times, distribution=self.distribution,
                 reporter=self.reporter, log=structlog.get_logger(), code=lambda: self.code, uniform=middle,
-                say=lambda ok, text: None,
+                say=lambda ok, text: None, trust=self.trust,
             )
         )  # fmt: skip
 
@@ -303,3 +310,29 @@ async def test_a_crash_between_outbox_and_disk_repeats_the_same_message(tmp_path
     first, second = bench.outbox.kinds(State)
     assert first == second
     await asyncio.sleep(0)
+
+
+async def test_a_signed_roster_is_taken_and_its_signature_alone_is_no_write(tmp_path: Path) -> None:
+    bench = await Bench(tmp_path).ready()
+    mine = RosterMember(
+        node=NODE, name="kitchen-1", signing=bench.cloud.requests[0].signing, sealing=bench.cloud.requests[0].sealing
+    )
+    key = SoftwareKey.generate()
+    roster = Roster(site="store-1", generation=7, members=[mine])
+    bench.cloud.roster_keys = [key.public]
+    files = [tmp_path / "site.json", tmp_path / "trust.json"]
+    seen = []
+    for _ in range(3):
+        bench.cloud.roster_jws = sign_roster(roster, key)
+        bench.clock.now += bench.loop.parts.settings.site_seconds * 2
+        await bench.turn()
+        assert bench.trust.roster is not None and bench.trust.allowed(NODE, mine.signing)
+        seen.append([file.read_bytes() for file in files])
+    assert seen[0] == seen[1] == seen[2] and b"roster_jws" in seen[0][0] and key.public["x"].encode() not in seen[0][0]
+    other = msgspec.structs.replace(mine, signing=SoftwareKey.generate().public)
+    bench.cloud.roster_jws = sign_roster(Roster(site="store-1", generation=8, members=[other]), key)
+    bench.clock.now += bench.loop.parts.settings.site_seconds * 2
+    await bench.turn()
+    assert bench.trust.roster.roster.generation == 7
+    assert [one.text.partition(":")[0] for one in bench.outbox.kinds(Alert)] == ["own-keys"]
+    assert bench.state == (NodeState.READY, "")

@@ -1,0 +1,59 @@
+"""The routes of the trust documents: a part of the table in routes.py. Pure."""
+
+from __future__ import annotations
+
+from agents.contracts.signed import SignedDocument
+from cloud_endpoint import records as rec
+from cloud_endpoint import requests as ask
+from cloud_endpoint.route import ADMINS, Route
+
+TRUST_ROUTES: tuple[Route, ...] = (
+    Route(
+        "POST",
+        "/v1/admin/sites/{site}/generation",
+        "site_generation",
+        "Raises a site's generation above one that its nodes have seen: after a store came from a backup",
+        scopes=ADMINS,
+        body=ask.GenerationAbove,
+        answer=rec.SiteRecord,
+    ),
+    Route(
+        "GET",
+        "/v1/admin/entries",
+        "entries",
+        "Shipping entries that operators signed",
+        scopes=ADMINS,
+        answer=list[rec.EntryRecord],
+        query=ask.SiteQuery,
+    ),
+    Route(
+        "POST",
+        "/v1/admin/entries",
+        "entry_put",
+        "A signed shipping entry of a shipped device, or its withdrawal",
+        scopes=ADMINS,
+        whole_fleet=True,
+        body=SignedDocument,
+        answer=rec.EntryRecord,
+    ),
+    Route(
+        "GET",
+        "/v1/admin/operators-documents",
+        "operators_documents",
+        "The operators' documents, and the public key that signs rosters here",
+        scopes=ADMINS,
+        whole_fleet=True,
+        answer=rec.OperatorsView,
+    ),
+    Route(
+        "POST",
+        "/v1/admin/operators-documents",
+        "operators_document_put",
+        "The operators' document that follows the newest one",
+        scopes=ADMINS,
+        whole_fleet=True,
+        body=SignedDocument,
+        answer=rec.OperatorsRecord,
+        query=ask.OperatorsQuery,
+    ),
+)

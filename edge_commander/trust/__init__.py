@@ -1,0 +1,1 @@
+"""What this node believes of its site: operators' documents and the signed roster."""
