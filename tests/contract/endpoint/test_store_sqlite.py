@@ -89,7 +89,9 @@ async def test_a_store_from_before_the_proof_by_tpm_is_brought_up_to_date(
     with monkeypatch.context() as patch:
         patch.setattr(sqlite, "MIGRATIONS", schema.MIGRATIONS[:3])
         old = await SqliteStore.open(path, clock)
-        await old.write(lambda tx: sites.put(tx, "a", {}, None))
+        await old.write(
+            lambda tx: tx.execute("INSERT INTO sites (site, labels, generation, created_ms) VALUES ('a', '{}', 7, 1)")
+        )
         await old.write(
             lambda tx: tx.execute(
                 "INSERT INTO shipping (hardware_id, node, site, name, address, proof, created_ms)"

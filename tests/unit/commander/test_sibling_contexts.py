@@ -92,7 +92,7 @@ def test_two_members_shake_hands_and_know_each_other(tmp_path: Path) -> None:
         (node_id("nuc-z"), SoftwareKey.generate(), 0, ROSTER),
         (A, KEY_B, 0, ROSTER),
         (A, KEY_A, LIFETIME_MS + 1000, ROSTER),
-        (A, KEY_A, -BACKDATE_MS - 60_000, ROSTER),
+        (A, KEY_A, -BACKDATE_MS - 3_600_000, ROSTER),
         (A, KEY_A, 0, ROSTER[1:]),
         (A, KEY_A, 0, []),
     ],
