@@ -74,7 +74,7 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
     )
     context.stack.push_async_callback(outbox.aclose)
     reporter = Reporter(memory, outbox, times)
-    distribution = _distribution(own.distribution)
+    distribution = _distribution(own.distribution, keys_dir, context)
     context.stack.push_async_callback(distribution.aclose)
     cloud = tokens = None
     if endpoint is not None:
@@ -161,7 +161,14 @@ def _roles(own: CommanderSettings) -> Mapping[int, Role]:
     return {int(uid): role for uid, role in own.roles.items()}
 
 
-def _distribution(settings: DistributionSettings) -> Distribution:
+def _distribution(settings: DistributionSettings, keys_dir: Path, context: Context[CommanderSettings]) -> Distribution:
+    if settings.kind == "k3s":
+        from edge_commander.distribution.k3s.distribution import K3s
+
+        def told(text: str) -> None:
+            context.log.info("k3s", step=text)
+
+        return K3s(settings.k3s, keys_dir / "k3s.json", _connect, context.clock, told=told)
     return ExistingCluster(Path(settings.kubeconfig) if settings.kubeconfig else None, _connect)
 
 
