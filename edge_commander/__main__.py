@@ -22,6 +22,7 @@ from agents.supervise.daemon import Context, DaemonSpec, Loop, Pulse, run_daemon
 from edge_commander.cloud import Cloud
 from edge_commander.commands import CommandLoop, CommandParts
 from edge_commander.distribution.existing import ExistingCluster, KubeApi
+from edge_commander.distribution.k3s.settings import problems
 from edge_commander.distribution.port import Distribution
 from edge_commander.keys import FileKeyStore
 from edge_commander.loop import NodeLoop, Parts
@@ -53,11 +54,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def check(settings: Settings[CommanderSettings]) -> list[str]:
     """Files that came with the configuration must be there. Code, kubeconfig and build time may come late."""
+    found = problems(settings.own.distribution.k3s, "edge_commander.distribution.k3s")
     try:
         _operators(settings.own)
     except ConfigError as error:
-        return error.problems
-    return []
+        found += error.problems
+    return found
 
 
 async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:

@@ -214,10 +214,7 @@ class K3s:
 
     async def _version(self, program: str) -> str:
         """What the program at a path says of itself; empty when it is not there."""
-        if not self._host.place(program).is_file():
-            return ""
-        other = Host(msgspec.structs.replace(self._settings, binary=str(self._host.place(program))))
-        return versions.said(await other.run("k3s", reference.command("version"), VERSION_SECONDS))
+        return versions.said(await self._host.run_at(program, reference.command("version"), VERSION_SECONDS) or "")
 
 
 def _names(paths: Iterable[str]) -> str:

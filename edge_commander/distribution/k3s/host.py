@@ -38,7 +38,11 @@ class Host:
 
     def __init__(self, settings: K3sSettings, root: Path = Path("/"), systemctl: str = "systemctl") -> None:
         self.root = root
-        self.programs = {"k3s": settings.binary, "killall": settings.killall, "systemctl": systemctl}
+        self._programs = {
+            "k3s": str(self.place(settings.binary)),
+            "killall": str(self.place(settings.killall)),
+            "systemctl": systemctl,
+        }
 
     def place(self, path: str) -> Path:
         """Where an absolute path lies."""
@@ -62,7 +66,14 @@ class Host:
     async def run(self, program: Literal["k3s", "systemctl", "killall"], words: Iterable[str], seconds: float) -> str:
         """Runs a program to its end; what it printed. Raises Rejected when it is not there, Retryable when it fails
         or takes longer than `seconds`: then it and what it started is killed."""
-        path = self.programs[program]
+        return await self._run(self._programs[program], words, seconds)
+
+    async def run_at(self, path: str, words: Iterable[str], seconds: float) -> str | None:
+        """The same for the program at a path; None when there is no file."""
+        place = self.place(path)
+        return await self._run(str(place), words, seconds) if place.is_file() else None
+
+    async def _run(self, path: str, words: Iterable[str], seconds: float) -> str:
         try:
             process = await asyncio.create_subprocess_exec(
                 path,

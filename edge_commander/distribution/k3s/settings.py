@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Annotated, Literal
 
 import msgspec
@@ -75,3 +76,24 @@ class K3sSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     start_seconds: Positive = 300.0
     command_seconds: Positive = 120.0
     restore_seconds: Positive = 900.0
+
+
+def problems(settings: K3sSettings, path: str) -> list[str]:
+    """What is wrong with values that are right one by one, or that no pattern says; each with its path."""
+    found, networks = [], {}
+    for name, text in (("cluster_cidr", settings.cluster_cidr), ("service_cidr", settings.service_cidr)):
+        try:
+            networks[name] = ipaddress.IPv4Network(text)
+        except ValueError:
+            found.append(f"{path}.{name}: {text} is no IPv4 network")
+    if len(networks) == 2 and networks["cluster_cidr"].overlaps(networks["service_cidr"]):
+        found.append(f"{path}.service_cidr: overlaps cluster_cidr")
+    if settings.share_images and not settings.mirrors:
+        found.append(f"{path}.share_images: needs the registries to share in mirrors")
+    hosts = {_host(address) for addresses in settings.mirrors.values() for address in addresses} | set(settings.mirrors)
+    found += [f"{path}.registry_ca: no mirror is at {host}" for host in settings.registry_ca if host not in hosts]
+    return found
+
+
+def _host(address: str) -> str:
+    return address.partition("://")[2].partition("/")[0]
