@@ -92,8 +92,9 @@ class Api:
 class Etcd:
     """etcd's API in JSON, on its port for HTTP, with k3s' own client certificate."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, gateway: str = reference.name("etcd-gateway")) -> None:
         self._place = place
+        self._gateway = gateway
 
     async def members(self) -> list[EtcdMember]:
         """All members, by the word of a quorum. Raises Retryable."""
@@ -117,7 +118,7 @@ class Etcd:
             timeout = aiohttp.ClientTimeout(total=TIMEOUT)
             async with (
                 aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
-                session.post(reference.name("etcd-gateway") + path, data=msgspec.json.encode(body)) as response,
+                session.post(self._gateway + path, data=msgspec.json.encode(body)) as response,
             ):
                 answer = await response.read()
                 if response.status >= 300:
