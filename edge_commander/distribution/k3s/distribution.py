@@ -133,7 +133,8 @@ class K3s:
 
     async def restore(self, snapshot: str, plan: ClusterPlan) -> None:
         """See Distribution. `plan.secrets` may be None: those of the snapshot are used, in the plan's epoch. Others
-        than the snapshot's are Rejected: its cluster has its authorities and its token inside."""
+        than the snapshot's are Rejected: its cluster has its authorities and its token inside. A snapshot that k3s
+        took by itself has none beside it: the plan must bring them."""
         async with self._one:
             self._intact(Operation.RESTORE)
             facts = await self._facts()
@@ -157,12 +158,10 @@ class K3s:
         async with self._one:
             path = versions.staged(version, self._settings)
             facts = await self._facts(archives=path.rpartition("/")[0])
-            node = await self._api.get(f"{removal.NODES}/{facts.marker.node}")
-            info = ((node or {}).get("status") or {}).get("nodeInfo") or {}
             found = versions.Versions(
                 installed=await self._version(self._settings.binary),
                 staged=await self._version(path),
-                running=str(info.get("kubeletVersion", "")),
+                running=await self._running(facts) if facts.active else "",
             )
             await self._executor.run(versions.plan_upgrade(facts, found, version, self._settings))
 
@@ -205,12 +204,20 @@ class K3s:
         return None
 
     def _secrets_for(self, snapshot: str, plan: ClusterPlan) -> SiteSecrets:
+        if plan.secrets is not None and not snapshots.has_companion(self._host, snapshot):
+            snapshots.whole(self._host.place(snapshot))
+            return plan.secrets
         kept = self.secrets_of(snapshot)
         if kept.site != plan.site:
             raise Rejected(f"is of {kept.site}, not of {plan.site}", file=snapshot)
         if plan.secrets is not None and (other := _names(layout.differences(plan.secrets, kept))):
             raise Rejected(f"its cluster has other secrets than the plan: {other}", file=snapshot)
         return msgspec.structs.replace(kept, epoch=plan.epoch)
+
+    async def _running(self, facts: Facts) -> str:
+        node = await self._api.get(f"{removal.NODES}/{facts.marker.node}")
+        info = ((node or {}).get("status") or {}).get("nodeInfo") or {}
+        return str(info.get("kubeletVersion", ""))
 
     async def _version(self, program: str) -> str:
         """What the program at a path says of itself; empty when it is not there."""

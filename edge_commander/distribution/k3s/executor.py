@@ -87,14 +87,13 @@ class Executor:
         while True:
             try:
                 node = await self.api.get(f"{NODES}/{step.node}")
-                if node is not None and is_ready(node, step.version):
+                if node is not None and is_ready(node, step.version, network=step.network):
                     return
-                why = "there is no such Node" if node is None else "it is not Ready"
+                why = "there is no such Node" if node is None else "it is not yet"
             except (Retryable, Rejected) as error:  # a server that starts answers so for a while
                 why = str(error)
             if self._clock.monotonic() >= until:
-                wanted = f" in {step.version}" if step.version else ""
-                raise Retryable(f"Node {step.node} did not become Ready{wanted} within {step.seconds:g} s: {why}")
+                raise Retryable(f"gave up after {step.seconds:g} s to {step.describe()}: {why}")
             await self._clock.sleep(POLL_SECONDS)
 
     async def _ask_removal(self, step: AskRemoval) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Literal
@@ -30,6 +31,7 @@ ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.lz4", ".tar.bz2")
 _ACTIVE = frozenset({"active", "activating", "reloading"})
 _MAX_SAID = 400
 _CHUNK = 1024 * 1024
+_MAX_OUTPUT = 64 * 1024
 _KILL_SECONDS = 5.0
 
 
@@ -74,27 +76,31 @@ class Host:
         return await self._run(str(place), words, seconds) if place.is_file() else None
 
     async def _run(self, path: str, words: Iterable[str], seconds: float) -> str:
-        try:
-            process = await asyncio.create_subprocess_exec(
-                path,
-                *words,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise Rejected(f"cannot be run: {error.strerror}; the image must have it", file=path) from None
-        try:
-            said, _ = await asyncio.wait_for(process.communicate(), seconds)
-        except TimeoutError:
-            raise Retryable(f"{' '.join((path, *words))}: took longer than {seconds:g} s") from None
-        finally:
-            await _end(process)
-        text = said.decode(errors="replace")
+        line = " ".join((path, *words))
+        # Into a file: what a program leaves running may hold a pipe for ever.
+        with tempfile.TemporaryFile() as output:
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    path,
+                    *words,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=asyncio.subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise Rejected(f"cannot be run: {error.strerror}; the image must have it", file=path) from None
+            try:
+                await asyncio.wait_for(process.wait(), seconds)
+            except TimeoutError:
+                raise Retryable(f"{line}: took longer than {seconds:g} s") from None
+            finally:
+                await _end(process)
+            output.seek(max(0, output.seek(0, os.SEEK_END) - _MAX_OUTPUT))
+            text = output.read().decode(errors="replace")
         if process.returncode:
             last = scrub_text(text.strip().rpartition("\n")[2])[-_MAX_SAID:]
-            raise Retryable(f"{' '.join((path, *words))}: exit {process.returncode}: {last}")
+            raise Retryable(f"{line}: exit {process.returncode}: {last}")
         return text
 
     def read(self, path: str) -> bytes | None:

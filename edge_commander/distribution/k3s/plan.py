@@ -97,7 +97,7 @@ def plan_restore(facts: Facts, snapshot: str, plan: ClusterPlan, settings: K3sSe
         WriteFile(settled),
         _systemctl(settings, "daemon-reload"),
         _systemctl(settings, "start", "--no-block", UNIT),
-        AwaitReady(plan.node, settings.start_seconds),
+        _awaited(plan, settings),
         Record(_marker(facts, plan, Role.MEMBER)),
         _systemctl(settings, "enable", UNIT),
     ]
@@ -184,7 +184,7 @@ def _enter(
         steps.append(_systemctl(settings, "start", "--no-block", UNIT))
     elif changed and not facts.etcd:
         steps.append(_systemctl(settings, "restart", "--no-block", UNIT))
-    steps.append(AwaitReady(plan.node, settings.start_seconds))
+    steps.append(_awaited(plan, settings))
     if way is Way.INIT:
         steps.append(WriteFile(config.config(plan, settings, Way.JOIN)))
     return [
@@ -207,8 +207,13 @@ def _keep(facts: Facts, plan: ClusterPlan, settings: K3sSettings) -> list[Step]:
         steps.append(_systemctl(settings, "enable", UNIT))
     if not facts.active:
         steps.append(_systemctl(settings, "start", "--no-block", UNIT))
-        steps.append(AwaitReady(plan.node, settings.start_seconds))
+        steps.append(_awaited(plan, settings))
     return steps
+
+
+def _awaited(plan: ClusterPlan, settings: K3sSettings) -> AwaitReady:
+    """A network that the Atlas brings comes after the cluster, and no Node is Ready without one."""
+    return AwaitReady(plan.node, settings.start_seconds, network=settings.flannel_backend != "none")
 
 
 def _secrets(plan: ClusterPlan) -> SiteSecrets:

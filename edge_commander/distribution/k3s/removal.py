@@ -76,12 +76,13 @@ def annotation(node: Object, key: str) -> str:
     return str(annotations.get(reference.name(key), ""))
 
 
-def is_ready(node: Object, version: str = "") -> bool:
-    """Ready, in `version` where one is named, and no learner: the voter's condition may lack, but not be untrue."""
+def is_ready(node: Object, version: str = "", *, network: bool = True) -> bool:
+    """Ready (where `network`), in `version` where one is named, and no learner: the voter's condition may lack, but not
+    be untrue."""
     status = node.get("status") or {}
     found = {str(c.get("type")): c.get("status") == "True" for c in status.get("conditions") or ()}
     same = not version or (status.get("nodeInfo") or {}).get("kubeletVersion") == version
-    return same and found.get("Ready", False) and found.get(reference.name("etcd-voter"), True)
+    return same and (found.get("Ready", False) or not network) and found.get(reference.name("etcd-voter"), True)
 
 
 def _member_names(leaving: str, node: Object | None) -> set[str]:

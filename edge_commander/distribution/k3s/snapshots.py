@@ -101,6 +101,11 @@ def load(host: Host, snapshot: str) -> Companion:
         raise Rejected("is not what was written beside the snapshot", file=path) from None
 
 
+def has_companion(host: Host, snapshot: str) -> bool:
+    """Whether secrets were kept with it; k3s' own scheduled snapshots have none."""
+    return host.read(companion(snapshot)) is not None
+
+
 def checked(host: Host, snapshot: str) -> SiteSecrets:
     """The secrets of a snapshot that is whole and is the one they were written for. Raises Rejected."""
     beside = load(host, snapshot)

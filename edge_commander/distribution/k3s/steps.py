@@ -92,15 +92,18 @@ class Run:
 
 @dataclass(frozen=True)
 class AwaitReady:
-    """Waits until this Node is Ready and votes in etcd, in `version` where one is named."""
+    """Waits until this Node is Ready and votes in etcd, in `version` where one is named. `network` False: it need not
+    be Ready, for its network comes later and from elsewhere."""
 
     node: str
     seconds: float
     version: str = ""
+    network: bool = True
 
     def describe(self) -> str:
         """What is waited for."""
-        return f"wait until Node {self.node} is Ready" + (f" in {self.version}" if self.version else "")
+        state = "Ready" if self.network else "there"
+        return f"wait until Node {self.node} is {state}" + (f" in {self.version}" if self.version else "")
 
 
 @dataclass(frozen=True)

@@ -144,7 +144,7 @@ async def test_a_server_that_does_not_come_up_is_waited_for_and_taken_on(case: s
     prepare, operate, events = CASES[case]
     await prepare(world)
     world.answers = False
-    with pytest.raises(Retryable, match="did not become Ready within 300 s: API server: refused"):
+    with pytest.raises(Retryable, match=r"gave up after 300 s to wait until Node nuc-. is Ready: API server: refused"):
         await operate(world.k3s())
     world.answers = True
     await operate(world.k3s())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
+import signal
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -45,6 +47,18 @@ async def test_a_program_that_hangs_is_killed_with_its_children(world: World, ho
 def _alive(pid: int) -> bool:
     stat = Path(f"/proc/{pid}/stat")
     return stat.exists() and stat.read_text().split()[2] != "Z"
+
+
+async def test_one_that_leaves_something_running_is_not_waited_for(world: World, host: Host) -> None:
+    world.program("bin/k3s", f"#!/bin/sh\nsleep 60 & echo $! > {world.root}/child\necho done\n")
+    assert await host.run("k3s", ("server",), 30) == "done\n"
+    os.kill(int((world.root / "child").read_text()), signal.SIGKILL)
+
+
+async def test_only_the_end_of_much_output_is_kept(world: World, host: Host) -> None:
+    world.program("bin/k3s", "#!/bin/sh\nhead -c 3000000 /dev/zero\necho last\n")
+    said = await host.run("k3s", ("server",), 30)
+    assert said.endswith("last\n") and len(said) <= 64 * 1024
 
 
 async def test_a_failure_tells_the_last_line_scrubbed(world: World, host: Host) -> None:

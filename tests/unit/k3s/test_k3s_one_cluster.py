@@ -14,7 +14,7 @@ from edge_commander.distribution.k3s import reference
 from edge_commander.distribution.k3s.facts import Facts, Marker, Role
 from edge_commander.distribution.k3s.files import GATE, MAY_FORM
 from edge_commander.distribution.k3s.plan import plan_init, plan_join, plan_restore, plan_rotate
-from edge_commander.distribution.k3s.steps import Record, Run, WriteFile
+from edge_commander.distribution.k3s.steps import AwaitReady, Record, Run, WriteFile
 
 SERVER = ("192.0.2.1",)
 
@@ -152,6 +152,13 @@ def test_the_marker_is_written_before_anything_and_member_last() -> None:
         member = next(i for i, step in enumerate(steps) if isinstance(step, Record) and step.marker.role is Role.MEMBER)
         ready = next(i for i, step in enumerate(steps) if step.describe().startswith("wait until Node"))
         assert ready < member
+
+
+def test_where_the_atlas_brings_the_network_no_node_can_be_ready_before_it() -> None:
+    for backend, network in (("vxlan", True), ("none", False)):
+        settings = msgspec.structs.replace(SETTINGS, flannel_backend=backend)
+        steps = plan_init(Facts(), plan(), settings)
+        assert [step.network for step in steps if isinstance(step, AwaitReady)] == [network]
 
 
 def test_the_gate_and_every_secret_lie_there_before_the_unit_starts() -> None:

@@ -105,6 +105,7 @@ def test_ready_means_ready_in_the_version_and_no_learner() -> None:
     assert is_ready(node("n")) and is_ready(node("n", voter="True")) and is_ready(node("n"), "v1.33.1+k3s1")
     assert not is_ready(node("n", ready=False)) and not is_ready(node("n", voter="False"))
     assert not is_ready(node("n"), "v1.33.2+k3s1") and not is_ready({})
+    assert is_ready(node("n", ready=False), network=False) and not is_ready(node("n", voter="False"), network=False)
 
 
 async def member(world: World, number: int, *, ready: bool = True) -> None:

@@ -71,7 +71,7 @@ async def test_one_that_does_not_come_back_stops_there(world: World) -> None:
     await world.k3s().init(plan())
     staged = (world.root / "bin/k3s").read_text().replace("cat $R/version", "echo 'k3s version v1.34.0+k3s1 (x)'")
     world.program("var/lib/galley-k3s/v1.34.0+k3s1/k3s", staged)
-    with pytest.raises(Retryable, match=r"did not become Ready in v1\.34\.0\+k3s1 within 300 s: it is not Ready"):
+    with pytest.raises(Retryable, match=r"gave up .* Node nuc-1 is Ready in v1\.34\.0\+k3s1: it is not yet"):
         await world.k3s().upgrade(NEW)
     assert (world.root / "bin/k3s").read_text() == staged and (world.root / "bin/k3s").stat().st_mode & 0o777 == 0o755
     world.running = NEW
@@ -164,8 +164,30 @@ async def test_a_snapshot_without_its_secrets_or_exchanged_is_refused_before_any
         await world.k3s().restore(BEFORE, plan(epoch=2))
     world.place("/keep/k3s/secrets/before-nuc-1-1000.json").unlink()
     with pytest.raises(Rejected, match="is missing: without the secrets of its cluster a snapshot cannot be restored"):
-        await world.k3s().restore(BEFORE, plan(epoch=2))
+        await world.k3s().restore(BEFORE, replace(plan(epoch=2), secrets=None))
     assert len(world.calls) == calls
+
+
+async def test_a_snapshot_that_k3s_took_by_itself_is_restored_with_the_plans_secrets(world: World) -> None:
+    await restored_from(world)
+    world.place("/keep/k3s/secrets/before-nuc-1-1000.json").unlink()
+    world.place(BEFORE).write_bytes(whole_snapshot()[:-1])
+    with pytest.raises(Rejected, match="is no complete snapshot"):
+        await world.k3s().restore(BEFORE, plan(epoch=2))
+    world.place(BEFORE).write_bytes(whole_snapshot())
+    await world.k3s().restore(BEFORE, plan(epoch=2))
+    assert world.events == ["new-cluster", f"restored {BEFORE}"]
+
+
+async def test_a_node_whose_k3s_is_stopped_is_upgraded_and_a_sick_one_is_not(world: World) -> None:
+    await world.k3s().init(plan())
+    world.answers = False
+    with pytest.raises(Retryable, match="API server: refused"):
+        await world.k3s().upgrade(OLD)
+    world.answers = True
+    (world.root / "active").unlink()
+    await world.k3s().upgrade(OLD)
+    assert world.active
 
 
 def test_the_companion_is_read_strictly() -> None:
