@@ -161,6 +161,15 @@ def test_where_the_atlas_brings_the_network_no_node_can_be_ready_before_it() -> 
         assert [step.network for step in steps if isinstance(step, AwaitReady)] == [network]
 
 
+def test_a_join_that_hangs_on_one_server_goes_to_another_and_a_joined_one_is_left_alone() -> None:
+    """Only before etcd is there does the address matter; restarting a member for it would help nobody."""
+    two = plan("nuc-3", ("192.0.2.1", "192.0.2.2"))
+    facts = Facts(marked(Role.JOINING), active=True, answering=("192.0.2.2",))
+    for etcd, restarts in ((False, 1), (True, 0)):
+        steps = plan_join(replace(facts, etcd=etcd), two, SETTINGS)
+        assert len([step for step in steps if isinstance(step, Run) and "restart" in step.words]) == restarts
+
+
 def test_the_gate_and_every_secret_lie_there_before_the_unit_starts() -> None:
     steps = plan_init(Facts(), plan(), SETTINGS)
     start = next(i for i, step in enumerate(steps) if isinstance(step, Run) and "start" in step.words)
