@@ -11,10 +11,10 @@ CLUSTER := $(if $(filter command line,$(origin KUBECONFIG)),--kubeconfig $(KUBEC
 unexport KUBECONFIG
 export GALLEY_CACHE ?= $(HOME)/.cache/galley
 
-.PHONY: help images venv demo test test-fast bench soak lint lock clean
+.PHONY: help images venv demo test test-fast test-k3s bench soak lint lock clean
 
 help:  ## what there is
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
 venv: $(STAMP)  ## the virtual environment, from the lock file
 
@@ -38,6 +38,10 @@ test: venv  ## all tiers
 
 test-fast: venv  ## what needs no server, in under a minute
 	@$(BIN)/python tools/tiers.py policy unit
+
+test-k3s: venv  ## the contract of `k3s` against a real one, as root on a machine to be used up (K3S=/path/to/k3s)
+	@test -x "$(K3S)" || { echo "say where a real k3s is: make test-k3s K3S=/path/to/k3s (k3s-killall.sh beside it)" >&2; exit 1; }
+	@K3S=$(K3S) $(BIN)/python tools/tiers.py k3s
 
 bench: venv  ## the tables of the README: ratios against a peer in the same run
 	@$(PYTHON) tools/packages.py test

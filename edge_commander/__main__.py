@@ -22,6 +22,7 @@ from agents.supervise.daemon import Context, DaemonSpec, Loop, Pulse, run_daemon
 from edge_commander.cloud import Cloud
 from edge_commander.commands import CommandLoop, CommandParts
 from edge_commander.distribution.existing import ExistingCluster, KubeApi
+from edge_commander.distribution.k3s.settings import problems
 from edge_commander.distribution.port import Distribution
 from edge_commander.keystore import ChosenKeyStore
 from edge_commander.loop import NodeLoop, Parts
@@ -62,11 +63,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def check(settings: Settings[CommanderSettings]) -> list[str]:
     """Files that came with the configuration must be there. Code, kubeconfig and build time may come late."""
+    found = problems(settings.own.distribution.k3s, "edge_commander.distribution.k3s")
     try:
         _basis(settings.own)
     except ConfigError as error:
-        return error.problems
-    return []
+        found += error.problems
+    return found
 
 
 async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
@@ -84,7 +86,7 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
     context.stack.push_async_callback(outbox.aclose)
     reporter = Reporter(memory, outbox, times)
     trust = NodeTrust(keys_dir, basis, outbox, context.log)
-    distribution = _distribution(own.distribution)
+    distribution = _distribution(own.distribution, keys_dir, context)
     context.stack.push_async_callback(distribution.aclose)
     cloud = tokens = None
     if endpoint is not None:
@@ -181,7 +183,14 @@ def _roles(own: CommanderSettings) -> Mapping[int, Role]:
     return {int(uid): role for uid, role in own.roles.items()}
 
 
-def _distribution(settings: DistributionSettings) -> Distribution:
+def _distribution(settings: DistributionSettings, keys_dir: Path, context: Context[CommanderSettings]) -> Distribution:
+    if settings.kind == "k3s":
+        from edge_commander.distribution.k3s.distribution import K3s
+
+        def told(text: str) -> None:
+            context.log.info("k3s", step=text)
+
+        return K3s(settings.k3s, keys_dir / "k3s.json", _connect, context.clock, told=told)
     return ExistingCluster(Path(settings.kubeconfig) if settings.kubeconfig else None, _connect)
 
 

@@ -8,6 +8,7 @@ import msgspec
 
 from agents.contracts.identity import Role
 from agents.core.settings import Listener, Positive
+from edge_commander.distribution.k3s.settings import K3sSettings
 
 DEFAULT_ROLES: dict[str, Role] = {
     "770": Role.VESSEL,
@@ -27,10 +28,13 @@ Tcti = Annotated[
 
 
 class DistributionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`distribution:`. `existing`: a cluster that somebody else formed; `kubeconfig` None means in-cluster."""
+    """`distribution:`. `existing`: a cluster that somebody else formed; `kubeconfig` None means in-cluster.
+    `k3s`: formed and kept here, as `k3s:` says.
+    """
 
-    kind: Literal["existing"] = "existing"
+    kind: Literal["existing", "k3s"] = "existing"
     kubeconfig: str | None = None
+    k3s: K3sSettings = K3sSettings()
 
 
 class CommanderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,0 +1,1 @@
+"""k3s as an implementation of the `Distribution` port."""
