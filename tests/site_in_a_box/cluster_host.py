@@ -132,6 +132,11 @@ class ClusterHost(Host):
         return self.call("kubectl", "--kubeconfig=/etc/kubernetes/admin.conf", f"--server=https://{self.address}:6443",
                          "--request-timeout=3s", "get", "--raw=/readyz").stdout.strip() == "ok"  # fmt: skip
 
+    def wipe(self, disk: str) -> None:
+        """Empties one of its disks; the host must be off."""
+        for entry in (self.folder / "disks" / disk).iterdir():
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+
     def cpu_seconds(self) -> float:
         """CPU time that everything in there has used since it booted."""
         unified = Path("/sys/fs/cgroup/unified")

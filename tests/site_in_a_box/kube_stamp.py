@@ -53,12 +53,15 @@ def restamp(source: Path, target: Path, old: str, new: str) -> None:
 
 
 def restamp_all(source: Path, target: Path, programs: Sequence[str], old: str, new: str) -> Path:
-    """A folder with those programs stamped anew; made once, its name given by rename."""
+    """A folder with those programs stamped anew, and the others as they are; made once, its name given by rename."""
     if target.is_dir():
         return target
     made = target.with_name(target.name + ".new")
     made.mkdir(parents=True, exist_ok=True)
-    for name in programs:
-        restamp(source / name, made / name, old, new)
+    for file in source.iterdir():
+        if file.name in programs:
+            restamp(file, made / file.name, old, new)
+        elif file.is_file() and not (made / file.name).exists():
+            (made / file.name).hardlink_to(file)
     made.rename(target)
     return target

@@ -11,7 +11,6 @@ from typing import Any
 from agents.core.errors import Rejected, Retryable
 from agents.core.ports import Object
 from edge_commander.distribution.existing import CONTROL_PLANE, Connect
-from edge_commander.distribution.kubeadm.manifest import ANNOTATION
 
 TIMEOUT = 5.0
 NOT_FOUND = 404
@@ -48,14 +47,6 @@ class Api:
         status = ((await self._get(f"/api/v1/nodes/{node}")) or {}).get("status") or {}
         ready = any(one.get("type") == "Ready" and one.get("status") == "True" for one in status.get("conditions", []))
         return ready, str((status.get("nodeInfo") or {}).get("kubeletVersion", "")).removeprefix("v")
-
-    async def runs(self, component: str, node: str, annotation: str) -> bool:
-        """Whether the static pod is Ready and of the manifest with that annotation."""
-        pod = await self._get(f"/api/v1/namespaces/kube-system/pods/{component}-{node}")
-        if pod is None or (pod["metadata"].get("annotations") or {}).get(ANNOTATION) != annotation:
-            return False
-        conditions = (pod.get("status") or {}).get("conditions") or []
-        return any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions)
 
     async def cluster_version(self) -> str:
         """The version that kubeadm's configuration in the cluster names, without `v`."""

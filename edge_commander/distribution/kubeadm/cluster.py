@@ -257,6 +257,7 @@ class KubeadmCluster:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise Retryable(f"{folder}/lock: another operation is under way on this node") from None
+            await self._world.bring_back()
             yield
         finally:
             os.close(lock)

@@ -20,6 +20,7 @@ PATCH = "kubeletconfiguration+merge.json"
 """The name by which kubeadm finds a merge patch of the kubelet's configuration in its patch folder."""
 JOINERS = "system:bootstrappers:kubeadm:default-node-token"
 """The group that kubeadm lets read its configuration and ask for a kubelet's certificate."""
+ETCD_EXISTS = {"name": "initial-cluster-state", "value": "existing"}
 Document = dict[str, Any]
 
 
@@ -33,9 +34,11 @@ def discovery_file(settings: KubeadmSettings) -> str:
     return f"{settings.run_dir}/discovery.conf"
 
 
-def init_documents(plan: ClusterPlan, settings: KubeadmSettings, *, ignore: Sequence[str] = ()) -> bytes:
-    """InitConfiguration, ClusterConfiguration and KubeletConfiguration, for the first server. `ignore`: preflight
-    checks besides those of the settings that may fail.
+def init_documents(plan: ClusterPlan, settings: KubeadmSettings) -> bytes:
+    """InitConfiguration, ClusterConfiguration and KubeletConfiguration, for the first server.
+
+    etcd is never started but on data that were made before: one whose data are gone asks its peers, and where it has
+    none it does not start, instead of silently being a second cluster.
 
     The bootstrap token that kubeadm insists on making ends at once and is told nobody: nodes join by the site's CA.
     """
@@ -44,7 +47,7 @@ def init_documents(plan: ClusterPlan, settings: KubeadmSettings, *, ignore: Sequ
         "kind": "InitConfiguration",
         "bootstrapTokens": [{"ttl": "1m0s", "usages": ["authentication"]}],
         "localAPIEndpoint": _endpoint(plan),
-        "nodeRegistration": _registration(plan, settings, ignore),
+        "nodeRegistration": _registration(plan, settings, ["DirAvailable--var-lib-etcd"]),
         "patches": {"directory": patches_dir(settings)},
         "skipPhases": ["show-join-command", *settings.skip_phases],
         "timeouts": _timeouts(settings),
@@ -57,7 +60,9 @@ def init_documents(plan: ClusterPlan, settings: KubeadmSettings, *, ignore: Sequ
         "controlPlaneEndpoint": f"{settings.endpoint_name}:{API_PORT}",
         "certificatesDir": PKI,
         "encryptionAlgorithm": "ECDSA-P256",
-        "etcd": {"local": {"dataDir": ETCD_DATA}},
+        "etcd": {
+            "local": {"dataDir": ETCD_DATA, "extraArgs": [{"name": "initial-cluster-state", "value": "existing"}]}
+        },
         "networking": {"podSubnet": settings.pod_network, "serviceSubnet": settings.service_network},
     }
     kubelet = {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration"}

@@ -9,7 +9,9 @@ ADMIN = f"{KUBERNETES}/admin.conf"
 ETCD_DATA = "/var/lib/etcd"
 KUBELET_DATA = "/var/lib/kubelet"
 HOSTS = "/etc/hosts"
-COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+PORTS = {"etcd": 2379, "kube-apiserver": 6443, "kube-controller-manager": 10257, "kube-scheduler": 10259}
+"""Where each part of the control plane serves, on 127.0.0.1 or all addresses."""
+COMPONENTS = tuple(PORTS)
 TRACES = (f"{KUBERNETES}/kubelet.conf", ADMIN, f"{MANIFESTS}/etcd.yaml", f"{MANIFESTS}/kube-apiserver.yaml",
           f"{ETCD_DATA}/member")  # fmt: skip
 """Any of these says that there is, or was half made, a cluster on this node."""
@@ -23,3 +25,8 @@ PEER_PORT = 2380
 def manifest(component: str) -> str:
     """The static pod's file."""
     return f"{MANIFESTS}/{component}.yaml"
+
+
+def held_back(component: str) -> str:
+    """The manifest of a pod that is being restarted: the kubelet reads no file whose name begins with a dot."""
+    return f"{MANIFESTS}/.{component}.yaml.galley"

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import signal
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from agents.core.errors import Retryable
@@ -18,6 +19,7 @@ from agents.io.state import sync_directory, write_durably
 
 MAX_OUTPUT = 4 * 1024 * 1024
 TAIL = 1500
+END_SECONDS = 30
 _SECRET = re.compile(r"\b[a-z0-9]{6}\.[a-z0-9]{16}\b|-----BEGIN[^-]*-----.*?-----END[^-]*-----|\b[0-9a-f]{64}\b", re.S)
 
 
@@ -37,14 +39,7 @@ class Machine:
         failing is an answer).
         """
         name = Path(program).name
-        environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/root"}
-        try:
-            process = await asyncio.create_subprocess_exec(
-                "setpriv", "--pdeathsig", "KILL", program, *arguments, env=environment, start_new_session=True,
-                stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-            )  # fmt: skip
-        except OSError as error:
-            raise Retryable(f"setpriv (for {program}): cannot be started: {error.strerror}") from None
+        process = await _started(program, *arguments)
         try:
             out, err = await asyncio.wait_for(process.communicate(), seconds)
         except TimeoutError:
@@ -60,6 +55,28 @@ class Machine:
             raise Retryable(f"{name} {' '.join(arguments[:2])} failed with status {process.returncode}: {said}")
         return text
 
+    @contextlib.asynccontextmanager
+    async def running(self, program: str, *arguments: str) -> AsyncIterator[None]:
+        """A program that runs meanwhile; then it is asked to end. Raises Retryable when it does not end well."""
+        process = await _started(program, *arguments)
+        reading = asyncio.create_task(process.communicate())
+        try:
+            yield
+            process.terminate()
+            _, err = await asyncio.wait_for(asyncio.shield(reading), END_SECONDS)
+        except TimeoutError:
+            raise Retryable(f"{program} does not end") from None
+        except ProcessLookupError:
+            _, err = await reading
+        finally:
+            await _ended(process)
+            with contextlib.suppress(asyncio.CancelledError):
+                await reading
+        if process.returncode not in (0, -signal.SIGTERM):
+            raise Retryable(
+                f"{program} ended with status {process.returncode}: {scrubbed(err.decode(errors='replace'))}"
+            )
+
     async def write(self, path: str, data: bytes, mode: int) -> None:
         """Replaces a file durably, and makes its folder (0755; 0700 where the file is private)."""
         await asyncio.to_thread(_write, Path(path), data, mode)
@@ -67,6 +84,21 @@ class Machine:
     async def remove(self, path: str) -> None:
         """Removes a file or a tree."""
         await asyncio.to_thread(_remove, Path(path))
+
+    async def rename(self, path: str, target: str) -> None:
+        """Gives a file another name in its folder, durably; nothing when it is not there."""
+        await asyncio.to_thread(_rename, Path(path), Path(target))
+
+    async def listens(self, port: int) -> bool:
+        """Whether something takes connections on 127.0.0.1."""
+        try:
+            _, writer = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", port), 2)
+        except (OSError, TimeoutError):
+            return False
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+        return True
 
     async def link(self, path: str, target: str) -> None:
         """Points a symbolic link at `target`, by rename; nothing when it does already."""
@@ -83,6 +115,17 @@ class Machine:
     async def versions(self, programs: str) -> tuple[str, list[str]]:
         """What `current` points to (empty: nothing), and the versions that are there."""
         return await asyncio.to_thread(_versions, Path(programs))
+
+
+async def _started(program: str, *arguments: str) -> asyncio.subprocess.Process:
+    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/root"}
+    try:
+        return await asyncio.create_subprocess_exec(
+            "setpriv", "--pdeathsig", "KILL", program, *arguments, env=environment, start_new_session=True,
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+    except OSError as error:
+        raise Retryable(f"setpriv (for {program}): cannot be started: {error.strerror}") from None
 
 
 async def _ended(process: asyncio.subprocess.Process) -> None:
@@ -114,6 +157,16 @@ def _remove(path: Path) -> None:
             sync_directory(path.parent)
     except OSError as error:
         raise Retryable(f"{path}: cannot be removed: {error.strerror}") from None
+
+
+def _rename(path: Path, target: Path) -> None:
+    try:
+        path.replace(target)
+        sync_directory(target.parent)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise Retryable(f"{path}: cannot be renamed: {error.strerror}") from None
 
 
 def _link(path: Path, target: str) -> None:

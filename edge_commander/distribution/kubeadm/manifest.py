@@ -9,26 +9,14 @@ import yaml
 from agents.core.errors import Rejected
 
 ANNOTATION = "galley/revision"
-"""Set to a new value, the kubelet starts the static pod anew; its mirror in the API shows which one runs."""
-EXISTING = "--initial-cluster-state=existing"
-"""With this, an etcd whose data is gone does not start a second cluster: it asks its peers, and has none to ask."""
+"""Set to a new value, the kubelet takes the manifest for that of a new pod."""
 
 
-def changed(text: str, *, argument: str = "", annotation: str = "", file: str = "") -> str:
-    """The manifest with an argument of its first container (once) and Galley's annotation. Rejected when it is none."""
+def changed(text: str, revision: str, file: str = "") -> str:
+    """The manifest with Galley's annotation. Rejected when it is none."""
     pod = _pod(text, file)
-    if argument:
-        command = pod["spec"]["containers"][0]["command"]
-        option = argument.partition("=")[0]
-        command[:] = [one for one in command if one.partition("=")[0] != option] + [argument]
-    if annotation:
-        pod["metadata"].setdefault("annotations", {})[ANNOTATION] = annotation
+    pod["metadata"].setdefault("annotations", {})[ANNOTATION] = revision
     return str(yaml.safe_dump(pod, sort_keys=False, width=1000))
-
-
-def annotation_of(text: str, file: str = "") -> str:
-    """Galley's annotation in a manifest; empty when there is none."""
-    return str((_pod(text, file)["metadata"].get("annotations") or {}).get(ANNOTATION, ""))
 
 
 def image_version(text: str, file: str = "") -> str:

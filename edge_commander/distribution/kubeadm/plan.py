@@ -12,19 +12,20 @@ from collections.abc import Sequence
 import msgspec
 
 from agents.core.errors import Rejected, Retryable
-from edge_commander.distribution.kubeadm import config, layout, manifest
+from edge_commander.distribution.kubeadm import config, layout
 from edge_commander.distribution.kubeadm.facts import EtcdMember, LocalFacts, SeedFacts
 from edge_commander.distribution.kubeadm.settings import KubeadmSettings
 from edge_commander.distribution.kubeadm.steps import (
     DeleteNode,
-    EditManifest,
     Finish,
     Link,
+    MakeEtcd,
     Mark,
     Marker,
     NameAddress,
     Remove,
     RemoveEtcdMember,
+    RestartComponent,
     Run,
     Step,
     Write,
@@ -79,15 +80,16 @@ def initialise(
     elif facts.marker is not None and facts.marker.done:
         return [NameAddress(settings.endpoint_name, plan.address)]
     elif formed:
-        return [*_last_phases(file, settings), *_guard(marker)]
+        return [*_last_phases(file, settings), Finish(marker)]
     return [
         Mark(marker),
         Link(f"{settings.programs}/current", settings.version),
         *wiped(settings, half_made=facts.traces),
         *_placed(plan, secrets, public_key, settings),
         Write(file, config.init_documents(plan, settings)),
+        MakeEtcd(plan.node, f"https://{plan.address}:{layout.PEER_PORT}", f"{plan.site}-{plan.epoch}"),
         Run(_kubeadm(settings), ("init", "--config", file), settings.init_seconds),
-        *_guard(marker),
+        Finish(marker),
     ]
 
 
@@ -156,19 +158,20 @@ def restore(
         *wiped(settings, half_made=facts.traces),
         *_placed(plan, secrets, public_key, settings),
         Run(f"{settings.programs}/current/etcdutl", arguments, 300),
-        Write(file, config.init_documents(plan, settings, ignore=("DirAvailable--var-lib-etcd",))),
+        Write(file, config.init_documents(plan, settings)),
         Run(_kubeadm(settings), ("init", "--config", file), settings.init_seconds),
         *gone,
-        *_guard(marker),
+        Finish(marker),
     ]
 
 
 def rotate(facts: LocalFacts, revision: str, settings: KubeadmSettings) -> list[Step]:
-    """Renews, then starts one part of the control plane after the other anew. `revision`: new with each rotation."""
+    """Renews, then starts one part of the control plane after the other anew; etcd reads its files at each connection
+    (etcd.io: Transport security model). `revision`: new with each rotation."""
     if facts.marker is None or not facts.marker.done:
         raise Rejected("this node is not a member of a cluster")
     renew = Run(_kubeadm(settings), config.renew_command(), 120)
-    return [renew, *(EditManifest(part, revision) for part in layout.COMPONENTS)]
+    return [renew, *(RestartComponent(part, revision) for part in layout.COMPONENTS if part != "etcd")]
 
 
 def reset(facts: LocalFacts, *, member: EtcdMember | None, settings: KubeadmSettings) -> list[Step]:
@@ -180,6 +183,7 @@ def reset(facts: LocalFacts, *, member: EtcdMember | None, settings: KubeadmSett
         *leave,
         *wiped(settings, half_made=True),
         NameAddress(settings.endpoint_name, ""),
+        *([NameAddress(facts.marker.node, "")] if facts.marker else []),
         Remove(config.patches_dir(settings)),
         Remove(settings.run_dir),
         Mark(None),
@@ -210,6 +214,7 @@ def _placed(plan: ClusterPlan, secrets: SiteSecrets, public_key: str, settings: 
         files.append(Write(f"{layout.PKI}/{name}.crt", authority.cert.encode(), 0o644))
         files.append(Write(f"{layout.PKI}/{name}.key", authority.key.encode()))
     return [
+        NameAddress(plan.node, plan.address),
         NameAddress(settings.endpoint_name, plan.address),
         *files,
         Write(f"{layout.PKI}/sa.key", secrets.service_account_key.encode()),
@@ -230,14 +235,6 @@ def _ghosts(plan: ClusterPlan, seed: SeedFacts) -> list[Step]:
     if plan.node in seed.nodes:
         steps.append(DeleteNode(plan.node))
     return steps
-
-
-def _guard(marker: Marker) -> list[Step]:
-    """Ends an init: etcd is told that its cluster exists, which it then never makes anew, and that is noted."""
-    return [
-        EditManifest("etcd", f"epoch-{marker.epoch}", manifest.EXISTING),
-        Finish(marker),
-    ]
 
 
 def _last_phases(file: str, settings: KubeadmSettings) -> list[Step]:

@@ -28,9 +28,10 @@ HostName = Annotated[
 class KubeadmSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`kubeadm:`. Every interval in s.
 
-    `version`: of a new cluster. `programs`: holds `<version>/{kubeadm,kubelet,etcdctl,etcdutl}`, and a link `current`
-    to the version in use, which kubelet.service starts from. `state_dir`: what this node knows of its cluster; goes
-    with a wipe. `run_dir`: short-lived credentials, in memory. `snapshots_dir`: on a partition that a wipe keeps.
+    `version`: of a new cluster. `programs`: holds `<version>/{kubeadm,kubelet,etcd,etcdctl,etcdutl}`, and a link
+    `current` to the version in use, which kubelet.service starts from. `state_dir`: what this node knows of its
+    cluster; goes with a wipe. `run_dir`: short-lived credentials, in memory. `snapshots_dir`: on a partition that a
+    wipe keeps.
     `endpoint_name`: the control plane's name in certificates and kubeconfigs; each node's hosts file makes it its own
     address. `skip_phases`, `ignore_preflight`: as kubeadm names them. `kubelet`: more fields of the node's
     KubeletConfiguration. `api_seconds`: how long kubeadm waits for an API server at each step.

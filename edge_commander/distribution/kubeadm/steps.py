@@ -49,17 +49,18 @@ class World(Protocol):
     async def name_address(self, name: str, address: str) -> None:
         """Makes a name an address in the hosts file; an empty address takes the name out."""
 
-    async def edit_manifest(self, component: str, argument: str, annotation: str) -> None:
-        """Adds an argument, and sets Galley's annotation, in a static pod's manifest; empty ones are left."""
+    async def make_etcd(self, node: str, peer: str, token: str) -> None:
+        """Makes the data of an etcd with that node as its one member, at that peer URL."""
+
+    async def restart_component(self, component: str, revision: str) -> None:
+        """Takes a static pod away, and brings it back with Galley's annotation, once its port is free; returns when
+        it serves again."""
 
     async def mark(self, marker: Marker | None) -> None:
         """Keeps the marker durably; None removes it."""
 
     async def finish(self, marker: Marker) -> None:
         """Waits for this node's own API server, and keeps the marker as done, with the cluster's identity."""
-
-    async def wait_component(self, component: str, annotation: str) -> None:
-        """Waits until the static pod that runs is of the manifest with that annotation, and is ready."""
 
     async def wait_node(self, node: str, version: str) -> None:
         """Waits until the Node is Ready in that version."""
@@ -153,21 +154,36 @@ class NameAddress:
 
 
 @dataclass(frozen=True)
-class EditManifest:
-    """Changes a static pod, which the kubelet then starts anew, and waits for it where it is annotated."""
+class MakeEtcd:
+    """Makes etcd's data, the only time that they are made from nothing. `token`: tells clusters apart."""
 
-    component: str
-    annotation: str
-    argument: str = ""
+    node: str
+    peer: str
+    token: str
 
     def describe(self) -> str:
         """One line for people."""
-        return f"restart {self.component}{' with ' + self.argument if self.argument else ''}"
+        return f"make etcd's data for {self.node} at {self.peer}"
 
     async def execute(self, world: World) -> None:
         """Does it."""
-        await world.edit_manifest(self.component, self.argument, self.annotation)
-        await world.wait_component(self.component, self.annotation)
+        await world.make_etcd(self.node, self.peer, self.token)
+
+
+@dataclass(frozen=True)
+class RestartComponent:
+    """Restarts a part of the control plane. `revision`: new with each restart."""
+
+    component: str
+    revision: str
+
+    def describe(self) -> str:
+        """One line for people."""
+        return f"restart {self.component}"
+
+    async def execute(self, world: World) -> None:
+        """Does it."""
+        await world.restart_component(self.component, self.revision)
 
 
 @dataclass(frozen=True)
@@ -250,5 +266,16 @@ class DeleteNode:
 
 
 Step = (
-    Run | Write | Remove | Link | NameAddress | EditManifest | Mark | Finish | WaitNode | RemoveEtcdMember | DeleteNode
+    MakeEtcd
+    | Run
+    | Write
+    | Remove
+    | Link
+    | NameAddress
+    | RestartComponent
+    | Mark
+    | Finish
+    | WaitNode
+    | RemoveEtcdMember
+    | DeleteNode
 )

@@ -101,15 +101,55 @@ class NodeWorld(Machine):
         if wanted != text:
             await self.write(layout.HOSTS, wanted.encode(), 0o644)
 
-    async def edit_manifest(self, component: str, argument: str, annotation: str) -> None:
-        """See World. The kubelet reads no file whose name begins with a dot, as that of the new content does."""
-        file = layout.manifest(component)
+    async def make_etcd(self, node: str, peer: str, token: str) -> None:
+        """See World. It listens on sockets in the run folder alone, and ends as soon as it has committed."""
+        run_dir = self.settings.run_dir
+        await asyncio.to_thread(Path(run_dir).mkdir, mode=0o700, parents=True, exist_ok=True)
+        client_url = f"unix://{run_dir}/etcd.sock"
+        arguments = (
+            "--name", node, "--data-dir", layout.ETCD_DATA, "--initial-cluster", f"{node}={peer}",
+            "--initial-advertise-peer-urls", peer, "--initial-cluster-token", token,
+            "--listen-peer-urls", f"unix://{run_dir}/etcd-peer.sock", "--listen-client-urls", client_url,
+            "--advertise-client-urls", client_url, "--log-level", "error",
+        )  # fmt: skip
+        programs = f"{self.settings.programs}/current"
+        asked = ("--endpoints", client_url, "--command-timeout=2s", "endpoint", "health")
+
+        async def committed() -> bool:
+            await self.run(f"{programs}/etcdctl", *asked, seconds=10)
+            return True
+
+        async with self.running(f"{programs}/etcd", *arguments):
+            await self._until(committed, "etcd does not start")
+
+    async def restart_component(self, component: str, revision: str) -> None:
+        """See World. The old pod must be gone first: with its port still taken the new one would crash and back off."""
+        file, held = layout.manifest(component), layout.held_back(component)
         text = await self.read(file)
         if text is None:
             raise Rejected("is not there", file=file)
-        wanted = manifest.changed(text, argument=argument, annotation=annotation, file=file)
-        if wanted != text:
-            await self.write(file, wanted.encode(), 0o600)
+        wanted = manifest.changed(text, revision, file)
+        if wanted == text:
+            return
+        await self.write(held, wanted.encode(), 0o600)
+        await self.remove(file)
+        port = layout.PORTS[component]
+
+        async def free() -> bool:
+            return not await self.listens(port)
+
+        await self._until(free, f"{component} does not end")
+        await self.rename(held, file)
+        await self._until(lambda: self.listens(port), f"{component} does not start")
+        if marker := self.marker():
+            self.through_own(marker.address)
+            await self._until(self.api.cluster, f"the API server of {marker.node} is not ready")
+
+    async def bring_back(self) -> None:
+        """Ends a restart that a crash cut short."""
+        for component in layout.COMPONENTS:
+            if await self.exists(layout.held_back(component)) and not await self.exists(layout.manifest(component)):
+                await self.rename(layout.held_back(component), layout.manifest(component))
 
     async def mark(self, marker: Marker | None) -> None:
         """See World."""
@@ -124,20 +164,6 @@ class NodeWorld(Machine):
         self.through_own(marker.address)
         cluster = await self._until(self.api.cluster, f"the API server of {marker.node} is not ready")
         await self.mark(msgspec.structs.replace(marker, done=True, cluster=str(cluster)))
-
-    async def wait_component(self, component: str, annotation: str) -> None:
-        """See World."""
-        if not annotation:
-            return
-        marker = self.marker()
-        if marker is None:
-            raise Rejected("this node is not a member of a cluster")
-        self.through_own(marker.address)
-
-        async def runs() -> bool:
-            return await self.api.runs(component, marker.node, annotation)
-
-        await self._until(runs, f"{component} does not run again")
 
     async def wait_node(self, node: str, version: str) -> None:
         """See World."""
