@@ -129,7 +129,7 @@ class KubeadmCluster:
             await self._do(steps)
 
     async def rotate(self) -> None:
-        """See Distribution. The control plane restarts part by part, each waited for."""
+        """See Distribution. The API server stays up; what restarts is waited for."""
         async with self._alone():
             await self._done()
             await self._do(plan.rotate(await self._local(), f"rotated-{int(time.time())}", self._settings))

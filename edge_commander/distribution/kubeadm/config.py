@@ -21,6 +21,7 @@ PATCH = "kubeletconfiguration+merge.json"
 JOINERS = "system:bootstrappers:kubeadm:default-node-token"
 """The group that kubeadm lets read its configuration and ask for a kubelet's certificate."""
 ETCD_EXISTS = {"name": "initial-cluster-state", "value": "existing"}
+NO_DNS = ("CoreDNSUnsupportedPlugins", "CoreDNSMigration")
 Document = dict[str, Any]
 
 
@@ -101,11 +102,13 @@ def reset_documents(settings: KubeadmSettings) -> bytes:
 
 
 def upgrade_documents(settings: KubeadmSettings) -> bytes:
-    """UpgradeConfiguration, for `upgrade apply` and `upgrade node` alike."""
+    """UpgradeConfiguration, for `upgrade apply` and `upgrade node` alike. CoreDNS is not looked at where it is not
+    kubeadm's; the health check's Job is not run, as no pod need be schedulable for an upgrade."""
+    without_dns = NO_DNS if {"addon", "addon/coredns"} & set(settings.skip_phases) else ()
     common = {
         "certificateRenewal": True,
         "etcdUpgrade": True,
-        "ignorePreflightErrors": ["CreateJob", *settings.ignore_preflight],
+        "ignorePreflightErrors": ["CreateJob", *without_dns, *settings.ignore_preflight],
         "imagePullPolicy": settings.image_pull,
         "patches": {"directory": patches_dir(settings)},
         "skipPhases": [one for one in settings.skip_phases if one.startswith("addon")],

@@ -12,6 +12,8 @@ HOSTS = "/etc/hosts"
 PORTS = {"etcd": 2379, "kube-apiserver": 6443, "kube-controller-manager": 10257, "kube-scheduler": 10259}
 """Where each part of the control plane serves, on 127.0.0.1 or all addresses."""
 COMPONENTS = tuple(PORTS)
+EMBEDDED = ("kube-controller-manager", "kube-scheduler")
+"""Those whose kubeconfig holds the certificate itself, and is read once."""
 TRACES = (f"{KUBERNETES}/kubelet.conf", ADMIN, f"{MANIFESTS}/etcd.yaml", f"{MANIFESTS}/kube-apiserver.yaml",
           f"{ETCD_DATA}/member")  # fmt: skip
 """Any of these says that there is, or was half made, a cluster on this node."""

@@ -56,12 +56,12 @@ class Machine:
         return text
 
     @contextlib.asynccontextmanager
-    async def running(self, program: str, *arguments: str) -> AsyncIterator[None]:
+    async def running(self, program: str, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
         """A program that runs meanwhile; then it is asked to end. Raises Retryable when it does not end well."""
         process = await _started(program, *arguments)
         reading = asyncio.create_task(process.communicate())
         try:
-            yield
+            yield process
             process.terminate()
             _, err = await asyncio.wait_for(asyncio.shield(reading), END_SECONDS)
         except TimeoutError:

@@ -87,7 +87,7 @@ def initialise(
         *wiped(settings, half_made=facts.traces),
         *_placed(plan, secrets, public_key, settings),
         Write(file, config.init_documents(plan, settings)),
-        MakeEtcd(plan.node, f"https://{plan.address}:{layout.PEER_PORT}", f"{plan.site}-{plan.epoch}"),
+        MakeEtcd(plan.node, plan.address, f"{plan.site}-{plan.epoch}"),
         Run(_kubeadm(settings), ("init", "--config", file), settings.init_seconds),
         Finish(marker),
     ]
@@ -166,12 +166,13 @@ def restore(
 
 
 def rotate(facts: LocalFacts, revision: str, settings: KubeadmSettings) -> list[Step]:
-    """Renews, then starts one part of the control plane after the other anew; etcd reads its files at each connection
-    (etcd.io: Transport security model). `revision`: new with each rotation."""
+    """Renews, then restarts what holds its certificate in memory: controller manager and scheduler, whose kubeconfigs
+    embed it. API server and etcd read their files anew (k8s.io/apiserver: dynamiccertificates; etcd: transport), and
+    never go down for this. `revision`: new with each rotation."""
     if facts.marker is None or not facts.marker.done:
         raise Rejected("this node is not a member of a cluster")
     renew = Run(_kubeadm(settings), config.renew_command(), 120)
-    return [renew, *(RestartComponent(part, revision) for part in layout.COMPONENTS if part != "etcd")]
+    return [renew, *(RestartComponent(part, revision) for part in layout.EMBEDDED)]
 
 
 def reset(facts: LocalFacts, *, member: EtcdMember | None, settings: KubeadmSettings) -> list[Step]:

@@ -49,8 +49,8 @@ class World(Protocol):
     async def name_address(self, name: str, address: str) -> None:
         """Makes a name an address in the hosts file; an empty address takes the name out."""
 
-    async def make_etcd(self, node: str, peer: str, token: str) -> None:
-        """Makes the data of an etcd with that node as its one member, at that peer URL."""
+    async def make_etcd(self, node: str, address: str, token: str) -> None:
+        """Makes the data of an etcd with that node as its one member."""
 
     async def restart_component(self, component: str, revision: str) -> None:
         """Takes a static pod away, and brings it back with Galley's annotation, once its port is free; returns when
@@ -158,16 +158,16 @@ class MakeEtcd:
     """Makes etcd's data, the only time that they are made from nothing. `token`: tells clusters apart."""
 
     node: str
-    peer: str
+    address: str
     token: str
 
     def describe(self) -> str:
         """One line for people."""
-        return f"make etcd's data for {self.node} at {self.peer}"
+        return f"make etcd's data for {self.node} at {self.address}"
 
     async def execute(self, world: World) -> None:
         """Does it."""
-        await world.make_etcd(self.node, self.peer, self.token)
+        await world.make_etcd(self.node, self.address, self.token)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,8 @@ from edge_commander.distribution.kubeadm.steps import Marker
 from edge_commander.secrets.model import SiteSecrets
 
 POLL = 0.5
+NOT_YET = (401, 403)
+"""An API server that was just started may answer so until it has read its accounts and roles."""
 MASTERS = "system:masters"
 
 
@@ -101,25 +103,27 @@ class NodeWorld(Machine):
         if wanted != text:
             await self.write(layout.HOSTS, wanted.encode(), 0o644)
 
-    async def make_etcd(self, node: str, peer: str, token: str) -> None:
+    async def make_etcd(self, node: str, address: str, token: str) -> None:
         """See World. It listens on sockets in the run folder alone, and ends as soon as it has committed."""
         run_dir = self.settings.run_dir
         await asyncio.to_thread(Path(run_dir).mkdir, mode=0o700, parents=True, exist_ok=True)
-        client_url = f"unix://{run_dir}/etcd.sock"
+        peer, client_url = f"https://{address}:{layout.PEER_PORT}", f"unix://{run_dir}/etcd.sock"
         arguments = (
             "--name", node, "--data-dir", layout.ETCD_DATA, "--initial-cluster", f"{node}={peer}",
             "--initial-advertise-peer-urls", peer, "--initial-cluster-token", token,
             "--listen-peer-urls", f"unix://{run_dir}/etcd-peer.sock", "--listen-client-urls", client_url,
-            "--advertise-client-urls", client_url, "--log-level", "error",
+            "--advertise-client-urls", f"https://{address}:{layout.ETCD_PORT}", "--log-level", "error",
         )  # fmt: skip
         programs = f"{self.settings.programs}/current"
         asked = ("--endpoints", client_url, "--command-timeout=2s", "endpoint", "health")
 
         async def committed() -> bool:
+            if process.returncode is not None:
+                raise Rejected(f"etcd ended with status {process.returncode} before it had data", file=programs)
             await self.run(f"{programs}/etcdctl", *asked, seconds=10)
             return True
 
-        async with self.running(f"{programs}/etcd", *arguments):
+        async with self.running(f"{programs}/etcd", *arguments) as process:
             await self._until(committed, "etcd does not start")
 
     async def restart_component(self, component: str, revision: str) -> None:
@@ -193,6 +197,10 @@ class NodeWorld(Machine):
                             return answer
                         cause = ""
                     except Retryable as error:
+                        cause = f": {error}"
+                    except Rejected as error:
+                        if getattr(error, "status", 0) not in NOT_YET:
+                            raise
                         cause = f": {error}"
                     await asyncio.sleep(POLL)
         except TimeoutError:

@@ -63,7 +63,7 @@ def test_init_marks_first_places_authorities_then_runs_kubeadm_and_notes_the_end
 
 def test_etcds_data_are_made_in_an_init_alone_and_before_kubeadm():
     steps = initialise(BLANK)
-    made = steps.index(MakeEtcd("n1", "https://10.0.0.1:2380", "store-1-2"))
+    made = steps.index(MakeEtcd("n1", "10.0.0.1", "store-1-2"))
     assert isinstance(steps[made + 1], Run)
     assert not [one for one in join(BLANK) if isinstance(one, MakeEtcd)]
 
@@ -155,12 +155,13 @@ def test_restore_takes_etcds_data_back_before_kubeadm_and_forgets_the_other_node
     assert [one.node for one in steps if isinstance(one, DeleteNode)] == ["n2"]
 
 
-def test_rotate_restarts_every_part_of_the_control_plane_after_the_renewal():
+def test_rotate_restarts_what_holds_its_certificate_in_memory_after_the_renewal():
     steps = plan.rotate(facts(done=True), "r1", SETTINGS)
     assert commands(steps) == ["certs renew"]
     assert [one.component for one in steps[1:] if isinstance(one, RestartComponent)] == [
-        "kube-apiserver", "kube-controller-manager", "kube-scheduler",
-    ]  # fmt: skip
+        "kube-controller-manager",
+        "kube-scheduler",
+    ]
     with pytest.raises(Rejected, match="not a member"):
         plan.rotate(BLANK, "r1", SETTINGS)
 
