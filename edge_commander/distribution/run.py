@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import stat
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,10 @@ async def carry_out(one: Distribution, operation: Operation, argument: str, plan
         await one.aclose()
 
 
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m edge_commander.distribution.run", description=__doc__)
@@ -70,7 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         settings = load("edge_commander", CommanderSettings, options.config).own
         plan = read_plan(options.plan) if options.plan is not None else None
-        one = make(settings.distribution, say=lambda text: print(text, file=sys.stderr, flush=True))
+        began = time.monotonic()
+        one = make(settings.distribution, say=lambda text: _say(f"{time.monotonic() - began:5.1f} s  {text}"))
         answer = asyncio.run(carry_out(one, operation, options.argument, plan))
     except ConfigError as error:
         print(error, file=sys.stderr)

@@ -122,6 +122,10 @@ class ClusterHost(Host):
         enter = ["nsenter", "-t", str(self.pid1), "-m", "--", "/bin/sh", "-c", f"umask 077; cat > {inside}"]
         subprocess.run(enter, input=text, text=True, check=True, timeout=20)
 
+    def holds(self, inside: str) -> bool:
+        """Whether there is such a file in the running guest."""
+        return self.call("test", "-e", inside).returncode == 0
+
     def kubectl(self, *arguments: str, check: bool = True) -> str:
         """kubectl with the administrator's kubeconfig of that host."""
         return self.run("kubectl", "--kubeconfig=/etc/kubernetes/admin.conf", "--request-timeout=5s", *arguments,

@@ -28,7 +28,7 @@ from edge_commander.distribution.port import ClusterHealth, ClusterMember, Clust
 from edge_commander.secrets.model import SiteSecrets
 
 LEAVE_SECONDS = 30.0
-SETTLE_SECONDS = 60.0
+SETTLE_SECONDS = 30.0
 """How long a half-made node that was just booted may take until its API server answers."""
 
 
@@ -139,11 +139,16 @@ class KubeadmCluster:
         async with self._alone():
             marker = await self._done()
             _, runs = await self._world.api.node_ready(marker.node)
+            facts, wanted = await self._local(), upgrade.text(version)
             steps = upgrade.steps(
-                version, facts=await self._local(), node_version=runs,
-                cluster_version=await self._world.api.cluster_version(), plane=await self._plane(),
+                wanted,
+                facts=facts,
+                node_version=runs,
+                cluster_version=await self._world.api.cluster_version(),
+                plane=await self._plane(),
+                etcd=wanted in facts.versions and await self._etcd_changes(wanted),
                 settings=self._settings,
-            )  # fmt: skip
+            )
             await self._do(steps)
             await self._world.mark(upgrade.marked(marker, version))
 
@@ -234,6 +239,15 @@ class KubeadmCluster:
         if not may_leave(facts.marker.node, cluster):
             return None
         return next(one for one in cluster.members if one.name == facts.marker.node)
+
+    async def _etcd_changes(self, version: str) -> bool:
+        """Whether that version's kubeadm wants another etcd than the one that runs here."""
+        kubeadm, file = f"{self._settings.programs}/{version}/kubeadm", layout.manifest("etcd")
+        images = await self._world.run(
+            kubeadm, "config", "images", "list", "--kubernetes-version", f"v{version}", seconds=30
+        )
+        tags = [one.rpartition(":")[2] for one in images.split() if "/etcd:" in one]
+        return manifest.image_version(await self._world.read(file) or "", file) not in tags
 
     async def _plane(self) -> str:
         """The version of the control plane's manifests; empty when they differ or one is missing."""

@@ -101,13 +101,14 @@ def reset_documents(settings: KubeadmSettings) -> bytes:
     )
 
 
-def upgrade_documents(settings: KubeadmSettings) -> bytes:
-    """UpgradeConfiguration, for `upgrade apply` and `upgrade node` alike. CoreDNS is not looked at where it is not
-    kubeadm's; the health check's Job is not run, as no pod need be schedulable for an upgrade."""
+def upgrade_documents(settings: KubeadmSettings, *, etcd: bool) -> bytes:
+    """UpgradeConfiguration, for `upgrade apply` and `upgrade node` alike. `etcd`: its version changes too; kubeadm
+    would restart it in any case, and the node's API server is then away for most of a minute. CoreDNS is not looked at
+    where it is not kubeadm's. The health check's Job is not run: no pod need be schedulable for an upgrade."""
     without_dns = NO_DNS if {"addon", "addon/coredns"} & set(settings.skip_phases) else ()
     common = {
         "certificateRenewal": True,
-        "etcdUpgrade": True,
+        "etcdUpgrade": etcd,
         "ignorePreflightErrors": ["CreateJob", *without_dns, *settings.ignore_preflight],
         "imagePullPolicy": settings.image_pull,
         "patches": {"directory": patches_dir(settings)},

@@ -42,10 +42,18 @@ def check(now: str, wanted: str) -> None:
 
 
 def steps(
-    wanted: str, *, facts: LocalFacts, node_version: str, cluster_version: str, plane: str, settings: KubeadmSettings
+    wanted: str,
+    *,
+    facts: LocalFacts,
+    node_version: str,
+    cluster_version: str,
+    plane: str,
+    etcd: bool,
+    settings: KubeadmSettings,
 ) -> list[Step]:
     """What is left to do. `node_version`: the kubelet's that runs; `cluster_version`: what kubeadm's configuration in
-    the cluster says; `plane`: the version of this node's control plane on disk ("" when its parts differ)."""
+    the cluster says; `plane`: the version of this node's control plane on disk ("" when its parts differ); `etcd`: it
+    has to change as well."""
     marker, version = facts.marker, text(wanted)
     if marker is None or not marker.done:
         raise Rejected("this node is not a member of a cluster")
@@ -56,7 +64,7 @@ def steps(
         raise Rejected(f"its programs are not on this node: {settings.programs}/{version}")
     file = f"{settings.state_dir}/upgrade.yaml"
     kubeadm = f"{settings.programs}/{version}/kubeadm"
-    made: list[Step] = [Write(file, upgrade_documents(settings))]
+    made: list[Step] = [Write(file, upgrade_documents(settings, etcd=etcd))]
     if parse(cluster_version) < parse(version):
         arguments = ("upgrade", "apply", f"v{version}", "--config", file, "--yes")
         made.append(Run(kubeadm, arguments, settings.upgrade_seconds))

@@ -9,14 +9,16 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+from edge_commander.distribution.port import ClusterPlan
 from tests.site_in_a_box.cluster_host import ClusterHost, ClusterHosts, Outcome, each
 
 REFUSED = 1
-OTHERS = (1, 2)
+ETCD_MANIFEST = "/etc/kubernetes/manifests/etcd.yaml"
 
 
 def done(outcome: Outcome) -> Any:
@@ -67,16 +69,18 @@ class DistributionSuite:
             refused(site[0].operate(operation, argument), "not a member")
         done(site[0].operate("reset"))
 
-    def test_the_first_server_is_made_once(self, site: ClusterHosts) -> None:
+    def test_the_first_server_is_made_once_though_the_power_fails_meanwhile(self, site: ClusterHosts) -> None:
+        cut_during(site[0], "init", site.plan(0))
         done(site[0].operate("init", plan=site.plan(0)))
         assert done(site[0].operate("health")) == {"api": True, "problem": ""}
         before = identity(site[0])
         done(site[0].operate("init", plan=site.plan(0)))
         assert identity(site[0]) == before
 
-    def test_the_others_join_one_after_the_other_and_once(self, site: ClusterHosts) -> None:
-        for index in OTHERS:
-            done(site[index].operate("join", plan=site.plan(index, servers=range(index))))
+    def test_the_others_join_one_after_the_other_though_the_power_fails_meanwhile(self, site: ClusterHosts) -> None:
+        done(site[1].operate("join", plan=site.plan(1, servers=[0])))
+        cut_during(site[2], "join", site.plan(2, servers=[0, 1]))
+        done(site[2].operate("join", plan=site.plan(2, servers=[0, 1])))
         again = site[2].operate("join", plan=site.plan(2, servers=[0, 1]))
         done(again)
         assert "run " not in again.said
@@ -182,6 +186,16 @@ class DistributionSuite:
         assert "configmap/before" in kept and "configmap/after" not in kept
         assert [one["name"] for one in done(site[0].operate("members"))] == [site.names[0]]
         wait_for(lambda: all_ready(site, count=1), 60, "it is Ready")
+
+
+def cut_during(host: ClusterHost, operation: str, plan: ClusterPlan) -> None:
+    """Cuts the power in the middle of an operation, once etcd is about to start, and boots again."""
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(host.operate, operation, plan=plan)
+        wait_for(lambda: asked.done() or host.holds(ETCD_MANIFEST), 180, f"{operation} has come to etcd")
+        host.cut_power()
+        assert asked.result().status != 0
+    host.boot()
 
 
 def identity(host: ClusterHost) -> str:

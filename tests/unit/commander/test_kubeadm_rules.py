@@ -76,7 +76,13 @@ def done(current="1.36.2", versions=("1.36.2", "1.36.3")):
 
 def upgraded(wanted, node="1.36.2", of_cluster="1.36.2", plane="1.36.2", facts=None):
     return upgrade.steps(
-        wanted, facts=facts or done(), node_version=node, cluster_version=of_cluster, plane=plane, settings=SETTINGS
+        wanted,
+        facts=facts or done(),
+        node_version=node,
+        cluster_version=of_cluster,
+        plane=plane,
+        etcd=False,
+        settings=SETTINGS,
     )
 
 
