@@ -21,16 +21,17 @@ from agents.io.uplink import HttpUplink
 from agents.supervise.daemon import Context, DaemonSpec, Loop, Pulse, run_daemon
 from edge_commander.cloud import Cloud
 from edge_commander.commands import CommandLoop, CommandParts
-from edge_commander.distribution.existing import ExistingCluster, KubeApi
+from edge_commander.distribution.apart import Apart
+from edge_commander.distribution.choice import make_unprivileged as make_distribution
 from edge_commander.distribution.k3s.settings import problems
-from edge_commander.distribution.port import Distribution
+from edge_commander.election.box import BallotBox
 from edge_commander.keystore import ChosenKeyStore
 from edge_commander.loop import NodeLoop, Parts
 from edge_commander.memory import Memory, prepare
 from edge_commander.operators import command_keys, read_operators, read_roster_keys
 from edge_commander.report import Reporter
 from edge_commander.routes import routes
-from edge_commander.settings import CommanderSettings, DistributionSettings
+from edge_commander.settings import CommanderSettings
 from edge_commander.socket_server import Door, IdentitySocket
 from edge_commander.times import Times, image_build
 from edge_commander.tokens import Tokens
@@ -86,7 +87,10 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
     context.stack.push_async_callback(outbox.aclose)
     reporter = Reporter(memory, outbox, times)
     trust = NodeTrust(keys_dir, basis, outbox, context.log)
-    distribution = _distribution(own.distribution, keys_dir, context)
+    keys = ChosenKeyStore(own, context.log.warning)
+    # Before keys are made: a box that has keys and no memory of elections lost it (docs/decisions/0021).
+    box = BallotBox(keys_dir, had_keys=keys.ever(), floor=memory.site.epoch if memory.site is not None else 0)
+    distribution = make_distribution(own.distribution, context.run_dir)
     context.stack.push_async_callback(distribution.aclose)
     cloud = tokens = None
     if endpoint is not None:
@@ -101,6 +105,14 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
         hand_over(facts, context.run_dir)
     except Retryable as error:
         context.log.warning("the facts were not handed over to pods", cause=str(error))
+    formation, more = None, []
+    if isinstance(distribution, Apart):
+        from edge_commander.formation.build import build as build_formation
+
+        formation, siblings = build_formation(
+            context, distribution=distribution, box=box, keys=keys, times=times, cloud=cloud, tokens=tokens
+        )
+        more = [siblings]
     node = NodeLoop(
         Parts(
             settings=own,
@@ -108,7 +120,7 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
             issuer=endpoint.issuer if endpoint else "",
             clock=context.clock,
             memory=memory,
-            keys=ChosenKeyStore(own, context.log.warning),
+            keys=keys,
             cloud=cloud,
             tokens=tokens,
             times=times,
@@ -119,9 +131,10 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
             uniform=random.uniform,
             say=lambda ok, text: context.health.set("node", ok, text),
             trust=trust,
+            formation=formation,
         )
     )
-    loops = [Loop("node", node.run), Loop("identity socket", lambda pulse: _keep_socket(socket, context, pulse))]
+    loops = [*more, Loop("node", node.run), Loop("identity socket", lambda pulse: _keep_socket(socket, context, pulse))]
     if endpoint is None or cloud is None or tokens is None:
         return [*loops, Loop("outbox", LogOnlySender(outbox, log=context.log).run)]
     commands = CommandLoop(
@@ -181,23 +194,6 @@ def _basis(own: CommanderSettings) -> Basis:
 
 def _roles(own: CommanderSettings) -> Mapping[int, Role]:
     return {int(uid): role for uid, role in own.roles.items()}
-
-
-def _distribution(settings: DistributionSettings, keys_dir: Path, context: Context[CommanderSettings]) -> Distribution:
-    if settings.kind == "k3s":
-        from edge_commander.distribution.k3s.distribution import K3s
-
-        def told(text: str) -> None:
-            context.log.info("k3s", step=text)
-
-        return K3s(settings.k3s, keys_dir / "k3s.json", _connect, context.clock, told=told)
-    return ExistingCluster(Path(settings.kubeconfig) if settings.kubeconfig else None, _connect)
-
-
-async def _connect(kubeconfig: Path | None) -> KubeApi:
-    from agents.io.kube import Kube  # only a node with a cluster pays for it
-
-    return await Kube.connect(kubeconfig=kubeconfig, user_agent="edge-commander")
 
 
 def _doors(context: Context[CommanderSettings]) -> list[Door]:

@@ -55,6 +55,10 @@ class ChosenKeyStore:
         in_file, in_tpm = (store.path.exists() or bool(store.damaged()) for store in (self._file, self._tpm))
         return place(self._setting, in_file=in_file, in_tpm=in_tpm)
 
+    def ever(self) -> bool:
+        """Whether this box has keys, or had some that were put aside."""
+        return any(store.path.exists() or bool(store.damaged()) for store in (self._file, self._tpm))
+
     def load(self) -> DeviceKeys | None:
         """See KeyStore."""
         match self.place():

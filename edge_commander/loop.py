@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import msgspec
 from structlog.typing import FilteringBoundLogger
@@ -24,6 +25,7 @@ from edge_commander.attestation import enrol_request
 from edge_commander.cloud import ClockSuspect, Cloud
 from edge_commander.distribution.port import Distribution
 from edge_commander.enrolment import Verdict, judge
+from edge_commander.formation.site import site_of
 from edge_commander.forming import Observation, look, own_name
 from edge_commander.keys import DeviceKeys, KeysDamaged, KeyStore, KeysUnavailable
 from edge_commander.memory import Memory
@@ -35,7 +37,12 @@ from edge_commander.times import Times
 from edge_commander.tokens import Tokens
 from edge_commander.trust.keeper import NodeTrust
 
+if TYPE_CHECKING:
+    from edge_commander.formation.assemble import Formation  # only a node that forms its cluster pays for it
+
 FORMING_SECONDS = 3.0
+STEP_SECONDS = 0.5
+"""Between two steps of formation when something is under way."""
 DISK_SECONDS = 10.0
 CODE_SECONDS = 1.0
 _ASSIGNED = frozenset({NodeState.ASSIGNED, NodeState.FORMING, NodeState.READY})
@@ -44,7 +51,8 @@ _ASSIGNED = frozenset({NodeState.ASSIGNED, NodeState.FORMING, NodeState.READY})
 @dataclass(frozen=True)
 class Parts:
     """What the loop works with. `cloud`, `tokens` None where no endpoint is configured. `code` reads the enrolment
-    code; `uniform` spreads waits; `say(ok, text)` tells health."""
+    code; `uniform` spreads waits; `say(ok, text)` tells health. `formation` None where
+    the cluster is kept by others."""
 
     settings: CommanderSettings
     facts: MachineFacts
@@ -62,6 +70,7 @@ class Parts:
     uniform: Callable[[float, float], float]
     say: Callable[[bool, str], None]
     trust: NodeTrust
+    formation: Formation | None = None
 
 
 @dataclass
@@ -229,6 +238,9 @@ class NodeLoop:
         if name is None:
             self._because(Reason(Why.SITE, "the roster lacks this node"))
             return settings.observe_seconds
+        if (reason := await self._form(clock)) != NOTHING:
+            self._because(reason if self._standing == NOTHING else self._standing)
+            return self._spread(STEP_SECONDS if reason.why is Why.STARTING else FORMING_SECONDS)
         outlook = look(name, await self._observe())
         if forming and outlook.formed and clock == NOTHING:
             self._happened(Event.FORMED)
@@ -236,6 +248,16 @@ class NodeLoop:
         standing = self._standing if self._standing != NOTHING else clock
         self._because(standing if standing != NOTHING else outlook.reason)
         return self._spread(min(FORMING_SECONDS, settings.observe_seconds) if forming else settings.observe_seconds)
+
+    async def _form(self, clock: Reason) -> Reason:
+        """One step of formation, where the cluster is this site's own; NOTHING for a member."""
+        formation, node = self.parts.formation, self.parts.memory.record.node
+        if formation is None or node is None or self._keys is None:
+            return NOTHING
+        site = site_of(node, self.parts.trust.roster)
+        if site is None:
+            return Reason(Why.SITE, "no roster that this node believes names it as a server")
+        return await formation.turn(site, self._keys, clock)
 
     async def _observe(self) -> Observation:
         try:
@@ -253,7 +275,9 @@ class NodeLoop:
         clock, memory = self.parts.clock, self.parts.memory
         if self.parts.cloud is None or self.parts.tokens is None or clock.monotonic() < self._site_at:
             return None
-        settled = memory.record.state is not NodeState.ASSIGNED and memory.site is not None
+        # While it forms, siblings that enrol just now, and their keys, are news to hear at once.
+        forming = memory.record.state is NodeState.FORMING and self.parts.formation is not None
+        settled = memory.record.state is not NodeState.ASSIGNED and memory.site is not None and not forming
         wait = self.parts.settings.site_seconds if settled else min(FORMING_SECONDS, self.parts.settings.site_seconds)
         self._site_at = clock.monotonic() + self._spread(wait)
         try:

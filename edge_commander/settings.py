@@ -9,6 +9,7 @@ import msgspec
 from agents.contracts.identity import Role
 from agents.core.settings import Listener, Positive
 from edge_commander.distribution.k3s.settings import K3sSettings
+from edge_commander.distribution.kubeadm.settings import KubeadmSettings
 
 DEFAULT_ROLES: dict[str, Role] = {
     "770": Role.VESSEL,
@@ -29,11 +30,14 @@ Tcti = Annotated[
 
 class DistributionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`distribution:`. `existing`: a cluster that somebody else formed; `kubeconfig` None means in-cluster.
-    `k3s`: formed and kept here, as `k3s:` says.
+    `kubeadm`: upstream Kubernetes, formed and kept here; `k3s`: the same by k3s. `access_dir`: kubeconfigs of the
+    suite's daemons for the cluster that was formed here, in memory; `kubeconfig` is then not asked for.
     """
 
-    kind: Literal["existing", "k3s"] = "existing"
+    kind: Literal["existing", "kubeadm", "k3s"] = "existing"
     kubeconfig: str | None = None
+    access_dir: str = "/run/galley-access"
+    kubeadm: KubeadmSettings = KubeadmSettings()
     k3s: K3sSettings = K3sSettings()
 
 

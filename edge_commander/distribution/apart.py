@@ -7,22 +7,38 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 from agents.core.errors import Rejected, Retryable
-from edge_commander.distribution.port import ClusterHealth, ClusterMember, ClusterPlan, Distribution, Operation
+from edge_commander.distribution.port import ClusterHealth, ClusterMember, ClusterPlan, Operation
 from edge_commander.distribution.wire import MAX_ANSWER, SETTLE, Answer, Ask, Family
 
 SECONDS = 1800.0
 """The longest that an operation may take; each bounds itself long before."""
 
 
+class Observer(Protocol):
+    """What is read of a cluster, with no privileges on this machine."""
+
+    async def members(self) -> list[ClusterMember]:
+        """See Distribution."""
+
+    async def health(self) -> ClusterHealth:
+        """See Distribution."""
+
+    async def client(self) -> Any:
+        """The Kubernetes client that it reads by. Raises Retryable."""
+
+    async def aclose(self) -> None:
+        """Closes connections."""
+
+
 class Apart:
     """`observer` answers what is only read."""
 
-    def __init__(self, name: str, socket: Path, observer: Distribution) -> None:
+    def __init__(self, name: str, socket: Path, observer: Observer) -> None:
         self._name = name
         self._socket = socket
         self._observer = observer
@@ -75,6 +91,10 @@ class Apart:
     async def settle(self, plan: ClusterPlan) -> None:
         """Gives the suite's daemons their rights and kubeconfigs, by the site's authority in the plan. Idempotent."""
         await self._ask(SETTLE, plan=plan)
+
+    async def client(self) -> Any:
+        """The Kubernetes client of the commander's own user. Raises Retryable while there is none."""
+        return await self._observer.client()
 
     async def aclose(self) -> None:
         """Closes the observer's connections."""

@@ -58,6 +58,15 @@ class ExistingCluster:
             return ClusterHealth(api=False, problem=str(error))
         return ClusterHealth(api=True)
 
+    async def client(self) -> Any:
+        """The connection, opened where it is not yet. Raises Retryable, also where the kubeconfig may still come."""
+        try:
+            if self._kube is None:
+                self._kube = await self._connect(self._kubeconfig)
+        except Rejected as error:
+            raise Retryable(str(error)) from None
+        return self._kube
+
     async def aclose(self) -> None:
         """Closes the connection."""
         if self._kube is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from edge_commander.distribution.kubeadm.config import kubeconfig
 from edge_commander.distribution.port import ClusterPlan
 from edge_commander.settings import DistributionSettings
 
-DAYS = 400
+LIFE = datetime.timedelta(days=400)
 """Written anew at each start of the node, and long enough that a node which is never restarted works on."""
 
 
@@ -42,7 +43,7 @@ def write_access(plan: ClusterPlan, settings: DistributionSettings) -> list[str]
     try:
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         for grant in GRANTS:
-            made = client(plan.secrets.cluster, grant.user, days=DAYS)
+            made = client(plan.secrets.cluster, grant.user, life=LIFE)
             text = kubeconfig(server, grant.user, ca=plan.secrets.cluster.cert, cert=made.cert, key=made.key)
             _replace(folder / grant.file, text, grant.system_user)
             written.append(str(folder / grant.file))

@@ -13,11 +13,13 @@ import socket
 import struct
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from agents.core.errors import ConfigError, Rejected, Retryable
+from agents.io.clock import SystemClock
 from agents.io.config import load
 from edge_commander.distribution.choice import connect, make
 from edge_commander.distribution.port import Distribution
@@ -53,11 +55,12 @@ def _answer(connection: socket.socket) -> Answer:
     if text := problem(ask):
         return Answer(family=Family.REFUSED, text=text)
     try:
-        settings = load("edge_commander", CommanderSettings, None).own.distribution
+        own = load("edge_commander", CommanderSettings, None).own
     except ConfigError as error:
         return Answer(family=Family.REFUSED, text=f"configuration: {error.problems[0]}")
+    settings = own.distribution
     print(f"asked: {ask!r}", file=sys.stderr, flush=True)
-    return carry_out(ask, settings, lambda: make(settings, say=_say))
+    return carry_out(ask, settings, lambda: make(settings, Path(own.keys_dir), SystemClock(), say=_say))
 
 
 def carry_out(ask: Ask, settings: DistributionSettings, distribution: Callable[[], Distribution]) -> Answer:

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from agents.core.errors import Rejected, Retryable
 from agents.core.ports import Object
@@ -26,18 +26,6 @@ VESSEL_USER = "galley-vessel"
 APPLY = "application/apply-patch+yaml"
 _RBAC = "rbac.authorization.k8s.io"
 _LABELS = {"app.kubernetes.io/part-of": "galley", "app.kubernetes.io/name": "edge-commander"}
-
-
-class Appliers(Protocol):
-    """The part of agents.io.kube.Kube that is used here."""
-
-    async def request(
-        self, method: str, path: str, *, params: Any = None, body: Any = None, content_type: str = "application/json"
-    ) -> Object:
-        """One request; raises Retryable or KubeRejected."""
-
-    async def aclose(self) -> None:
-        """Closes the connection."""
 
 
 def rights() -> list[tuple[str, Object]]:
@@ -70,7 +58,7 @@ def rights() -> list[tuple[str, Object]]:
 async def settle(
     plan: ClusterPlan,
     settings: DistributionSettings,
-    connect: Callable[[Path], Awaitable[Appliers]],
+    connect: Callable[[Path], Awaitable[Any]],
     command: Sequence[str] = (),
 ) -> list[str]:
     """All of it; paths of the kubeconfigs. `command`: `vessel bootstrap` of this suite. Raises Retryable, Rejected.
@@ -91,7 +79,7 @@ async def settle(
     return await asyncio.to_thread(write_access, plan, settings)
 
 
-async def _apply(admin: Path, connect: Callable[[Path], Awaitable[Appliers]]) -> None:
+async def _apply(admin: Path, connect: Callable[[Path], Awaitable[Any]]) -> None:
     kube = await connect(admin)
     try:
         for path, body in rights():

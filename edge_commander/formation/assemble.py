@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from structlog.typing import FilteringBoundLogger
 
 from agents.contracts.election import PATH
-from agents.contracts.identity import Member, SiteDocument
+from agents.contracts.identity import Member
+from agents.core.errors import Rejected
 from agents.core.jose import thumbprint
 from agents.core.ports import Clock
 from agents.core.settings import Listener
@@ -20,6 +20,7 @@ from edge_commander.distribution.apart import Apart
 from edge_commander.election.box import BallotBox
 from edge_commander.election.driver import Elector
 from edge_commander.election.electorate import Self
+from edge_commander.epoch import EpochFloor, check_not_older
 from edge_commander.formation.former import Former, Parts, Site
 from edge_commander.formation.gate import BallotGate, Granting, SiblingVoters
 from edge_commander.formation.lease import JoinLease
@@ -27,7 +28,7 @@ from edge_commander.formation.store import RecordFile
 from edge_commander.formation.talk import SiblingTalk, routes
 from edge_commander.formation.usher import Usher
 from edge_commander.keys import DeviceKeys
-from edge_commander.reasons import Reason
+from edge_commander.reasons import Reason, Why
 from edge_commander.secrets.authority import make_secrets
 from edge_commander.secrets.store import SecretsStore
 from edge_commander.siblings.client import SiblingClient
@@ -38,8 +39,8 @@ from edge_commander.times import Times
 
 @dataclass(frozen=True)
 class Means:
-    """What formation works with. `grant` None where no endpoint is configured; `connect` opens a Kubernetes client as
-    the commander's own user; `uniform` spreads waits."""
+    """What formation works with. `grant` None where no endpoint is configured; `floor`: the highest epoch that
+    this box was ever in; `uniform` spreads waits."""
 
     listener: Listener
     ident: Path
@@ -50,7 +51,7 @@ class Means:
     clock: Clock
     times: Times
     grant: Granting | None
-    connect: Callable[[], Awaitable[Any]]
+    floor: Callable[[DeviceKeys], EpochFloor]
     uniform: Callable[[float, float], float]
     log: FilteringBoundLogger
 
@@ -71,21 +72,30 @@ class Formation:
         self._site: Site | None = None
         self._inner: _Inner | None = None
         self._known = asyncio.Event()
+        self._highest = 0
 
-    async def turn(self, document: SiteDocument, keys: DeviceKeys, clock: Reason) -> Reason:
+    async def turn(self, site: Site, keys: DeviceKeys, clock: Reason) -> Reason:
         """One step; why it waits, NOTHING for a member. Raises Retryable when the disk cannot be written."""
-        self._site = Site(
-            site=document.site,
-            me=document.node,
-            epoch=document.epoch,
-            roster=tuple(document.roster),
-            election=document.election,
-            voters=tuple(document.voters),
-        )
+        if (older := await asyncio.to_thread(self._rolled_back, site.epoch, keys)) is not None:
+            return older
+        self._site = site
         if self._inner is None:
-            self._inner = self._assemble(document.node, keys)
+            self._inner = self._assemble(site.me, keys)
             self._known.set()
-        return await self._inner.former.turn(self._site, clock)
+        return await self._inner.former.turn(site, clock)
+
+    def _rolled_back(self, epoch: int, keys: DeviceKeys) -> Reason | None:
+        """The highest epoch that this box was ever in never goes back; in a TPM not even with the disk."""
+        if self._highest >= epoch:
+            return None if self._highest == epoch else Reason(Why.EPOCH, f"this node was in epoch {self._highest}")
+        try:
+            floor = self._m.floor(keys)
+            check_not_older(epoch, floor.read())
+            floor.raise_to(epoch)
+        except Rejected as error:
+            return Reason(Why.EPOCH, str(error))
+        self._highest = epoch
+        return None
 
     async def serve(self, pulse: Pulse, say: Callable[[bool, str], None]) -> None:
         """Answers siblings from when there is a site."""
@@ -123,7 +133,7 @@ class Formation:
         )
         usher = Usher(
             m.distribution,
-            JoinLease(m.connect),
+            JoinLease(m.distribution.client),
             m.clock,
             site=lambda: self._site,
             member=lambda: former.member,

@@ -1,0 +1,58 @@
+"""Builds formation's adapters out of a daemon's context; for nodes whose cluster is formed here, nobody else pays."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+from agents.contracts.election import InitGrant
+from agents.supervise.daemon import Context, Loop, Pulse
+from edge_commander.cloud import Cloud
+from edge_commander.distribution.apart import Apart
+from edge_commander.election.box import BallotBox
+from edge_commander.formation.assemble import Formation, Means
+from edge_commander.keystore import ChosenKeyStore
+from edge_commander.settings import CommanderSettings
+from edge_commander.times import Times
+from edge_commander.tokens import Tokens
+
+
+def build(
+    context: Context[CommanderSettings],
+    *,
+    distribution: Apart,
+    box: BallotBox,
+    keys: ChosenKeyStore,
+    times: Times,
+    cloud: Cloud | None,
+    tokens: Tokens | None,
+) -> tuple[Formation, Loop]:
+    """The formation, and the loop that answers siblings."""
+    own = context.settings.own
+
+    async def grant(epoch: int, want: bool) -> InitGrant:
+        assert cloud is not None and tokens is not None
+        return await tokens.with_bearer(lambda token: cloud.init_grant(token, epoch, want=want))
+
+    formation = Formation(
+        Means(
+            listener=own.siblings,
+            ident=Path(own.keys_dir),
+            state_dir=context.state_dir,
+            run_dir=context.run_dir,
+            box=box,
+            distribution=distribution,
+            clock=context.clock,
+            times=times,
+            grant=grant if cloud is not None and tokens is not None else None,
+            floor=keys.floor,
+            uniform=random.uniform,
+            log=context.log,
+        )
+    )
+    context.stack.push_async_callback(formation.aclose)
+
+    async def serve(pulse: Pulse) -> None:
+        await formation.serve(pulse, lambda ok, text: context.health.set("siblings", ok, text))
+
+    return formation, Loop("siblings", serve)
