@@ -118,6 +118,7 @@ class KubeadmCluster:
             raise Rejected(f"is of {record.site}, not of {plan_.site}", file=snapshot)
         async with self._alone():
             facts = await self._local()
+            self._world.through_own(plan_.address)
             steps = plan.restore(
                 plan_,
                 facts,
@@ -157,7 +158,8 @@ class KubeadmCluster:
         cannot be asked, or could not, it is left to the others to remove this one."""
         async with self._alone():
             facts = await self._local(marker_needed=False)
-            await self._world.link_current(facts)
+            if facts.marker is not None or facts.traces:
+                await self._world.link_current(facts)
             await self._do(plan.reset(facts, member=await self._own_member(facts), settings=self._settings))
 
     async def aclose(self) -> None:

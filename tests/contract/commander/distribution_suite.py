@@ -159,7 +159,7 @@ class DistributionSuite:
         site[0].cut_power()
         site[0].wipe("etcd")
         site[0].boot()
-        deadline = time.monotonic() + 25
+        deadline = time.monotonic() + 12
         while time.monotonic() < deadline:
             assert not site[0].api_ready()
             time.sleep(2)
