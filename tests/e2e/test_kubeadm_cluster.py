@@ -6,14 +6,16 @@ Real etcd quorums, real power cuts (SIGKILL to a host's init). The harness leave
 from __future__ import annotations
 
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from images.containers import control_plane
 from tests.contract.commander.distribution_suite import DistributionSuite
-from tests.site_in_a_box.cluster_host import ClusterHosts
+from tests.site_in_a_box.cluster_host import ClusterHosts, programs
 from tests.site_in_a_box.kernel_settings import KernelSettings
 
 pytestmark = pytest.mark.timeout(600)
@@ -40,3 +42,11 @@ def site(cluster_parts: None) -> Iterator[ClusterHosts]:
 
 class TestKubeadmCluster(DistributionSuite):
     """The suite on kubeadm."""
+
+
+def test_the_images_are_those_that_kubeadm_names() -> None:
+    kube = programs()
+    kubeadm = kube.folders[kube.version] / "kubeadm"
+    command = [kubeadm, "config", "images", "list", "--kubernetes-version", f"v{kube.version}"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.split()
+    assert set(control_plane.names(kube.version)) <= set(listed)

@@ -28,6 +28,7 @@ from edge_commander.distribution.port import ClusterHealth, ClusterMember, Clust
 from edge_commander.secrets.model import SiteSecrets
 
 LEAVE_SECONDS = 30.0
+NO_CLUSTER = "there is no cluster on this node yet"
 SETTLE_SECONDS = 30.0
 """How long a half-made node that was just booted may take until its API server answers."""
 
@@ -60,12 +61,14 @@ class KubeadmCluster:
         secrets = plan.checked(plan_)
         async with self._alone():
             facts = await self._local()
-            formed = await self._formed(facts, secrets)
-            seed = SeedFacts()
-            if facts.marker is None or not (facts.marker.done or formed):
+            seed, formed = SeedFacts(), False
+            if facts.marker is None or not facts.marker.done:
                 plan.begun(plan_, facts, "join")
                 await self._world.link_current(facts)
                 seed = await self._seed(plan_, secrets)
+                formed = _may_be_whole(plan_.node, seed) and await self._formed(facts, secrets)
+                if seed.seed:
+                    await self._world.through_seed(seed.seed, secrets)
             steps = plan.join(
                 plan_, facts, seed, formed=formed, discovery=self._discovery(secrets),
                 public_key=public_key(secrets.service_account_key), settings=self._settings,
@@ -73,11 +76,15 @@ class KubeadmCluster:
             await self._do(steps)
 
     async def members(self) -> list[ClusterMember]:
-        """See Distribution: its Nodes."""
+        """See Distribution: its Nodes. Retryable also while this node has no cluster."""
+        if not await self._world.exists(layout.ADMIN):
+            raise Retryable(NO_CLUSTER)
         return await self._observer.members()
 
     async def health(self) -> ClusterHealth:
         """See Distribution. Rejected also where another cluster answers than the one this node is of."""
+        if not await self._world.exists(layout.ADMIN):
+            return ClusterHealth(api=False, problem=NO_CLUSTER)
         health = await self._observer.health()
         marker = self._world.marker()
         if health.api and marker is not None and marker.done:
@@ -118,6 +125,7 @@ class KubeadmCluster:
             raise Rejected(f"is of {record.site}, not of {plan_.site}", file=snapshot)
         async with self._alone():
             facts = await self._local()
+            self._world.through_own(plan_.address)
             steps = plan.restore(
                 plan_,
                 facts,
@@ -157,7 +165,8 @@ class KubeadmCluster:
         cannot be asked, or could not, it is left to the others to remove this one."""
         async with self._alone():
             facts = await self._local(marker_needed=False)
-            await self._world.link_current(facts)
+            if facts.marker is not None or facts.traces:
+                await self._world.link_current(facts)
             await self._do(plan.reset(facts, member=await self._own_member(facts), settings=self._settings))
 
     async def aclose(self) -> None:
@@ -275,3 +284,8 @@ class KubeadmCluster:
             yield
         finally:
             os.close(lock)
+
+
+def _may_be_whole(node: str, seed: SeedFacts) -> bool:
+    """Whether the others, where they can be asked, know a voting member of that name: else no need to wait for it."""
+    return not seed.seed or any(one.name == node and not one.learner for one in seed.members)

@@ -104,7 +104,7 @@ def reset_documents(settings: KubeadmSettings) -> bytes:
 def upgrade_documents(settings: KubeadmSettings, *, etcd: bool) -> bytes:
     """UpgradeConfiguration, for `upgrade apply` and `upgrade node` alike. `etcd`: its version changes too; kubeadm
     would restart it in any case, and the node's API server is then away for most of a minute. CoreDNS is not looked at
-    where it is not kubeadm's. The health check's Job is not run: no pod need be schedulable for an upgrade."""
+    where it is not kubeadm's. The health check's Job may fail: no pod need be schedulable for an upgrade."""
     without_dns = NO_DNS if {"addon", "addon/coredns"} & set(settings.skip_phases) else ()
     common = {
         "certificateRenewal": True,

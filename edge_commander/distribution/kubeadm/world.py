@@ -184,7 +184,12 @@ class NodeWorld(Machine):
 
     async def delete_node(self, node: str) -> None:
         """See World."""
-        await self.api.delete_node(node)
+
+        async def deleted() -> bool:
+            await self.api.delete_node(node)
+            return True
+
+        await self._until(deleted, f"Node {node} is not deleted")
 
     async def _until(self, ask: Callable[[], Awaitable[object]], problem: str) -> object:
         """Asks until the answer is true; Retryable with the last cause when that takes too long."""

@@ -17,7 +17,7 @@ import pytest
 from edge_commander.distribution.port import ClusterPlan
 from tests.site_in_a_box.cluster_host import ClusterHost, ClusterHosts, Outcome, each
 
-REFUSED = 1
+REFUSED, TRY_AGAIN = 1, 75
 ETCD_MANIFEST = "/etc/kubernetes/manifests/etcd.yaml"
 
 
@@ -67,6 +67,8 @@ class DistributionSuite:
     def test_a_node_of_no_cluster_is_asked_in_vain(self, site: ClusterHosts) -> None:
         for operation, argument in (("remove", "x"), ("snapshot", "x"), ("rotate", ""), ("upgrade", "1.36.3")):
             refused(site[0].operate(operation, argument), "not a member")
+        assert not done(site[0].operate("health"))["api"]
+        assert site[0].operate("members").status == TRY_AGAIN
         done(site[0].operate("reset"))
 
     def test_the_first_server_is_made_once_though_the_power_fails_meanwhile(self, site: ClusterHosts) -> None:
@@ -159,10 +161,11 @@ class DistributionSuite:
         site[0].cut_power()
         site[0].wipe("etcd")
         site[0].boot()
-        deadline = time.monotonic() + 25
+        deadline = time.monotonic() + 12
         while time.monotonic() < deadline:
             assert not site[0].api_ready()
             time.sleep(2)
+        site[0].import_images(site.kube.later)  # the cluster's version by now
         done(site[0].operate("reset"))
         done(site[0].operate("join", plan=site.plan(0, servers=[1, 2])))
         wait_for(lambda: all_ready(site), 90, "three are Ready")
