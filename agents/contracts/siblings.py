@@ -1,4 +1,4 @@
-"""What siblings say to one another on 9411 about forming the cluster. Pure. Their election is in election.py."""
+"""What siblings say to one another on 9411 about forming the cluster; their election is in election.py. Pure."""
 
 from __future__ import annotations
 

@@ -21,9 +21,10 @@ from edge_commander.election.box import BallotBox
 from edge_commander.election.driver import Elector
 from edge_commander.election.electorate import Self
 from edge_commander.epoch import EpochFloor, check_not_older
-from edge_commander.formation.former import Former, Parts, Site
+from edge_commander.formation.former import Former, Parts
 from edge_commander.formation.gate import BallotGate, Granting, SiblingVoters
 from edge_commander.formation.lease import JoinLease
+from edge_commander.formation.site import Site
 from edge_commander.formation.store import RecordFile
 from edge_commander.formation.talk import SiblingTalk, routes
 from edge_commander.formation.usher import Usher

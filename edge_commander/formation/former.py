@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from structlog.typing import FilteringBoundLogger
 
-from agents.contracts.identity import Election, Member, Voter
+from agents.contracts.identity import Member
 from agents.contracts.siblings import FormationStatus, SlotAnswer, SlotRequest, Stage
 from agents.core.errors import GalleyError, Rejected, Retryable
 from edge_commander.distribution.port import ClusterPlan, Distribution
@@ -20,6 +20,7 @@ from edge_commander.formation import plan as plans
 from edge_commander.formation import record as records
 from edge_commander.formation.plan import Facts, Step, next_step
 from edge_commander.formation.record import Happening, Part, Record
+from edge_commander.formation.site import Site
 from edge_commander.reasons import NOTHING, Reason, Why
 from edge_commander.secrets.model import SiteSecrets
 
@@ -58,28 +59,6 @@ class SecretsStore(Protocol):
 
     def clear(self) -> None:
         """Forgets them. Raises OSError."""
-
-
-@dataclass(frozen=True)
-class Site:
-    """What the newest verified document says. `me`: this node's id."""
-
-    site: str
-    me: str
-    epoch: int
-    roster: tuple[Member, ...]
-    election: Election = Election.CLOUD
-    voters: tuple[Voter, ...] = ()
-
-    @property
-    def own(self) -> Member:
-        """This node's line."""
-        return next(one for one in self.roster if one.node == self.me)
-
-    @property
-    def others(self) -> dict[str, Member]:
-        """The siblings by id."""
-        return {one.node: one for one in self.roster if one.node != self.me}
 
 
 @dataclass(frozen=True)

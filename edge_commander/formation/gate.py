@@ -13,7 +13,8 @@ from edge_commander.election.box import BallotBox
 from edge_commander.election.decision import Act, Because, Facts, Outcome, decide
 from edge_commander.election.driver import Elector, Got
 from edge_commander.election.electorate import Self
-from edge_commander.formation.former import Choice, Site
+from edge_commander.formation.former import Choice
+from edge_commander.formation.site import Site
 from edge_commander.secrets.offer import Caller
 
 ELECTION_SECONDS = 4.0

@@ -2,8 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from agents.contracts.identity import Election, Member, Voter
 from agents.core.trust import VerifiedRoster
-from edge_commander.formation.former import Site
+
+
+@dataclass(frozen=True)
+class Site:
+    """What the newest verified document says. `me`: this node's id."""
+
+    site: str
+    me: str
+    epoch: int
+    roster: tuple[Member, ...]
+    election: Election = Election.CLOUD
+    voters: tuple[Voter, ...] = ()
+
+    @property
+    def own(self) -> Member:
+        """This node's line."""
+        return next(one for one in self.roster if one.node == self.me)
+
+    @property
+    def others(self) -> dict[str, Member]:
+        """The siblings by id."""
+        return {one.node: one for one in self.roster if one.node != self.me}
 
 
 def site_of(node: str, verified: VerifiedRoster | None) -> Site | None:

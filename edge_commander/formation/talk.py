@@ -9,7 +9,8 @@ from agents.contracts.codec import ContractError, decode, encode
 from agents.contracts.identity import Member
 from agents.contracts.siblings import FormationStatus, SlotAnswer, SlotRequest
 from agents.core.errors import Retryable
-from edge_commander.formation.former import Former, Site
+from edge_commander.formation.former import Former
+from edge_commander.formation.site import Site
 from edge_commander.formation.usher import Usher
 from edge_commander.keys import DeviceKeys
 from edge_commander.secrets import offer

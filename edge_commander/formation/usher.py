@@ -13,7 +13,7 @@ from agents.core.errors import GalleyError, Rejected, Retryable
 from agents.core.ports import Clock
 from edge_commander.distribution.port import Distribution
 from edge_commander.formation import slot
-from edge_commander.formation.former import Site
+from edge_commander.formation.site import Site
 
 
 class SlotLease(Protocol):

@@ -15,7 +15,8 @@ from synthetic_client.settings import SyntheticSettings
 from vessel.settings import VesselSettings
 
 ROOT = Path(__file__).resolve().parents[2]
-UNITS = {path.stem.removeprefix("galley-"): path for path in sorted((ROOT / "systemd").glob("*.service"))}
+UNITS = {path.stem.removeprefix("galley-"): path for path in sorted((ROOT / "systemd").glob("*[!@].service"))}
+"""The daemons'. The root half of a distribution, one process a request, has tests of its own."""
 COMMANDS = {"endpoint": "galley-endpoint"}
 STATE = {"endpoint": "galley/galley-endpoint", "edge-commander": "galley/edge-commander galley-ident"}
 USERS = {
@@ -114,6 +115,26 @@ def test_only_nodes_are_told_what_their_hardware_is_called(unit: str) -> None:
     # Without a default, a machine without that table would not start the unit at all.
     defaults = {line.partition("=")[2] for line in lines(unit) if line.startswith("SetCredential=")}
     assert defaults == {f"{name.partition(':')[0]}:none" for name in given}
+
+
+def test_the_root_half_of_a_distribution_is_asked_by_the_commander_alone_and_waits_for_nobody() -> None:
+    socket = (ROOT / "systemd/galley-distribution.socket").read_text().splitlines()
+    wanted = {
+        "ListenStream=/run/galley/distribution.sock",
+        "SocketUser=galley-commander",
+        "SocketMode=0600",
+        "Accept=yes",
+    }
+    assert wanted <= set(socket)
+    served = (ROOT / "systemd/galley-distribution@.service").read_text().splitlines()
+    assert {line for line in served if line.startswith(("User=", "EnvironmentFile=", "Restart="))} == set()
+    kept = ["ProtectHome", "PrivateTmp", "ProtectClock", "ProtectKernelModules", "ProtectKernelLogs", "RestrictRealtime",
+            "RestrictSUIDSGID", "LockPersonality"]  # fmt: skip
+    assert [name for name in kept if f"{name}=yes" not in served] == []
+    assert (
+        "StandardInput=socket" in served
+        and "ExecStart=/opt/galley/bin/python3 -I -m edge_commander.distribution.runner" in served
+    )
 
 
 def test_nothing_waits_for_the_network() -> None:

@@ -14,8 +14,9 @@ from agents.contracts.identity import Member
 from agents.contracts.siblings import FormationStatus, SlotAnswer, SlotRequest, Stage
 from agents.core.errors import Rejected, Retryable
 from edge_commander.distribution.port import ClusterHealth, ClusterMember, ClusterPlan
-from edge_commander.formation.former import Choice, Former, Parts, Site
+from edge_commander.formation.former import Choice, Former, Parts
 from edge_commander.formation.record import Record
+from edge_commander.formation.site import Site
 from edge_commander.formation.usher import Usher
 from edge_commander.reasons import NOTHING, Reason
 from edge_commander.secrets.model import Authority, SiteSecrets
