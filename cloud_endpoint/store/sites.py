@@ -81,7 +81,7 @@ def ship(
     node = node_id(hardware_id)
     taken = tx.execute("SELECT node FROM shipping WHERE site = ? AND name = ?", (site, name))
     if taken and taken[0]["node"] != node:
-        raise Rejected(f"{site} has a node called {name!r} already", path="$.name")
+        _free(tx, taken[0]["node"], site, name)
     device = devices.get(tx, node)
     if device is not None and device.status == "enrolled" and device.site != site:
         raise Rejected(f"the device is enrolled at {device.site}: revoke it first", path="$.site")
@@ -104,6 +104,15 @@ def ship(
     found = shipped(tx, node)
     assert found is not None
     return found
+
+
+def _free(tx: Tx, node: str, site: str, name: str) -> None:
+    """Takes the line of a device that was revoked off the list, so that the one in its place may have its name.
+    Raises Rejected while it may still come."""
+    holder = devices.get(tx, node)
+    if holder is None or holder.status != "revoked":
+        raise Rejected(f"{site} has a node called {name!r} already: revoke it first", path="$.name")
+    tx.execute("DELETE FROM shipping WHERE node = ?", (node,))
 
 
 def shipped(tx: Tx, node: str) -> ShippingRecord | None:

@@ -129,6 +129,7 @@ class Formation:
                 gate=BallotGate(m.box, me, elector, m.grant),
                 settle=m.distribution.settle,
                 make=lambda site, epoch: make_secrets(site, epoch, m.times),
+                clock=m.clock,
                 log=m.log,
             )
         )

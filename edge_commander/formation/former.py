@@ -14,7 +14,9 @@ from structlog.typing import FilteringBoundLogger
 
 from agents.contracts.identity import Member
 from agents.contracts.siblings import FormationStatus, SlotAnswer, SlotRequest, Stage
+from agents.core.backoff import Backoff
 from agents.core.errors import GalleyError, Rejected, Retryable
+from agents.core.ports import Clock
 from edge_commander.distribution.port import ClusterPlan, Distribution
 from edge_commander.formation import plan as plans
 from edge_commander.formation import record as records
@@ -23,6 +25,9 @@ from edge_commander.formation.record import Happening, Part, Record
 from edge_commander.formation.site import Site
 from edge_commander.reasons import NOTHING, Reason, Why
 from edge_commander.secrets.model import SiteSecrets
+
+LOOK_SECONDS = 60.0
+"""How often a member looks whether another is still of the site."""
 
 
 class Siblings(Protocol):
@@ -98,6 +103,7 @@ class Parts:
     gate: Gate
     settle: Callable[[ClusterPlan], Awaitable[None]]
     make: Callable[[str, int], SiteSecrets]
+    clock: Clock
     log: FilteringBoundLogger
 
 
@@ -111,6 +117,10 @@ class Former:
         self._refused = ""
         self._slot: tuple[str, ...] = ()
         self._settled = False
+        self._look_at = float("-inf")
+        self._failed: Reason | None = None
+        self._again_at = float("-inf")
+        self._backoff = Backoff(base=1.0, cap=60.0)
 
     @property
     def member(self) -> bool:
@@ -148,8 +158,10 @@ class Former:
         """One look and one step; why it waits. Raises Retryable when the disk cannot be written."""
         if self.busy:
             return Reason(Why.STARTING, self._running)
-        if reason := self._ended():
+        if (reason := self._ended()) is not None:
             return reason
+        if self._failed is not None and self._p.clock.monotonic() < self._again_at:
+            return self._failed
         asks = not self.member
         answers = await self._ask_all(site) if asks else {}
         record = self._p.records.record
@@ -173,12 +185,16 @@ class Former:
         self._slot = ()
         error = task.exception() if not task.cancelled() else None
         if error is None:
+            self._failed, self._backoff = None, self._backoff.succeeded()
             return None
         if not isinstance(error, GalleyError):
             raise error
         self._p.log.warning("the cluster's start did not end well", step=self._running, cause=str(error))
         why = Why.DISTRIBUTION if isinstance(error, Rejected) else Why.STARTING
-        return Reason(why, f"{self._running}: {error.cause if isinstance(error, Rejected) else 'tries again'}")
+        text = error.cause if isinstance(error, Rejected) else "tries again"
+        self._failed, self._backoff = Reason(why, f"{self._running}: {text}"), self._backoff.failed()
+        self._again_at = self._p.clock.monotonic() + self._backoff.delay(lambda a, b: (a + b) / 2)
+        return self._failed
 
     async def _ask_all(self, site: Site) -> Mapping[str, FormationStatus]:
         others = [one for one in site.others.values() if one.signing]
@@ -197,7 +213,7 @@ class Former:
             case plans.Wait(reason):
                 answer = reason
             case plans.Watch():
-                answer = NOTHING if self._settled else self._begin("settle", self._settle(site))
+                answer = await self._watch(site)
             case plans.Decide():
                 answer = await self._decide(site)
             case plans.Forget():
@@ -213,6 +229,23 @@ class Former:
             case plans.Join(servers):
                 answer = self._begin("join", self._join(site, servers))
         return answer
+
+    async def _watch(self, site: Site) -> Reason:
+        """A member's round: the suite's accounts once a start; now and then, who is no longer of the site."""
+        if not self._settled:
+            return self._begin("settle", self._settle(site))
+        if self._p.clock.monotonic() < self._look_at:
+            return NOTHING
+        self._look_at = self._p.clock.monotonic() + LOOK_SECONDS
+        try:
+            members = await self._p.distribution.members()
+        except GalleyError:
+            return NOTHING  # whoever looks at the cluster says so
+        name = plans.leaving(site.own.name, [one.name for one in site.roster], members)
+        if name is None:
+            return NOTHING
+        self._p.log.warning("the roster no longer names a member: it is taken out", member=name)
+        return self._begin(f"remove {name}", self._p.distribution.remove(name))
 
     async def _forget(self) -> Reason:
         self._slot = ()  # it was given to one that had something to go on with

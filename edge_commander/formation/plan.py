@@ -6,11 +6,12 @@ that it never began anything else, and the epoch's secrets, which it made before
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from agents.contracts.identity import Member
 from agents.contracts.siblings import FormationStatus, Stage
+from edge_commander.distribution.port import ClusterMember
 from edge_commander.formation.record import Part, Record
 from edge_commander.reasons import NOTHING, Reason, Why
 
@@ -91,6 +92,14 @@ class Watch:
 
 
 Step = Wait | Decide | Forget | MakeSecrets | FetchSecrets | AskSlot | Init | Join | Watch
+
+
+def leaving(me: str, roster: Sequence[str], members: Sequence[ClusterMember]) -> str | None:
+    """A member of the cluster that the roster no longer names, where it is this node's turn to take it out: of the
+    Ready servers that the roster does name, the first. `me`, `roster`: Nodes' names."""
+    ready = sorted(one.name for one in members if one.ready and one.server and one.name in roster)
+    gone = sorted(one.name for one in members if one.name not in roster)
+    return gone[0] if gone and ready[:1] == [me] else None
 
 
 def majority(count: int) -> int:

@@ -128,8 +128,8 @@ def test_the_root_half_of_a_distribution_is_asked_by_the_commander_alone_and_wai
     assert wanted <= set(socket)
     served = (ROOT / "systemd/galley-distribution@.service").read_text().splitlines()
     assert {line for line in served if line.startswith(("User=", "EnvironmentFile=", "Restart="))} == set()
-    kept = ["ProtectHome", "PrivateTmp", "ProtectClock", "ProtectKernelModules", "ProtectKernelLogs", "RestrictRealtime",
-            "RestrictSUIDSGID", "LockPersonality"]  # fmt: skip
+    kept = ["ProtectHome", "PrivateTmp", "ProtectClock", "ProtectKernelModules", "ProtectKernelLogs",
+            "RestrictRealtime", "RestrictSUIDSGID", "LockPersonality"]  # fmt: skip
     assert [name for name in kept if f"{name}=yes" not in served] == []
     assert (
         "StandardInput=socket" in served

@@ -99,6 +99,7 @@ def install_suite(tree: Path) -> None:
         script.chmod(0o755)
     for source, target in (
         ("*.service", "etc/systemd/system"),
+        ("*.socket", "etc/systemd/system"),
         ("sysusers.d/*.conf", "etc/sysusers.d"),
         ("tmpfiles.d/*.conf", "etc/tmpfiles.d"),
     ):

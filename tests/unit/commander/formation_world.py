@@ -137,7 +137,7 @@ class Node:
             distribution=FakeCluster(self.world, self.name), siblings=Talk(self.world, self.name),
             records=Records(self.world, self.name), secrets=Secrets(self.world, self.name),
             gate=Gate(self.world, self.name),
-            settle=self._settle, make=self._make, log=structlog.get_logger(),
+            settle=self._settle, make=self._make, clock=self.world, log=structlog.get_logger(),
         )  # fmt: skip
         self.former = Former(parts)
         self.usher = Usher(
