@@ -41,7 +41,8 @@ def write_access(plan: ClusterPlan, settings: DistributionSettings) -> list[str]
     server = f"https://{plan.address}:6443"
     written = []
     try:
-        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o755)  # whatever the umask: each file in it is one daemon's alone
         for grant in GRANTS:
             made = client(plan.secrets.cluster, grant.user, life=LIFE)
             text = kubeconfig(server, grant.user, ca=plan.secrets.cluster.cert, cert=made.cert, key=made.key)

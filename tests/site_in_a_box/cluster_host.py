@@ -80,12 +80,21 @@ class ClusterHost(Host):
     """One host. `number`, from 1, gives its address and pod subnet."""
 
     def __init__(
-        self, name: str, folder: Path, lan: Lan, number: int, *, hosts: int, kube: Programs, galley: dict[str, Any]
+        self,
+        name: str,
+        folder: Path,
+        lan: Lan,
+        number: int,
+        *,
+        hosts: int,
+        kube: Programs,
+        galley: dict[str, Any],
+        options: Sequence[str] = (),
     ) -> None:
         self.number = number
         self.address = address(number)
         self.kube = kube
-        options = [*OPTIONS]
+        options = [*OPTIONS, *options]
         for disk in DISKS:
             (folder / "disks" / disk).mkdir(parents=True)
             options.append(f"--bind={folder}/disks/{disk}:/var/lib/{disk}")
@@ -149,10 +158,17 @@ class ClusterHost(Host):
 
 
 class ClusterHosts:
-    """`count` hosts of one site on one LAN. `galley`: more of each host's galley.yaml, merged at the top."""
+    """`count` hosts of one site on one LAN. `galley`: more of each host's galley.yaml, merged at the top;
+    `options`: more of systemd-nspawn's arguments."""
 
     def __init__(
-        self, folder: Path, *, count: int = 3, site: str = "store-00001", galley: dict[str, Any] | None = None
+        self,
+        folder: Path,
+        *,
+        count: int = 3,
+        site: str = "store-00001",
+        galley: dict[str, Any] | None = None,
+        options: Sequence[str] = (),
     ) -> None:
         self.folder = folder
         self.count = count
@@ -161,6 +177,7 @@ class ClusterHosts:
         self.secrets: SiteSecrets = site_secrets.make(site)
         self.lan = Lan(folder)
         self.galley = galley or {}
+        self.options = tuple(options)
         self.hosts: list[ClusterHost] = []
         self.names = [free_name(f"nuc{number}") for number in range(1, count + 1)]
         self._kernel = KernelSettings()
@@ -207,7 +224,14 @@ class ClusterHosts:
         place = self.folder / f"h{self._folders}"
         place.mkdir()
         return ClusterHost(
-            self.names[index], place, self.lan, index + 1, hosts=self.count, kube=self.kube, galley=galley
+            self.names[index],
+            place,
+            self.lan,
+            index + 1,
+            hosts=self.count,
+            kube=self.kube,
+            galley=galley,
+            options=self.options,
         )
 
     def __enter__(self) -> Self:

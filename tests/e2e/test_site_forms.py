@@ -1,0 +1,148 @@
+"""Three boxes with nothing but the suite and a shipping list become one cluster that follows its Atlas.
+
+Real systemd, containerd, kubelet, etcd and a real endpoint; nobody forms anything but Edge Commander. One story.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from images.containers.control_plane import PAUSE
+from tests.site_in_a_box.cluster_host import ClusterHost, each
+from tests.site_in_a_box.forming_site import FormingSite
+from tests.site_in_a_box.kernel_settings import KernelSettings
+
+pytestmark = pytest.mark.timeout(600)
+
+TILL = f"""\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: till}}
+spec:
+  replicas: 3
+  selector: {{matchLabels: {{app: till}}}}
+  template:
+    metadata: {{labels: {{app: till}}}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers: [{{name: till, image: "{PAUSE}", imagePullPolicy: Never}}]
+"""
+
+
+def files(greeting: str) -> dict[str, str]:
+    return {
+        "apps/till/app.yaml": "v: 1\nowner: tills\nnamespace: till\n",
+        "apps/till/all.yaml": "apiVersion: v1\nkind: Namespace\nmetadata: {name: till}\n---\n" + TILL,
+        "apps/till/card.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: card}\n"
+        f'data: {{greeting: "{greeting}"}}\n',
+    }
+
+
+@pytest.fixture(scope="module")
+def site(cluster_parts: None) -> Iterator[FormingSite]:
+    before = KernelSettings.now()
+    folder = Path(tempfile.mkdtemp(prefix="galley-fs-"))
+    folder.chmod(0o755)
+    site = FormingSite(folder)
+    try:
+        site.up(files("hello"))
+        yield site
+    finally:
+        site.down()
+        shutil.rmtree(folder, ignore_errors=True)
+    assert KernelSettings.now() == before
+
+
+def greeting(site: FormingSite, host: ClusterHost) -> str:
+    return host.kubectl("get", "configmap", "card", "-n", "till", "-o", "jsonpath={.data.greeting}", check=False)
+
+
+def healthy(site: FormingSite) -> bool:
+    found = site.cloud(f"/v1/fleet/deployments?site={site.site}")
+    return any(one["app"] == "*" and one["body"]["phase"] == "healthy" for one in found)
+
+
+def test_three_boxes_become_one_cluster_and_follow_their_atlas(site: FormingSite) -> None:
+    formed = site.wait(site.ready, 300, "every node is ready")
+    print(f"formed in {formed:.0f} s after the last boot; CPU {[round(h.cpu_seconds()) for h in site.hosts]} s")
+    assert len(site.clusters()) == 1
+    members = site.hosts[0].kubectl("get", "nodes", "-o", "jsonpath={.items[*].metadata.name}").split()
+    assert sorted(members) == sorted(site.hosts.names)
+    site.wait(lambda: healthy(site), 120, "the Atlas is healthy")
+    assert greeting(site, site.hosts[2]) == "hello"
+    site.commit(files("good evening"))
+    site.wait(lambda: greeting(site, site.hosts[1]) == "good evening", 60, "the next commit is applied")
+
+
+def test_a_foreign_box_is_given_nothing(site: FormingSite) -> None:
+    """The same software on the same LAN, with keys of its own: no name in the roster, so not one answer."""
+    ask = "openssl s_client -connect {}:9411 -tls1_3 </dev/null 2>&1; true"
+    said = site.hosts[0].run("bash", "-c", ask.format(site.hosts[1].address))
+    assert "alert" in said or "handshake failure" in said or "required" in said, said
+    plain = site.hosts[0].run("bash", "-c", f"curl -sk https://{site.hosts[1].address}:6443/api; true")
+    assert "Unauthorized" in plain or "Forbidden" in plain or "forbidden" in plain, plain
+
+
+def test_all_three_lose_power_and_come_back_by_themselves(site: FormingSite) -> None:
+    before = site.clusters()
+    each(list(site.hosts), ClusterHost.cut_power)
+    for host in site.hosts:
+        site.power(host)
+    each(list(site.hosts), ClusterHost.boot)
+    time.sleep(3)  # what the endpoint knows is from before
+    site.wait(lambda: all(site.status(h).get("state") == "ready" and not site.status(h)["reason"] for h in site.hosts),
+              180, "every node is ready again")  # fmt: skip
+    assert site.clusters() == before
+    site.commit(files("still here"))
+    site.wait(lambda: greeting(site, site.hosts[0]) == "still here", 90, "the Atlas is followed")
+
+
+def test_a_dead_box_is_swapped_for_a_new_one_with_its_name(site: FormingSite) -> None:
+    before = site.cluster(site.hosts[0])
+    dead = site.hosts[2]
+    dead.cut_power()
+    old = site.node_id(dead)
+
+    async def revoke() -> None:
+        async with site.endpoint.operator() as operator:
+            await operator.call("POST", f"/v1/admin/devices/{old}/revoke")
+
+    asyncio.run(revoke())
+    new = site.hosts.replace(2)
+    asyncio.run(site.ship(new, "GALLEY-FORM-NEW"))
+    new.boot()
+    new.import_images(site.hosts.kube.version)
+    took = site.wait(lambda: site.status(new).get("state") == "ready", 240, "the new box is a member")
+    print(f"swapped in {took:.0f} s")
+    assert site.cluster(new) == before
+    ready = site.hosts[0].kubectl("get", "nodes", "-o", "jsonpath={.items[*].metadata.name}").split()
+    assert sorted(ready) == sorted(site.hosts.names)
+
+
+def test_a_box_whose_cluster_was_wiped_may_only_join(site: FormingSite) -> None:
+    """The first server loses everything on `var`: it begins no second cluster."""
+    first = next(h for h in site.hosts if '"part":"init"' in h.run("cat", "/var/lib/galley-ident/formation.json"))
+    others = [h for h in site.hosts if h is not first]
+    before = site.cluster(others[0])
+    first.cut_power()
+    for disk in ("etcd", "kubelet"):
+        first.wipe(disk)
+    for place in ("etc/kubernetes", "var/lib/galley", "var/lib/galley-kubernetes"):
+        shutil.rmtree(first.folder / "upper" / place, ignore_errors=True)
+    site.power(first)
+    first.boot()
+
+    def joined() -> bool:
+        now = site.status(first)
+        part = first.run("cat", "/var/lib/galley-ident/formation.json", check=False)
+        return now.get("state") == "ready" and not now["reason"] and '"part":"join"' in part
+
+    site.wait(joined, 300, "it joined")
+    assert site.clusters() == {before}

@@ -1,0 +1,220 @@
+"""A restaurant from nothing: hosts with nothing but the suite and a shipping list, the endpoint, and an Atlas.
+
+The endpoint runs on this machine's loopback; hosts reach it over a relay into their LAN, which can be cut.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from agents.contracts.ids import node_id
+from tests.site_in_a_box.cluster_host import ClusterHost, ClusterHosts, each
+from tests.site_in_a_box.endpoint import Endpoint
+from tests.site_in_a_box.gitrepos import GitRepo
+from tests.site_in_a_box.host_suite import USERS
+from tests.site_in_a_box.process import Program
+
+UNITS = ("edge-commander", "heartbeat", "vessel")
+GATEWAY = "10.77.0.1"
+PORT = 8443
+ACCESS = "/run/galley-access"
+WANTS = "/etc/systemd/system/multi-user.target.wants"
+
+
+class FormingSite:
+    """`count` hosts of `store-00007`. `up` boots them; nothing is formed by the harness."""
+
+    site = "store-00007"
+
+    def __init__(self, folder: Path, *, count: int = 3, election: str = "cloud") -> None:
+        self.folder = folder
+        self.election = election
+        self.endpoint = Endpoint(folder / "cloud", names=[GATEWAY])
+        (folder / "git").mkdir(parents=True)
+        self.atlas = GitRepo(folder / "git", self.site)
+        self.served = folder / "served.git"
+        self.served.mkdir()
+        self.hosts = ClusterHosts(
+            folder,
+            count=count,
+            site=self.site,
+            galley=self._settings(),
+            options=[f"--bind-ro={self.served}:/srv/atlas.git"],
+        )
+        self.serials: dict[str, str] = {}
+        pipe = folder / "line.sock"
+        relay = [sys.executable, "-m", "tests.site_in_a_box.relay"]
+        self.line = [
+            Program(
+                "line out", [*relay, f"unix:{pipe}", f"tcp:127.0.0.1:{self.endpoint.port}"], log=folder / "out.log"
+            ),
+            Program("line in", [], log=folder / "in.log"),
+        ]
+        self._relay_in = [*relay, f"tcp:{GATEWAY}:{PORT}", f"unix:{pipe}"]
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "node": {"machine": "file:/etc/galley/machine.json"},
+            "endpoint": {
+                "urls": [f"https://{GATEWAY}:{PORT}"],
+                "issuer": self.endpoint.issuer,
+                "ca_file": "/etc/galley/ca.pem",
+            },
+            "heartbeat": {"interval_seconds": 2},
+            "vessel": {
+                "atlas": {"url": "file:///srv/atlas.git"},
+                "kubeconfig": f"{ACCESS}/vessel.kubeconfig",
+                "poll_seconds": 2,
+            },
+            "edge_commander": {
+                "enrol_code_file": "/etc/galley/enrol-code",
+                "enrol_seconds": 2,
+                "site_seconds": 2,
+                "observe_seconds": 2,
+                "siblings": {"bind": "0.0.0.0", "port": 9411},
+            },
+        }
+
+    def up(self, files: dict[str, str]) -> None:
+        """The endpoint, the line, the Atlas; then every host is shipped and booted."""
+        self.commit(files)
+        self.endpoint.start()
+        self.hosts.__enter__()
+        self.line[0].start()
+        self.line[1] = Program("line in", [*self.hosts.lan.enter, *self._relay_in], log=self.folder / "in.log")
+        self.line[1].start()
+        asyncio.run(self._ship_all())
+        self.hosts.boot()
+
+    async def _ship_all(self) -> None:
+        async with self.endpoint.operator() as operator:
+            body = {"labels": {}, "atlas": None, "election": self.election}
+            await operator.call("PUT", f"/v1/admin/sites/{self.site}", body)
+        for host in self.hosts:
+            await self.ship(host)
+
+    async def ship(self, host: ClusterHost, serial: str = "") -> None:
+        """Puts a box on the shipping list, and its code and hardware on its disk; it must be off."""
+        self.serials[host.name] = serial or f"GALLEY-FORM-{host.number}"
+        async with self.endpoint.operator() as operator:
+            code = await operator.ship(self.serials[host.name], self.site, host.name, address=host.address)
+        self._lay(host, code)
+
+    def _lay(self, host: ClusterHost, code: str) -> None:
+        self.power(host)
+        host.path("/etc/galley/ca.pem").write_text(self.endpoint.ca_file.read_text())
+        secret = host.path("/etc/galley/enrol-code")
+        secret.touch(mode=0o600)
+        secret.write_text(code)
+        os.chown(secret, USERS["edge-commander"], USERS["edge-commander"])
+        for unit in UNITS:
+            self._enable(host, f"{WANTS}/galley-{unit}.service", f"galley-{unit}.service")
+        self._enable(
+            host, "/etc/systemd/system/sockets.target.wants/galley-distribution.socket", "galley-distribution.socket"
+        )
+
+    def _enable(self, host: ClusterHost, link: str, unit: str) -> None:
+        path = host.path(link)
+        path.unlink(missing_ok=True)
+        path.symlink_to(f"/etc/systemd/system/{unit}")
+
+    def power(self, host: ClusterHost) -> None:
+        """Gives a host that is off the boot id of its next boot."""
+        facts = {
+            "hardware_id": self.serials[host.name],
+            "serial": self.serials[host.name],
+            "boot_id": str(uuid.uuid4()),
+            "hostname": host.name,
+            "hardware": "Intel NUC (played by systemd-nspawn)",
+        }
+        host.path("/etc/galley/machine.json").write_text(json.dumps(facts))
+
+    def commit(self, files: dict[str, str]) -> None:
+        """Commits, and lays the repository where the hosts see it. git serves no repository of another user."""
+        self.atlas.commit(files)
+        for part in ("objects", "."):  # a branch never names what is not there yet
+            shutil.copytree(self.atlas.bare / part, self.served / part, dirs_exist_ok=True)
+        for path in [self.served, *self.served.rglob("*")]:
+            os.chown(path, USERS["vessel"], USERS["vessel"])
+
+    def down(self) -> None:
+        """Takes all of it away."""
+        for program in self.line:
+            if program.running:
+                program.stop()
+        self.hosts.down()
+        self.endpoint.stop()
+
+    # What can be seen.
+
+    def cloud(self, path: str) -> Any:
+        """What the endpoint says to an operator."""
+
+        async def ask() -> Any:
+            async with self.endpoint.operator() as operator:
+                return await operator.call("GET", path)
+
+        return asyncio.run(ask())
+
+    def states(self) -> dict[str, tuple[str, str]]:
+        """Node's name to state and reason, as the endpoint knows them."""
+        nodes = self.cloud(f"/v1/fleet/nodes?site={self.site}")
+        return {
+            one["name"]: ((one["state"] or {}).get("state", ""), (one["state"] or {}).get("reason", ""))
+            for one in nodes
+        }
+
+    def status(self, host: ClusterHost) -> dict[str, Any]:
+        """`edge-commander status` on the host."""
+        found: dict[str, Any] = json.loads(host.call("edge-commander", "status", "--output", "json").stdout or "{}")
+        return found
+
+    def ready(self) -> bool:
+        """Whether every node says so to the endpoint."""
+        states = self.states()
+        return len(states) == self.hosts.count and all(one == ("ready", "") for one in states.values())
+
+    def cluster(self, host: ClusterHost) -> str:
+        """Which cluster this host's own API server is of."""
+        return host.kubectl(
+            f"--server=https://{host.address}:6443", "get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}"
+        )
+
+    def clusters(self) -> set[str]:
+        """Of all hosts: one, if all is well."""
+        return set(each(list(self.hosts), self.cluster))
+
+    def node_id(self, host: ClusterHost) -> str:
+        """The node's id."""
+        return node_id(self.serials[host.name])
+
+    def journal(self, host: ClusterHost, unit: str, lines: int = 40) -> str:
+        """The end of a unit's journal."""
+        return host.run("journalctl", "-u", unit, "-n", str(lines), "-o", "cat", "--no-pager", check=False)
+
+    def story(self) -> str:
+        """What to read when it did not come about."""
+        return "\n".join(
+            f"== {host.name} {self.status(host)}\n{self.journal(host, 'galley-edge-commander')}\n"
+            f"{self.journal(host, 'galley-distribution@*', 15)}\n{self.journal(host, 'galley-vessel', 10)}"
+            for host in self.hosts
+            if host.pid1
+        )
+
+    def wait(self, condition: Callable[[], Any], seconds: float, what: str) -> float:
+        """Polls until it is true; how long it took, s."""
+        began = time.monotonic()
+        while not condition():
+            if time.monotonic() - began > seconds:
+                raise AssertionError(f"not within {seconds:.0f} s: {what}\n{self.states()}\n{self.story()}")
+            time.sleep(0.5)
+        return time.monotonic() - began
