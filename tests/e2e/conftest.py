@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.contract.commander import distribution_suite
-from tests.site_in_a_box import cluster_guest, cluster_host, host_tree
+pytest.register_assert_rewrite("tests.contract.commander.distribution_suite")
+
+from tests.contract.commander import distribution_suite  # noqa: E402 - its assertions are to explain themselves
+from tests.site_in_a_box import cluster_guest, cluster_host, host_tree  # noqa: E402
 
 
 @pytest.fixture(scope="session")

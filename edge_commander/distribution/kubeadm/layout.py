@@ -17,8 +17,10 @@ EMBEDDED = ("kube-controller-manager", "kube-scheduler")
 TRACES = (f"{KUBERNETES}/kubelet.conf", ADMIN, f"{MANIFESTS}/etcd.yaml", f"{MANIFESTS}/kube-apiserver.yaml",
           f"{ETCD_DATA}/member")  # fmt: skip
 """Any of these says that there is, or was half made, a cluster on this node."""
+UPGRADES = f"{KUBERNETES}/tmp"  # noqa: S108 - kubeadm's own folder, not the machine's
 LEFT_BY_RESET = (PKI, MANIFESTS, ETCD_DATA, f"{KUBELET_DATA}/config.yaml", f"{KUBELET_DATA}/pki",
-                 f"{KUBERNETES}/super-admin.conf", *TRACES)  # fmt: skip
+                 f"{KUBERNETES}/super-admin.conf", UPGRADES, *TRACES)  # fmt: skip
+"""kubeadm leaves certificates where they were placed, and what it saved in upgrades."""
 API_PORT = 6443
 ETCD_PORT = 2379
 PEER_PORT = 2380
