@@ -54,8 +54,11 @@ PROGRAMS = (
     Program("kwok", "kwok", "sigs.k8s.io/kwok/cmd/kwok", 110),
     Program("kubectl", "kube", "k8s.io/kubernetes/cmd/kubectl", 45),
     Program("kubelet", "kube", "k8s.io/kubernetes/cmd/kubelet", 50),
+    Program("kubeadm", "kube", "k8s.io/kubernetes/cmd/kubeadm", 25),
+    Program("etcdctl", "kube", "go.etcd.io/etcd/etcdctl/v3", 15),
+    Program("etcdutl", "kube", "go.etcd.io/etcd/etcdutl/v3", 10),
 )
-CONTROL_PLANE = tuple(p.name for p in PROGRAMS if p.name != "kubelet")
+CONTROL_PLANE = tuple(p.name for p in PROGRAMS if p.name not in ("kubelet", "kubeadm", "etcdctl", "etcdutl"))
 EVERYTHING = tuple(p.name for p in PROGRAMS)
 
 
@@ -135,7 +138,7 @@ def _flags(program: Program) -> list[str]:
     stamps: dict[str, str] = {}
     if program.name == "kwok":
         stamps["sigs.k8s.io/kwok/pkg/consts.Version"] = _version_of("kwok", "sigs.k8s.io/kwok")
-    elif program.name != "etcd":
+    elif not program.package.startswith("go.etcd.io/"):
         version = _version_of("kube", "k8s.io/kubernetes")
         major, minor = version.removeprefix("v").split(".")[:2]
         for package in ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version"):

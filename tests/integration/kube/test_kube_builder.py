@@ -92,18 +92,19 @@ def test_builds_once_and_prints_the_directory_last(fake: Fake) -> None:
         "node-heartbeat-with-lease-stage.yaml",
         "pod-fast-stage.yaml",
     ]
-    assert "[2/7] kube-apiserver ... expected about" in out
-    assert len(fake.builds()) == 7
+    assert "[2/10] kube-apiserver ... expected about" in out
+    assert len(fake.builds()) == 10
     assert not (fake.cache / "go-build").exists(), "two gigabytes that serve nobody"
     assert fake.run()[1].splitlines() == [str(place)]
-    assert len(fake.builds()) == 7
+    assert len(fake.builds()) == 10
 
 
 def test_the_demo_needs_no_kubelet_and_a_later_test_adds_it(fake: Fake) -> None:
     assert fake.run("--without-kubelet")[0] == 0
     assert len(fake.builds()) == 6
     assert fake.run()[0] == 0
-    assert fake.builds()[6:] == ["k8s.io/kubernetes/cmd/kubelet"]
+    assert [one.rpartition("/cmd/")[2] for one in fake.builds()[6:8]] == ["kubelet", "kubeadm"]
+    assert fake.builds()[8:] == ["go.etcd.io/etcd/etcdctl/v3", "go.etcd.io/etcd/etcdutl/v3"]
 
 
 def test_a_failure_names_the_cause_and_keeps_what_was_built(fake: Fake) -> None:
