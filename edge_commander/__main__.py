@@ -21,15 +21,14 @@ from agents.io.uplink import HttpUplink
 from agents.supervise.daemon import Context, DaemonSpec, Loop, Pulse, run_daemon
 from edge_commander.cloud import Cloud
 from edge_commander.commands import CommandLoop, CommandParts
-from edge_commander.distribution.existing import ExistingCluster, KubeApi
-from edge_commander.distribution.port import Distribution
+from edge_commander.distribution.choice import make as make_distribution
 from edge_commander.keys import FileKeyStore
 from edge_commander.loop import NodeLoop, Parts
 from edge_commander.memory import Memory, prepare
 from edge_commander.operators import command_keys, read_operators
 from edge_commander.report import Reporter
 from edge_commander.routes import routes
-from edge_commander.settings import CommanderSettings, DistributionSettings
+from edge_commander.settings import CommanderSettings
 from edge_commander.socket_server import Door, IdentitySocket
 from edge_commander.times import Times, image_build
 from edge_commander.tokens import Tokens
@@ -74,7 +73,7 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
     )
     context.stack.push_async_callback(outbox.aclose)
     reporter = Reporter(memory, outbox, times)
-    distribution = _distribution(own.distribution)
+    distribution = make_distribution(own.distribution, say=lambda text: context.log.info("distribution", step=text))
     context.stack.push_async_callback(distribution.aclose)
     cloud = tokens = None
     if endpoint is not None:
@@ -159,16 +158,6 @@ def _operators(own: CommanderSettings) -> Mapping[str, Jwk]:
 
 def _roles(own: CommanderSettings) -> Mapping[int, Role]:
     return {int(uid): role for uid, role in own.roles.items()}
-
-
-def _distribution(settings: DistributionSettings) -> Distribution:
-    return ExistingCluster(Path(settings.kubeconfig) if settings.kubeconfig else None, _connect)
-
-
-async def _connect(kubeconfig: Path | None) -> KubeApi:
-    from agents.io.kube import Kube  # only a node with a cluster pays for it
-
-    return await Kube.connect(kubeconfig=kubeconfig, user_agent="edge-commander")
 
 
 def _doors(context: Context[CommanderSettings]) -> list[Door]:

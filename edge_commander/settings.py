@@ -8,6 +8,7 @@ import msgspec
 
 from agents.contracts.identity import Role
 from agents.core.settings import Listener, Positive
+from edge_commander.distribution.kubeadm.settings import KubeadmSettings
 
 DEFAULT_ROLES: dict[str, Role] = {
     "770": Role.VESSEL,
@@ -22,10 +23,12 @@ Uid = Annotated[str, msgspec.Meta(pattern="^(0|[1-9][0-9]{0,8})$", description="
 
 
 class DistributionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`distribution:`. `existing`: a cluster that somebody else formed; `kubeconfig` None means in-cluster."""
+    """`distribution:`. `existing`: a cluster that somebody else formed; `kubeconfig` None means in-cluster.
+    `kubeadm`: upstream Kubernetes, formed and kept by us."""
 
-    kind: Literal["existing"] = "existing"
+    kind: Literal["existing", "kubeadm"] = "existing"
     kubeconfig: str | None = None
+    kubeadm: KubeadmSettings = KubeadmSettings()
 
 
 class CommanderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,0 +1,95 @@
+"""`python -m edge_commander.distribution.run OPERATION`: one operation of the configured distribution, by hand.
+
+For operators on a node, and for tests: what Edge Commander does by itself, with each step said on stderr. The plan is
+a JSON file (`{"site", "epoch", "node", "address", "servers", "secrets"}`) that holds the site's secrets: it is refused
+unless it is root's alone. Answers with JSON on stdout. Exit 75 (EX_TEMPFAIL) when it may be tried again, 1 when it was
+refused, 78 when the configuration is wrong. Needs root.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import stat
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from agents.core.errors import ConfigError, Rejected, Retryable
+from agents.io.config import load
+from edge_commander.distribution.choice import make
+from edge_commander.distribution.port import ClusterPlan, Distribution, Operation
+from edge_commander.settings import CommanderSettings
+
+RETRY = 75
+CONFIG = 78
+ARGUMENT = {Operation.REMOVE: "a member's name", Operation.SNAPSHOT: "its name", Operation.RESTORE: "a snapshot",
+            Operation.UPGRADE: "a version"}  # fmt: skip
+PLANNED = (Operation.INIT, Operation.JOIN, Operation.RESTORE)
+
+
+def read_plan(file: Path) -> ClusterPlan:
+    """The plan in a file. Rejected when it is not one, or others may read it."""
+    try:
+        if stat.S_IMODE(file.stat().st_mode) & 0o077:
+            raise Rejected("holds secrets and may be read by others: chmod 600", file=str(file))
+        return msgspec.json.decode(file.read_bytes(), type=ClusterPlan)
+    except OSError as error:
+        raise Rejected(f"cannot be read: {error.strerror}", file=str(file)) from None
+    except msgspec.MsgspecError as error:
+        raise Rejected(f"is no plan: {error}", file=str(file)) from None
+
+
+async def carry_out(one: Distribution, operation: Operation, argument: str, plan: ClusterPlan | None) -> Any:
+    """Calls the operation; its answer."""
+    arguments: list[object] = [argument] if operation in ARGUMENT else []
+    if plan is not None:
+        arguments.append(plan)
+    try:
+        return await getattr(one, operation.value)(*arguments)
+    finally:
+        await one.aclose()
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m edge_commander.distribution.run", description=__doc__)
+    parser.add_argument("operation", choices=[one.value for one in Operation])
+    parser.add_argument("argument", nargs="?", default="")
+    parser.add_argument("--plan", type=Path)
+    parser.add_argument("--config", type=Path)
+    options = parser.parse_args(argv)
+    operation = Operation(options.operation)
+    if bool(options.argument) != (operation in ARGUMENT):
+        parser.error(f"{operation.value} takes {ARGUMENT.get(operation, 'no argument')}")
+    if (options.plan is not None) != (operation in PLANNED):
+        parser.error(f"{operation.value} takes {'a' if operation in PLANNED else 'no'} --plan")
+    try:
+        settings = load("edge_commander", CommanderSettings, options.config).own
+        plan = read_plan(options.plan) if options.plan is not None else None
+        began = time.monotonic()
+        one = make(settings.distribution, say=lambda text: _say(f"{time.monotonic() - began:5.1f} s  {text}"))
+        answer = asyncio.run(carry_out(one, operation, options.argument, plan))
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return CONFIG
+    except Retryable as error:
+        print(f"may be tried again: {error}", file=sys.stderr)
+        return RETRY
+    except Rejected as error:
+        print(f"refused: {error}", file=sys.stderr)
+        return 1
+    print(msgspec.json.encode(answer).decode())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
