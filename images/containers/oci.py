@@ -19,6 +19,7 @@ from pathlib import Path
 
 EPOCH = int(os.environ.get("SOURCE_DATE_EPOCH", "1735689600"))
 LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+PLAIN_LAYER = "application/vnd.oci.image.layer.v1.tar"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -26,11 +27,13 @@ INDEX = "application/vnd.oci.image.index.v1+json"
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer file: gzip'ed tar, its digest and that of the tar within, as `sha256:...`."""
+    """A layer file: a tar, gzip'ed unless `media_type` says otherwise; its digest and that of the tar within, as
+    `sha256:...`."""
 
     path: Path
     digest: str
     diff_id: str
+    media_type: str = LAYER
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,17 @@ def write_layer(tree: Path, target: Path) -> Layer:
             _add(tar, path, str(path.relative_to(tree)))
     new.replace(target)
     return Layer(target, digest_of(target), f"sha256:{diff.hexdigest()}")
+
+
+def write_plain_layer(tree: Path, target: Path) -> Layer:
+    """Packs a tree without compression: for large programs that never leave this machine."""
+    new = target.with_name(target.name + ".new")
+    with tarfile.open(new, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for path in _sorted(tree):
+            _add(tar, path, str(path.relative_to(tree)))
+    new.replace(target)
+    digest = digest_of(target)
+    return Layer(target, digest, digest, PLAIN_LAYER)
 
 
 def read_layer(target: Path) -> Layer:
@@ -153,7 +167,7 @@ def _manifest(image: Image, architecture: str, blobs: dict[str, bytes | Path]) -
     layers = []
     for layer in image.layers:
         blobs[layer.digest] = layer.path
-        layers.append({"mediaType": LAYER, "digest": layer.digest, "size": layer.path.stat().st_size})
+        layers.append({"mediaType": layer.media_type, "digest": layer.digest, "size": layer.path.stat().st_size})
     described = _store(config, CONFIG, blobs)
     return _json({"schemaVersion": 2, "mediaType": MANIFEST, "config": described, "layers": layers})
 

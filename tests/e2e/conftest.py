@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.site_in_a_box import host_tree
+pytest.register_assert_rewrite("tests.contract.commander.distribution_suite")
+
+from tests.contract.commander import distribution_suite  # noqa: E402 - its assertions are to explain themselves
+from tests.site_in_a_box import cluster_guest, cluster_host, host_tree  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -18,8 +23,31 @@ def host_base() -> Path:
     return host_tree.ensure()
 
 
+@pytest.fixture(scope="session")
+def cluster_parts() -> None:
+    """Programs, images and file tree of hosts that form a cluster. Fails where the tests do not run as root."""
+    if os.geteuid() != 0:
+        pytest.fail("hosts that form a cluster need root: run this tier as root (sudo -E make test)")
+    _make_cluster_parts()
+
+
+def _make_cluster_parts() -> None:
+    cluster_host.programs()
+    host_tree.ensure(cluster_guest.PACKAGES)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
+    """Lets a story of several tests know that one failed."""
+    report = (yield).get_result()
+    if report.when == "call" and report.failed:
+        item.stash[distribution_suite.FAILED] = True
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Makes the tree before the first test, where one needs it."""
     used = {name for item in session.items for name in getattr(item, "fixturenames", ())}
     if "host_base" in used and os.geteuid() == 0 and not session.config.option.collectonly:
         host_tree.ensure()
+    if "cluster_parts" in used and os.geteuid() == 0 and not session.config.option.collectonly:
+        _make_cluster_parts()

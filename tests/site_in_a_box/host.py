@@ -12,7 +12,7 @@ import signal
 import subprocess
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -50,19 +50,31 @@ exit 1
 
 
 class Host:
-    """A booted machine. `options`: more arguments of systemd-nspawn, such as `--bind=`."""
+    """A booted machine. `options`: more arguments of systemd-nspawn, such as `--bind=`. `tree`: what it boots from,
+    where not the base. `enter`: a command that runs the starter elsewhere, such as `nsenter` with its arguments.
+    """
 
-    def __init__(self, name: str, folder: Path, *, options: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        *,
+        options: Sequence[str] = (),
+        tree: Path | None = None,
+        enter: Sequence[str] = (),
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
         self.name = name
         self.folder = folder
+        self.tree = tree or host_tree.ensure()
         for part in ("upper", "work", "root"):
             (folder / part).mkdir(parents=True, exist_ok=True)
-        script = START.format(name=name, lower=host_tree.ensure(), folder=folder, options=" ".join(options))
+        script = START.format(name=name, lower=self.tree, folder=folder, options=" ".join(options))
         self.program = Program(
             f"host {name}",
-            ["unshare", "--mount", "--propagation=private", "bash", "-c", script],
+            [*enter, "unshare", "--mount", "--propagation=private", "bash", "-c", script],
             log=folder / "console.log",
-            env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
+            env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1", **(environ or {})},
         )
         self.pid1 = 0
 
@@ -75,8 +87,7 @@ class Host:
     def prepare(self) -> None:
         """Lays the suite into the guest; call before `boot`."""
         root = self.folder / "root"
-        lower = host_tree.ensure()
-        options = f"lowerdir={lower},upperdir={self.folder}/upper,workdir={self.folder}/work"
+        options = f"lowerdir={self.tree},upperdir={self.folder}/upper,workdir={self.folder}/work"
         subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, str(root)], check=True)
         try:
             host_tree.install_suite(root)
@@ -114,19 +125,25 @@ class Host:
 
     def run(self, *command: str, check: bool = True, seconds: float = 60) -> str:
         """Runs a command as root in the guest; returns its output (both streams)."""
+        done = self.call(*command, seconds=seconds, errors=subprocess.STDOUT)
+        if check and done.returncode != 0:
+            raise RuntimeError(f"{' '.join(command)} in {self.name} failed ({done.returncode}):\n{done.stdout[-3000:]}")
+        return done.stdout
+
+    def call(
+        self, *command: str, seconds: float = 60, errors: int = subprocess.PIPE
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs a command as root in the guest, whatever comes of it. `errors`: where its stderr goes."""
         enter = ["nsenter", "-t", str(self.pid1), "-m", "-u", "-i", "-p", "-n", "-C", "--"]
         environment = {
             "PATH": "/opt/galley/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "LC_ALL": "C.UTF-8",
             "SYSTEMD_COLORS": "0",
         }
-        done = subprocess.run(
-            [*enter, *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        return subprocess.run(
+            [*enter, *command], stdout=subprocess.PIPE, stderr=errors, text=True,
             env=environment, timeout=seconds, check=False,
         )  # fmt: skip
-        if check and done.returncode != 0:
-            raise RuntimeError(f"{' '.join(command)} in {self.name} failed ({done.returncode}):\n{done.stdout[-3000:]}")
-        return done.stdout
 
     def property(self, unit: str, name: str) -> str:
         """One property of a unit."""

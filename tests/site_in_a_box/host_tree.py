@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,31 +31,34 @@ def cache() -> Path:
     return Path(os.environ.get("GALLEY_CACHE") or Path.home() / ".cache" / "galley")
 
 
-def key() -> str:
+def key(more: Sequence[str] = ()) -> str:
     """Names the base by what goes into it."""
-    digest = hashlib.sha256(" ".join([RECIPE, SUITE, PYTHON, *PACKAGES]).encode())
+    digest = hashlib.sha256(" ".join([RECIPE, SUITE, PYTHON, *PACKAGES, *more]).encode())
     digest.update((ROOT / "requirements.lock").read_bytes())
     return digest.hexdigest()[:16]
 
 
-def ensure() -> Path:
-    """The base tree, made where it is missing (needs root, mmdebstrap and Debian's packages)."""
-    tree = cache() / f"host-tree-{key()}"
+def ensure(more: Sequence[str] = ()) -> Path:
+    """The base tree, made where it is missing (needs root, mmdebstrap and Debian's packages).
+
+    `more`: packages besides those of every host; they get a tree of their own.
+    """
+    tree = cache() / f"host-tree-{key(more)}"
     if tree.is_dir():
         return tree
     tree.parent.mkdir(parents=True, exist_ok=True)
     with _locked(tree.parent / "host-tree.lock"):
         if not tree.is_dir():
-            _make(tree)
+            _make(tree, [*PACKAGES, *more])
     return tree
 
 
-def _make(tree: Path) -> None:
+def _make(tree: Path, packages: Sequence[str]) -> None:
     print(f"making the tree of a host, Debian {SUITE} (expected: {EXPECTED_SECONDS} s)", flush=True)
     for old in tree.parent.glob("host-tree-*.new"):
         shutil.rmtree(old)
     new = tree.with_name(tree.name + ".new")
-    _run("mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, str(new))
+    _run("mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(packages)}", SUITE, str(new))
     _run(sys.executable, "-c", "import pip", what="pip")
     _run("chroot", str(new), "python3", "-m", "venv", "--without-pip", "/opt/galley")
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]

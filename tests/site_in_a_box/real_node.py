@@ -21,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.site_in_a_box.kernel_settings import KernelSettings
 from tests.site_in_a_box.kube_control_plane import ControlPlane
 from tests.site_in_a_box.ports import free_port
 from tests.site_in_a_box.process import Program, StartError
@@ -73,6 +74,7 @@ class RealNode:
         self.name = name
         self.folder = folder
         self.plane = plane
+        self.kernel = KernelSettings()
         self.cgroup = f"galley-{uuid.uuid4().hex[:10]}"
         for part in (*GALLEY_DIRS, "etc-upper", "etc-work", "cni", "kubelet", "pki", "opt"):
             (folder / part).mkdir(parents=True, exist_ok=True)
@@ -139,8 +141,9 @@ class RealNode:
         return self.plane.get_status(f"/api/v1/nodes/{self.name}") == 200
 
     def down(self) -> None:
-        """Ends all of it, mounts and cgroups too."""
+        """Ends all of it, mounts and cgroups too, and undoes what kubelet set in the kernel."""
         self.program.stop()
+        self.kernel.restore()
         deadline = time.monotonic() + 15
         while (left := [place for place in self._cgroups() if not _remove(place)]) and time.monotonic() < deadline:
             time.sleep(0.2)

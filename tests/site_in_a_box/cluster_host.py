@@ -1,0 +1,240 @@
+"""Hosts that can form a real cluster: systemd-nspawn with containerd and kubelet, on a LAN of their own.
+
+    with ClusterHosts(folder, count=3) as hosts:
+        hosts.boot()
+        hosts[0].operate("init", plan=hosts.plan(0))
+
+Needs root; nothing is left of them afterwards: no process, mount, control group, link or kernel setting.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from edge_commander.distribution.port import ClusterPlan
+from edge_commander.secrets.model import SiteSecrets
+from images.containers import control_plane
+from tests.site_in_a_box import cluster_guest, host_tree, kube_build, kube_stamp, site_secrets
+from tests.site_in_a_box.host import Host
+from tests.site_in_a_box.host_suite import free_name
+from tests.site_in_a_box.kernel_settings import KernelSettings
+from tests.site_in_a_box.lan import BRIDGE, Lan, address
+
+DISKS = ("containerd", "etcd", "kubelet")
+"""Folders of /var/lib that no overlay can hold: they lie on this machine's disk."""
+PYTHON = "/opt/galley/bin/python3"
+PLAN_FILE = "/run/galley-plan.json"
+OPERATION_SECONDS = 420
+OPTIONS = ("--capability=all", "--system-call-filter=@known", "--bind=/dev/kmsg", f"--network-bridge={BRIDGE}")
+
+
+@dataclass(frozen=True)
+class Programs:
+    """Kubernetes on this machine: folders of programs, and archives of images, by version; `version`: the first."""
+
+    version: str
+    folders: dict[str, Path]
+    archives: dict[str, Path]
+
+    @property
+    def later(self) -> str:
+        """The version to upgrade to."""
+        return kube_stamp.next_patch(self.version)
+
+
+def programs() -> Programs:
+    """Builds what is missing: programs (minutes), the same stamped as the next patch version, and their images."""
+    built = kube_build.ensure(kube_build.EVERYTHING)
+    version = kube_stamp.version_of(built / "kubeadm")
+    later = kube_stamp.next_patch(version)
+    stamped = [*control_plane.COMPONENTS, "kubeadm", "kubelet"]
+    restamped = kube_stamp.restamp_all(built, built.with_name(f"{built.name}-as-{later}"), stamped, version, later)
+    archives = {
+        version: control_plane.ensure(built, version),
+        later: control_plane.ensure(restamped, later, components_only=True),
+    }
+    return Programs(version, {version: built, later: restamped}, archives)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of an operation: exit status (0, 1 refused, 75 try again), its answer, and the steps it said."""
+
+    status: int
+    answer: Any
+    said: str
+
+
+class ClusterHost(Host):
+    """One host. `number`, from 1, gives its address and pod subnet."""
+
+    def __init__(
+        self, name: str, folder: Path, lan: Lan, number: int, *, hosts: int, kube: Programs, galley: dict[str, Any]
+    ) -> None:
+        self.number = number
+        self.address = address(number)
+        self.kube = kube
+        options = [*OPTIONS]
+        for disk in DISKS:
+            (folder / "disks" / disk).mkdir(parents=True)
+            options.append(f"--bind={folder}/disks/{disk}:/var/lib/{disk}")
+        for version, place in kube.folders.items():
+            options.append(f"--bind-ro={place}:/opt/kubernetes/{version}")
+            options.append(f"--bind-ro={kube.archives[version]}:/opt/images/{version}.tar")
+        super().__init__(
+            name, folder, options=options, tree=host_tree.ensure(cluster_guest.PACKAGES), enter=lan.enter,
+            environ={"SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"},
+        )  # fmt: skip
+        (folder / "disks/etcd").chmod(0o700)
+        self.prepare()
+        for inside, content in cluster_guest.files(number, hosts, galley).items():
+            self.path(inside).write_text(content)
+        for inside, target in cluster_guest.LINKS.items():
+            self.path(inside).symlink_to(target)
+
+    def import_images(self, version: str) -> None:
+        """Gives containerd the images of that version, as the NUC's image brings them."""
+        self.wait_property("containerd.service", "ActiveState", "active")
+        self.run("ctr", "-n", "k8s.io", "images", "import", f"/opt/images/{version}.tar", seconds=180)
+
+    def operate(self, operation: str, argument: str = "", *, plan: ClusterPlan | None = None) -> Outcome:
+        """One operation of the Distribution in there, by the command that operators have."""
+        command = [PYTHON, "-m", "edge_commander.distribution.run", operation, *([argument] if argument else [])]
+        if plan is not None:
+            self.write_private(PLAN_FILE, msgspec.json.encode(plan).decode())
+            command += ["--plan", PLAN_FILE]
+        done = self.call(*command, seconds=OPERATION_SECONDS)
+        return Outcome(done.returncode, json.loads(done.stdout) if done.returncode == 0 else None, done.stderr)
+
+    def write_private(self, inside: str, text: str) -> None:
+        """A file that only root may read, in the running guest."""
+        enter = ["nsenter", "-t", str(self.pid1), "-m", "--", "/bin/sh", "-c", f"umask 077; cat > {inside}"]
+        subprocess.run(enter, input=text, text=True, check=True, timeout=20)
+
+    def holds(self, inside: str) -> bool:
+        """Whether there is such a file in the running guest."""
+        return self.call("test", "-e", inside).returncode == 0
+
+    def kubectl(self, *arguments: str, check: bool = True) -> str:
+        """kubectl with the administrator's kubeconfig of that host."""
+        return self.run("kubectl", "--kubeconfig=/etc/kubernetes/admin.conf", "--request-timeout=5s", *arguments,
+                        check=check)  # fmt: skip
+
+    def api_ready(self) -> bool:
+        """Whether its own API server says so."""
+        return self.call("kubectl", "--kubeconfig=/etc/kubernetes/admin.conf", f"--server=https://{self.address}:6443",
+                         "--request-timeout=3s", "get", "--raw=/readyz").stdout.strip() == "ok"  # fmt: skip
+
+    def wipe(self, disk: str) -> None:
+        """Empties one of its disks; the host must be off."""
+        for entry in (self.folder / "disks" / disk).iterdir():
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+
+    def cpu_seconds(self) -> float:
+        """CPU time that everything in there has used since it booted."""
+        unified = Path("/sys/fs/cgroup/unified")
+        place = (unified if unified.is_dir() else Path("/sys/fs/cgroup")) / self.name / "cpu.stat"
+        return int(place.read_text().split()[1]) / 1e6
+
+
+class ClusterHosts:
+    """`count` hosts of one site on one LAN. `galley`: more of each host's galley.yaml, merged at the top."""
+
+    def __init__(
+        self, folder: Path, *, count: int = 3, site: str = "store-00001", galley: dict[str, Any] | None = None
+    ) -> None:
+        self.folder = folder
+        self.count = count
+        self.site = site
+        self.kube = programs()
+        self.secrets: SiteSecrets = site_secrets.make(site)
+        self.lan = Lan(folder)
+        self.galley = galley or {}
+        self.hosts: list[ClusterHost] = []
+        self.names = [free_name(f"nuc{number}") for number in range(1, count + 1)]
+        self._kernel = KernelSettings()
+        self._folders = 0
+
+    def __getitem__(self, index: int) -> ClusterHost:
+        return self.hosts[index]
+
+    def __iter__(self) -> Iterator[ClusterHost]:
+        return iter(self.hosts)
+
+    def boot(self) -> None:
+        """All hosts, with their images, at once."""
+        each(self.hosts, self._start)
+
+    def _start(self, host: ClusterHost) -> None:
+        host.boot()
+        host.import_images(self.kube.version)
+
+    def plan(self, index: int, *, servers: Sequence[int] = (), epoch: int = 1) -> ClusterPlan:
+        """The plan of host `index`; `servers`: indices of those that are members already."""
+        secrets = msgspec.structs.replace(self.secrets, epoch=epoch)
+        return ClusterPlan(
+            site=self.site, epoch=epoch, node=self.names[index], address=address(index + 1),
+            servers=[address(other + 1) for other in servers], secrets=secrets,
+        )  # fmt: skip
+
+    def replace(self, index: int) -> ClusterHost:
+        """A blank box in place of a host that is off: same name and address, nothing on its disks. Not booted."""
+        self.hosts[index].remove()
+        self.hosts[index] = self._make(index)
+        return self.hosts[index]
+
+    def _make(self, index: int) -> ClusterHost:
+        self._folders += 1
+        galley = {
+            "v": 1,
+            **self.galley,
+            "edge_commander": {
+                **self.galley.get("edge_commander", {}),
+                "distribution": cluster_guest.kubeadm_settings(self.kube.version),
+            },
+        }
+        place = self.folder / f"h{self._folders}"
+        place.mkdir()
+        return ClusterHost(
+            self.names[index], place, self.lan, index + 1, hosts=self.count, kube=self.kube, galley=galley
+        )
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as undo:
+            undo.callback(self.down)
+            self.lan.up()
+            self.hosts = [self._make(index) for index in range(self.count)]
+            undo.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.down()
+
+    def down(self) -> None:
+        """Cuts all, and puts the machine back as it was."""
+        each([host for host in self.hosts if host.pid1 or host.program.running], ClusterHost.cut_power)
+        self.lan.down()
+        self._kernel.restore()
+        for host in self.hosts:
+            shutil.rmtree(host.folder, ignore_errors=True)
+
+
+def each(hosts: Sequence[ClusterHost], do: Any) -> list[Any]:
+    """Does it for all hosts at once; the first error is raised when all have ended."""
+    if not hosts:
+        return []
+    with ThreadPoolExecutor(len(hosts)) as pool:
+        return [future.result() for future in [pool.submit(do, host) for host in hosts]]
