@@ -90,10 +90,18 @@ class FormingSite:
         self.endpoint.start()
         self.hosts.__enter__()
         self.line[0].start()
-        self.line[1] = Program("line in", [*self.hosts.lan.enter, *self._relay_in], log=self.folder / "in.log")
-        self.line[1].start()
+        self.mend_line()
         asyncio.run(self._ship_all())
         self.hosts.boot()
+
+    def cut_line(self) -> None:
+        """Nothing reaches the cloud any more."""
+        self.line[1].stop()
+
+    def mend_line(self) -> None:
+        """The line works (again)."""
+        self.line[1] = Program("line in", [*self.hosts.lan.enter, *self._relay_in], log=self.folder / "in.log")
+        self.line[1].start()
 
     async def _ship_all(self) -> None:
         async with self.endpoint.operator() as operator:
