@@ -15,7 +15,6 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -23,14 +22,13 @@ from agents.core.errors import ConfigError, Rejected, Retryable
 from agents.io.clock import SystemClock
 from agents.io.config import load
 from edge_commander.distribution.choice import make
-from edge_commander.distribution.port import ClusterPlan, Distribution, Operation
+from edge_commander.distribution.port import ClusterPlan, Operation
+from edge_commander.distribution.runner import perform
+from edge_commander.distribution.wire import Ask, problem
 from edge_commander.settings import CommanderSettings
 
 RETRY = 75
 CONFIG = 78
-ARGUMENT = {Operation.REMOVE: "a member's name", Operation.SNAPSHOT: "its name", Operation.RESTORE: "a snapshot",
-            Operation.UPGRADE: "a version"}  # fmt: skip
-PLANNED = (Operation.INIT, Operation.JOIN, Operation.RESTORE)
 
 
 def read_plan(file: Path) -> ClusterPlan:
@@ -45,17 +43,6 @@ def read_plan(file: Path) -> ClusterPlan:
         raise Rejected(f"is no plan: {error}", file=str(file)) from None
 
 
-async def carry_out(one: Distribution, operation: Operation, argument: str, plan: ClusterPlan | None) -> Any:
-    """Calls the operation; its answer."""
-    arguments: list[object] = [argument] if operation in ARGUMENT else []
-    if plan is not None:
-        arguments.append(plan)
-    try:
-        return await getattr(one, operation.value)(*arguments)
-    finally:
-        await one.aclose()
-
-
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
@@ -68,14 +55,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--plan", type=Path)
     parser.add_argument("--config", type=Path)
     options = parser.parse_args(argv)
-    operation = Operation(options.operation)
-    if bool(options.argument) != (operation in ARGUMENT):
-        parser.error(f"{operation.value} takes {ARGUMENT.get(operation, 'no argument')}")
-    if (options.plan is not None) != (operation in PLANNED):
-        parser.error(f"{operation.value} takes {'a' if operation in PLANNED else 'no'} --plan")
     try:
         settings = load("edge_commander", CommanderSettings, options.config).own
         plan = read_plan(options.plan) if options.plan is not None else None
+        ask = Ask(operation=options.operation, argument=options.argument, plan=plan)
+        if text := problem(ask):
+            parser.error(text)
         began = time.monotonic()
         one = make(
             settings.distribution,
@@ -83,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             SystemClock(),
             say=lambda text: _say(f"{time.monotonic() - began:5.1f} s  {text}"),
         )
-        answer = asyncio.run(carry_out(one, operation, options.argument, plan))
+        answer = asyncio.run(perform(one, ask))
     except ConfigError as error:
         print(error, file=sys.stderr)
         return CONFIG

@@ -79,7 +79,11 @@ async def _run(ask: Ask, settings: DistributionSettings, distribution: Callable[
     if ask.operation == SETTLE:
         assert ask.plan is not None
         return await settle(ask.plan, settings, connect)
-    one = distribution()
+    return await perform(distribution(), ask)
+
+
+async def perform(one: Distribution, ask: Ask) -> Any:
+    """One checked operation of the port, whose connections are closed afterwards; its answer."""
     arguments: list[object] = [ask.argument] if ask.operation in ARGUMENTS else []
     if ask.plan is not None:
         arguments.append(ask.plan)
