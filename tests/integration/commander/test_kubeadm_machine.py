@@ -14,7 +14,8 @@ import msgspec
 import pytest
 
 from agents.core.errors import Rejected, Retryable
-from edge_commander.distribution.choice import make
+from agents.io.clock import SystemClock
+from edge_commander.distribution.choice import make, make_unprivileged
 from edge_commander.distribution.kubeadm.certs import client, public_key
 from edge_commander.distribution.kubeadm.cluster import KubeadmCluster
 from edge_commander.distribution.kubeadm.machine import Machine
@@ -142,9 +143,11 @@ def test_a_client_certificate_is_the_authoritys_and_short(tmp_path):
     assert made.key not in repr(made)
 
 
-def test_the_settings_choose_the_implementation():
-    assert make(DistributionSettings(kind="kubeadm")).name == "kubeadm"
-    assert make(DistributionSettings()).name == "existing"
+def test_the_settings_choose_the_implementation(tmp_path):
+    for kind in ("existing", "kubeadm", "k3s"):
+        settings = DistributionSettings(kind=kind)
+        assert make(settings, tmp_path, SystemClock()).name == kind
+        assert make_unprivileged(settings, tmp_path).name == kind
 
 
 def test_the_command_refuses_a_plan_that_others_may_read(tmp_path, settings):
