@@ -63,21 +63,23 @@ class BallotBox:
         """Records the endpoint's answer. Raises EpochRefused."""
         return self._keep(acceptor.granted(self.state, me, grant))
 
-    def begin_init(self, me: Self, epoch: int) -> None:
+    def begin_init(self, me: Self, epoch: int, *, resumes: bool = False) -> None:
         """Must return before the first step of `cluster-init` (again after a crash: nothing changes). Raises Rejected
-        where this box may not: not decided on, another epoch by now, wiped since, done already."""
+        where this box may not: not decided on, another epoch by now, wiped since, done already. `resumes`: the caller
+        knows that it began, and that what it began with is still on its disk; then done already is no obstacle."""
         now = self.state
         allowed = (
             now.epoch == epoch
             and now.decided == me.node
             and not now.is_barred
             and not now.wiped
-            and now.init is not Init.DONE
+            and (resumes or now.init is not Init.DONE)
             and (now.election is Election.CLOUD or is_voter(now.voters, me))
         )
         if not allowed:
             raise Rejected(f"this box may not initialise a cluster in epoch {epoch}", file=str(self.path))
-        self._keep(msgspec.structs.replace(now, init=Init.STARTED))
+        if now.init is not Init.DONE:
+            self._keep(msgspec.structs.replace(now, init=Init.STARTED))
 
     def end_init(self, epoch: int) -> None:
         """`cluster-init` succeeded. Must return before another node may join. Raises Rejected where none was begun."""

@@ -81,8 +81,8 @@ class Gate(Protocol):
     async def decide(self, site: Site) -> Choice:
         """Asks the endpoint or the siblings."""
 
-    async def begin(self, site: Site) -> None:
-        """Before the first step of init; Rejected where this box may not."""
+    async def begin(self, site: Site, *, resumes: bool) -> None:
+        """Before the first step of init; Rejected where this box may not. `resumes`: it is recorded that it began."""
 
     async def end(self, site: Site) -> None:
         """Init succeeded; before anybody may join."""
@@ -225,7 +225,7 @@ class Former:
             case plans.AskSlot(members, fresh):
                 answer = await self._ask_slot(site, members, fresh)
             case plans.Init():
-                answer = self._begin("init", self._init(site))
+                answer = self._begin("init", self._init(site, resumes=self._p.records.record.stage is Stage.STARTED))
             case plans.Join(servers):
                 answer = self._begin("join", self._join(site, servers))
         return answer
@@ -331,8 +331,8 @@ class Former:
             site=site.site, epoch=site.epoch, node=own.name, address=own.address, servers=servers, secrets=secrets
         )
 
-    async def _init(self, site: Site) -> None:
-        await self._p.gate.begin(site)
+    async def _init(self, site: Site, *, resumes: bool) -> None:
+        await self._p.gate.begin(site, resumes=resumes)
         await self._p.distribution.init(self._plan(site, ()))
         await self._p.gate.end(site)
         self._happened(Happening.MEMBER)

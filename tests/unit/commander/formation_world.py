@@ -52,6 +52,7 @@ class Disk:
     record: Record = field(default_factory=Record)
     secrets: SiteSecrets | None = None
     lost: set[int] = field(default_factory=set)
+    ended: set[int] = field(default_factory=set)  # epochs whose init the ballot box has as done
     began: tuple[str, int] | None = None  # the distribution's own marker, on var
 
     def wipe_var(self) -> None:
@@ -181,13 +182,18 @@ class Gate:
         who = self.world.grants.setdefault(site.epoch, self.name)
         return Choice(who, who == self.name)
 
-    async def begin(self, site: Site) -> None:
+    async def begin(self, site: Site, *, resumes: bool) -> None:
         self.world.point()
-        if site.epoch in self.world.disks[self.name].lost:
+        disk = self.world.disks[self.name]
+        if site.epoch in disk.lost:
             raise Rejected("it was lost here")
+        if site.epoch in disk.ended and not resumes:
+            raise Rejected("it was done here")
         self.world.point()
 
     async def end(self, site: Site) -> None:
+        self.world.point()
+        self.world.disks[self.name].ended.add(site.epoch)
         self.world.point()
 
     async def lost(self) -> None:

@@ -99,7 +99,11 @@ def test_init_is_begun_and_ended_once_and_by_the_right_one(tmp_path: Path) -> No
     for refused in (lambda: box.begin_init(me(A), 1), lambda: box.begin_init(me(A), 2), lambda: box.end_init(2)):
         with pytest.raises(Rejected):
             refused()
+    box.begin_init(me(A), 1, resumes=True)  # cut between here and the caller's own record
     assert opened(tmp_path).state.init is Init.DONE
+    box.wiped()
+    with pytest.raises(Rejected, match="may not initialise"):
+        box.begin_init(me(A), 1, resumes=True)
 
 
 def test_a_wiped_box_and_one_past_its_epoch_may_not_begin(tmp_path: Path) -> None:
