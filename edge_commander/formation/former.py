@@ -48,6 +48,10 @@ class RecordStore(Protocol):
 
     record: Record
 
+    @property
+    def kept(self) -> bool:
+        """Whether `var` was not wiped since this epoch's cluster was begun on it."""
+
     def save(self, record: Record) -> None:
         """On disk when it returns. Raises Retryable."""
 
@@ -162,7 +166,7 @@ class Former:
             return reason
         if self._failed is not None and self._p.clock.monotonic() < self._again_at:
             return self._failed
-        asks = not self.member
+        asks = not self.member or self._held(site) is None
         answers = await self._ask_all(site) if asks else {}
         record = self._p.records.record
         facts = Facts(
@@ -174,6 +178,7 @@ class Former:
             answers=answers,
             secrets=self._held(site) is not None,
             slot=self._slot,
+            kept=self._p.records.kept,
         )
         return await self._take(next_step(facts), site)
 

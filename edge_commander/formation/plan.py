@@ -20,7 +20,7 @@ from edge_commander.reasons import NOTHING, Reason, Why
 class Facts:
     """What is known now. `epoch`, `roster`: of the newest verified document. `clock`: NOTHING, or why it cannot be
     trusted. `answers`: siblings that answered just now. `secrets`: those of `epoch` are here. `slot`: addresses of
-    servers to join, once it is this node's turn."""
+    servers to join, once it is this node's turn. `kept`: `var` was not wiped since the cluster was begun on it."""
 
     me: str
     epoch: int
@@ -30,6 +30,7 @@ class Facts:
     answers: Mapping[str, FormationStatus] | None = None
     secrets: bool = False
     slot: tuple[str, ...] = ()
+    kept: bool = False
 
     @property
     def known(self) -> Mapping[str, FormationStatus]:
@@ -125,7 +126,7 @@ def _other_epoch(facts: Facts) -> Step | None:
 def _within(facts: Facts) -> Step:
     record = facts.record
     if record.stage in (Stage.STARTED, Stage.MEMBER) and not facts.secrets:
-        return Forget()
+        return _fetching(facts) if facts.kept else Forget()  # one damaged file makes no fresh box of a member
     if record.stage is Stage.MEMBER:
         return Watch()
     if facts.clock != NOTHING:
@@ -159,13 +160,17 @@ def _initialising(facts: Facts) -> Step:
     return Init() if facts.secrets else MakeSecrets()
 
 
+def _fetching(facts: Facts) -> Step:
+    holders = tuple(sorted(node for node, said in facts.known.items() if said.secrets))
+    if holders:
+        return FetchSecrets(holders)
+    return Wait(Reason(Why.SECRETS, "no sibling that answers has the site's secrets yet"))
+
+
 def _joining(facts: Facts) -> Step:
     known = facts.known
     if not facts.secrets:
-        holders = tuple(sorted(node for node, said in known.items() if said.secrets))
-        if holders:
-            return FetchSecrets(holders)
-        return Wait(Reason(Why.SECRETS, "no sibling that answers has the site's secrets yet"))
+        return _fetching(facts)
     if facts.slot:
         return Join(facts.slot)
     members = tuple(sorted(node for node, said in known.items() if said.stage is Stage.MEMBER))

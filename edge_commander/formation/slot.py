@@ -43,6 +43,12 @@ def ghost(asker: str, fresh: bool, members: Sequence[ClusterMember]) -> bool:
     return fresh and any(one.name == asker for one in members)
 
 
+def is_well(asker: str, members: Sequence[ClusterMember]) -> bool:
+    """Whether the cluster has that member as Ready: then it is no ghost, whatever is said of it. What was wiped ceases
+    to be Ready within a minute."""
+    return any(one.name == asker and one.ready for one in members)
+
+
 def doors(members: Sequence[ClusterMember], asker: str, addresses: dict[str, str]) -> list[str]:
     """LAN addresses of Ready servers other than the asker, by the roster's word where it has one."""
     ready = [one for one in members if one.ready and one.server and one.name != asker]

@@ -69,6 +69,9 @@ class Usher:
         if self._seen.holder != name and not await self._lease.take(name):
             return SlotAnswer(granted=False, reason="another node was faster")
         self._seen = slot.Seen(name, now)
+        if self._removal is None and slot.ghost(name, fresh, members) and slot.is_well(name, members):
+            text = f"{name} is a Ready member of the cluster: it is taken out only once it is not"
+            return SlotAnswer(granted=False, reason=text)
         if self._removal is not None or slot.ghost(name, fresh, members):
             return SlotAnswer(granted=False, holder=name, reason=self._remove(name))
         servers = slot.doors(members, name, {one.name: one.address for one in site.roster})

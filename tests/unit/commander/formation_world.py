@@ -15,7 +15,7 @@ from agents.contracts.siblings import FormationStatus, SlotAnswer, SlotRequest, 
 from agents.core.errors import Rejected, Retryable
 from edge_commander.distribution.port import ClusterHealth, ClusterMember, ClusterPlan
 from edge_commander.formation.former import Choice, Former, Parts
-from edge_commander.formation.record import Record
+from edge_commander.formation.record import Record, is_kept
 from edge_commander.formation.site import Site
 from edge_commander.formation.usher import Usher
 from edge_commander.reasons import NOTHING, Reason
@@ -51,12 +51,13 @@ class Disk:
 
     record: Record = field(default_factory=Record)
     secrets: SiteSecrets | None = None
+    copy: Record | None = None  # of the record, on var
     lost: set[int] = field(default_factory=set)
     ended: set[int] = field(default_factory=set)  # epochs whose init the ballot box has as done
     began: tuple[str, int] | None = None  # the distribution's own marker, on var
 
     def wipe_var(self) -> None:
-        self.secrets, self.began = None, None
+        self.secrets, self.began, self.copy = None, None, None
 
 
 class World:
@@ -215,9 +216,15 @@ class Records:
     def record(self, record: Record) -> None:
         raise AssertionError("only by save")
 
+    @property
+    def kept(self) -> bool:
+        return is_kept(self.record, self.world.disks[self.name].copy)
+
     def save(self, record: Record) -> None:
         self.world.point()
         self.world.disks[self.name].record = record
+        self.world.point()
+        self.world.disks[self.name].copy = record
         self.world.point()
 
 
@@ -313,9 +320,13 @@ class FakeCluster:
 
     async def members(self) -> list[ClusterMember]:
         names = sorted(self.world.cluster(self.world.epoch).members)
-        return [ClusterMember(name=name, ready=True, server=True) for name in names]
+        return [ClusterMember(name=name, ready=self._runs(name), server=True) for name in names]
+
+    def _runs(self, name: str) -> bool:
+        return any(one.name == name and self.world.disks[one.node].began is not None for one in self.world.roster)
 
     async def remove(self, member: str) -> None:
+        assert not self._runs(member), f"{member} is well, and is taken out"
         self.world.cluster(self.world.epoch).members.pop(member, None)
 
     async def health(self) -> ClusterHealth:

@@ -118,6 +118,45 @@ async def test_who_lost_its_disk_may_only_join_and_its_ghost_goes_first() -> Non
     assert world.disks[first].record.part is Part.JOIN
 
 
+@pytest.mark.parametrize("which", ["first", "other"])
+async def test_a_member_whose_secrets_file_was_damaged_stays_one_and_gets_them_again(which: str) -> None:
+    world = World(3)
+    await world.round(40)
+    name = next(one for one in world.names if (one == world.grants[1]) is (which == "first"))
+    before, world.disks[name].secrets = world.disks[name].secrets, None
+    world.nodes[name].restart()
+    for _ in range(5):
+        await world.round()
+        assert world.disks[name].record.stage is Stage.MEMBER and len(world.clusters[1].members) == 3
+    assert world.disks[name].secrets == before and world.nodes[name].reason == NOTHING
+
+
+async def test_a_first_server_that_began_and_lost_but_its_secrets_file_takes_it_back_and_goes_on() -> None:
+    world = World(3)
+    while not world.clusters.get(1) or not world.clusters[1].inits:
+        await world.round()
+    first = world.grants[1]
+    other = next(one for one in world.names if one != first)
+    world.disks[other].secrets = world.disks[first].secrets
+    world.disks[first].record = Record(epoch=1, stage=Stage.STARTED, part=Part.INIT, initialiser=first)
+    world.disks[first].secrets = None
+    world.nodes[first].restart()
+    await world.round(30)
+    assert world.formed() and set(world.clusters[1].inits) == {first}
+    assert world.disks[first].record.part is Part.INIT
+
+
+async def test_a_member_that_forgot_all_that_it_was_is_not_taken_out_while_it_is_well() -> None:
+    world = World(3)
+    await world.round(40)
+    name = next(one for one in world.names if one != world.grants[1])
+    world.disks[name].record, world.disks[name].copy = Record(), None
+    world.nodes[name].restart()
+    await world.round(20)
+    assert len(world.clusters[1].members) == 3
+    assert world.nodes[name].reason.why is Why.TURN and "Ready" in world.nodes[name].reason.text
+
+
 async def test_an_old_copy_of_the_first_servers_disk_begins_no_second_cluster() -> None:
     world = World(3)
     await world.round(40)
