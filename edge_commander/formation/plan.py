@@ -97,7 +97,14 @@ Step = Wait | Decide | Forget | MakeSecrets | FetchSecrets | AskSlot | Init | Jo
 
 def leaving(me: str, roster: Sequence[str], members: Sequence[ClusterMember]) -> str | None:
     """A member of the cluster that the roster no longer names, where it is this node's turn to take it out: of the
-    Ready servers that the roster does name, the first. `me`, `roster`: Nodes' names."""
+    Ready servers that the roster does name, the first. `me`, `roster`: Nodes' names.
+
+    Only while the roster names more than half of the cluster's servers: an endpoint in wrong hands may shrink it, and
+    must not take a cluster apart by that.
+    """
+    servers = [one.name for one in members if one.server]
+    if sum(name in roster for name in servers) < majority(len(servers)):
+        return None
     ready = sorted(one.name for one in members if one.ready and one.server and one.name in roster)
     gone = sorted(one.name for one in members if one.name not in roster)
     return gone[0] if gone and ready[:1] == [me] else None

@@ -6,6 +6,8 @@ import pytest
 from formation_world import Crash, World, secrets_of, stages
 
 from agents.contracts.siblings import Stage
+from edge_commander.distribution.port import ClusterMember
+from edge_commander.formation import plan as plans
 from edge_commander.formation import record as records
 from edge_commander.formation.record import Happening, IllegalStep, Part, Record
 from edge_commander.reasons import NOTHING, Reason, Why
@@ -247,3 +249,29 @@ def test_what_the_table_does_not_list_is_a_bug() -> None:
 
 def test_a_crash_is_no_expected_error() -> None:
     assert not issubclass(Crash, Exception)
+
+
+def cluster_of(*names: str, dead: tuple[str, ...] = ()) -> list[ClusterMember]:
+    return [ClusterMember(name=name, ready=name not in dead, server=True) for name in names]
+
+
+def test_who_left_the_roster_is_taken_out_by_one_node_alone() -> None:
+    members = cluster_of("a", "b", "c")
+    assert plans.leaving("a", ["a", "b"], members) == "c"
+    assert plans.leaving("b", ["a", "b"], members) is None
+    assert plans.leaving("b", ["a", "b", "d"], cluster_of("a", "b", "c", dead=("a",))) == "c"
+    assert plans.leaving("a", ["a", "b", "c"], members) is None
+
+
+@pytest.mark.parametrize("count", [3, 5, 7])
+def test_a_roster_that_shrinks_under_a_cluster_does_not_take_it_apart(count: int) -> None:
+    names = [f"n{i}" for i in range(count)]
+    members = cluster_of(*names)
+    for _ in range(count):  # all at once: the roster names one
+        assert plans.leaving("n0", ["n0"], members) is None
+    left, roster = list(names), list(names)
+    for _ in range(count * 2):  # one after another
+        roster = roster[:-1] or roster
+        if (gone := plans.leaving("n0", roster, cluster_of(*left))) is not None:
+            left.remove(gone)
+    assert len(left) >= 2
