@@ -19,11 +19,12 @@ from edge_commander.formation.site import Site
 class SlotLease(Protocol):
     """The Lease as this member sees it."""
 
-    async def holder(self) -> str:
-        """A Node's name, empty while it is free. Raises Retryable."""
+    async def holder(self) -> slot.Held:
+        """Whose turn it is. Raises Retryable."""
 
     async def take(self, name: str) -> bool:
-        """Compare and set against what `holder` read last; False when another was faster. Raises Retryable."""
+        """The next turn, compare and set against what `holder` read last; False when another was faster. Raises
+        Retryable."""
 
 
 class Usher:
@@ -46,6 +47,7 @@ class Usher:
         self._member = member
         self._log = log
         self._seen = slot.Seen()
+        self._sent_away: dict[str, float] = {}  # of the roster's names, and when (monotonic s)
         self._one = asyncio.Lock()
         self._removal: asyncio.Task[None] | None = None
 
@@ -64,11 +66,18 @@ class Usher:
         members = await self._distribution.members()
         now = self._clock.monotonic()
         self._seen = slot.observe(self._seen, await self._lease.holder(), now)
-        if not slot.is_free(self._seen, name, members, now):
-            return SlotAnswer(granted=False, holder=self._seen.holder)
-        if self._seen.holder != name and not await self._lease.take(name):
-            return SlotAnswer(granted=False, reason="another node was faster")
-        self._seen = slot.Seen(name, now)
+        held = self._seen.held
+        self._sent_away = {one: at for one, at in self._sent_away.items() if now - at < slot.WAITS_SECONDS}
+        if not slot.is_free(self._seen, name, members, now, waits=bool(self._sent_away.keys() - {name})):
+            if held.name == name:
+                return SlotAnswer(granted=False, reason=f"the turn of {name} is over: others wait")
+            self._sent_away[name] = now
+            return SlotAnswer(granted=False, holder=held.name)
+        if held.name != name or self._seen.over(now):
+            if not await self._lease.take(name):
+                return SlotAnswer(granted=False, reason="another node was faster")
+            self._seen = slot.Seen(slot.Held(name, held.turn + 1), now)
+        self._sent_away.pop(name, None)
         if self._removal is None and slot.ghost(name, fresh, members) and slot.is_well(name, members):
             text = f"{name} is a Ready member of the cluster: it is taken out only once it is not"
             return SlotAnswer(granted=False, reason=text)

@@ -17,6 +17,7 @@ from edge_commander.distribution.port import ClusterHealth, ClusterMember, Clust
 from edge_commander.formation.former import Choice, Former, Parts
 from edge_commander.formation.record import Record, is_kept
 from edge_commander.formation.site import Site
+from edge_commander.formation.slot import Held
 from edge_commander.formation.usher import Usher
 from edge_commander.reasons import NOTHING, Reason
 from edge_commander.secrets.model import Authority, SiteSecrets
@@ -42,7 +43,7 @@ class Cluster:
     members: dict[str, int] = field(default_factory=dict)  # Node's name to the token's mark it joined with
     joining: set[str] = field(default_factory=set)
     most_joining: int = 0
-    holder: str = ""
+    holder: Held = Held()
 
 
 @dataclass
@@ -77,6 +78,7 @@ class World:
         self.cloud = True
         self.off: set[str] = set()
         self.cut: set[frozenset[str]] = set()
+        self.unfit: set[str] = set()  # Nodes that no join makes members
         self.chance = 0.0
         self.points = 0
         self.crash_at: int | None = None
@@ -277,11 +279,12 @@ class Talk:
 class JoinLease:
     world: World
 
-    async def holder(self) -> str:
+    async def holder(self) -> Held:
         return self.world.cluster(self.world.epoch).holder
 
     async def take(self, name: str) -> bool:
-        self.world.cluster(self.world.epoch).holder = name
+        cluster = self.world.cluster(self.world.epoch)
+        cluster.holder = Held(name, cluster.holder.turn + 1)
         return True
 
 
@@ -305,6 +308,8 @@ class FakeCluster:
 
     async def join(self, plan: ClusterPlan) -> None:
         assert plan.secrets is not None and plan.servers
+        if plan.node in self.world.unfit:
+            raise Rejected("its programs are not there")
         cluster, disk = self.world.cluster(plan.epoch), self.world.disks[self.node]
         cluster.joining.add(plan.node)
         cluster.most_joining = max(cluster.most_joining, len(cluster.joining))

@@ -9,6 +9,7 @@ from agents.contracts.siblings import Stage
 from edge_commander.distribution.port import ClusterMember
 from edge_commander.formation import plan as plans
 from edge_commander.formation import record as records
+from edge_commander.formation import slot
 from edge_commander.formation.record import Happening, IllegalStep, Part, Record
 from edge_commander.reasons import NOTHING, Reason, Why
 
@@ -233,6 +234,31 @@ async def test_joins_come_one_after_another_and_the_rest_are_told_whose_turn_it_
         told |= {node.reason.text for node in world.nodes.values() if node.reason.why is Why.TURN}
     assert world.formed() and world.clusters[1].most_joining == 1
     assert told
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_a_node_whose_join_always_fails_keeps_no_other_waiting_for_ever(seed: int) -> None:
+    world = World(3, seed)
+    while not world.clusters.get(1) or not world.clusters[1].members:
+        await world.round()
+    world.unfit = {f"nuc-{min(name for name in world.names if name != world.grants[1])}"}
+    await world.round(700)  # 35 min
+    assert len(world.clusters[1].members) == 2
+    world.unfit = set()
+    await world.round(400)
+    assert world.formed() and world.clusters[1].most_joining == 1
+
+
+def test_a_turn_that_was_taken_anew_is_another_one() -> None:
+    seen = slot.observe(slot.Seen(), slot.Held("a", 1), 0.0)
+    assert slot.observe(seen, slot.Held("a", 1), 50.0) == seen
+    later = slot.observe(seen, slot.Held("a", 3), 2000.0)
+    assert not slot.is_free(later, "b", [], 2001.0, waits=False)
+    assert slot.is_free(later, "b", [], 2000.0 + slot.HOLD_SECONDS, waits=False)
+    assert slot.is_free(later, "b", cluster_of("a"), 2001.0, waits=False)
+    assert slot.is_free(later, "a", [], 2001.0, waits=True)
+    assert not slot.is_free(later, "a", [], 2000.0 + slot.AGAIN_SECONDS, waits=True)
+    assert slot.is_free(later, "a", [], 2000.0 + slot.AGAIN_SECONDS, waits=False)
 
 
 def test_what_the_table_does_not_list_is_a_bug() -> None:
