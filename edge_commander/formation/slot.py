@@ -14,7 +14,7 @@ from edge_commander.distribution.port import ClusterMember
 HOLD_SECONDS = 900.0
 """A join that has not ended by then no longer keeps the others waiting."""
 AGAIN_SECONDS = 300.0
-"""Until then a holder whose join failed may begin another, which ends within its time; then it lets others, who wait."""
+"""Until then a holder whose join failed may begin another, which ends in its time; then it lets others, who wait."""
 WAITS_SECONDS = 60.0
 """Who was sent away this long ago still waits."""
 
@@ -46,7 +46,7 @@ def observe(seen: Seen, held: Held, now: float) -> Seen:
 
 def is_free(seen: Seen, asker: str, members: Sequence[ClusterMember], now: float, *, waits: bool) -> bool:
     """Whether `asker` (a Node's name) may take the slot: nobody holds it, its holder has had its time or has become a
-    Ready member, or it does itself. `waits`: another was sent away just now, so a join that fails must end some time."""
+    Ready member, or it does itself. `waits`: another was sent away just now, so a join that fails must end."""
     if seen.held.name == asker:
         return not waits or now - seen.at < AGAIN_SECONDS
     if not seen.held.name or seen.over(now):

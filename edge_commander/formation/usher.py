@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger
@@ -11,7 +11,7 @@ from structlog.typing import FilteringBoundLogger
 from agents.contracts.siblings import SlotAnswer, SlotRequest
 from agents.core.errors import GalleyError, Rejected, Retryable
 from agents.core.ports import Clock
-from edge_commander.distribution.port import Distribution
+from edge_commander.distribution.port import ClusterMember, Distribution
 from edge_commander.formation import slot
 from edge_commander.formation.site import Site
 
@@ -64,6 +64,20 @@ class Usher:
 
     async def _ask(self, site: Site, name: str, fresh: bool) -> SlotAnswer:
         members = await self._distribution.members()
+        if (refused := await self._turn(name, members)) is not None:
+            return refused
+        if self._removal is None and slot.ghost(name, fresh, members) and slot.is_well(name, members):
+            text = f"{name} is a Ready member of the cluster: it is taken out only once it is not"
+            return SlotAnswer(granted=False, reason=text)
+        if self._removal is not None or slot.ghost(name, fresh, members):
+            return SlotAnswer(granted=False, holder=name, reason=self._remove(name))
+        servers = slot.doors(members, name, {one.name: one.address for one in site.roster})
+        if not servers:
+            return SlotAnswer(granted=False, holder=name, reason="no server of the cluster is Ready")
+        return SlotAnswer(granted=True, servers=servers, holder=name)
+
+    async def _turn(self, name: str, members: Sequence[ClusterMember]) -> SlotAnswer | None:
+        """Takes the turn for `name`; the answer where it cannot have it."""
         now = self._clock.monotonic()
         self._seen = slot.observe(self._seen, await self._lease.holder(), now)
         held = self._seen.held
@@ -78,15 +92,7 @@ class Usher:
                 return SlotAnswer(granted=False, reason="another node was faster")
             self._seen = slot.Seen(slot.Held(name, held.turn + 1), now)
         self._sent_away.pop(name, None)
-        if self._removal is None and slot.ghost(name, fresh, members) and slot.is_well(name, members):
-            text = f"{name} is a Ready member of the cluster: it is taken out only once it is not"
-            return SlotAnswer(granted=False, reason=text)
-        if self._removal is not None or slot.ghost(name, fresh, members):
-            return SlotAnswer(granted=False, holder=name, reason=self._remove(name))
-        servers = slot.doors(members, name, {one.name: one.address for one in site.roster})
-        if not servers:
-            return SlotAnswer(granted=False, holder=name, reason="no server of the cluster is Ready")
-        return SlotAnswer(granted=True, servers=servers, holder=name)
+        return None
 
     def _remove(self, name: str) -> str:
         """Takes a ghost out beside the answers, as that may take a minute; what is told meanwhile."""

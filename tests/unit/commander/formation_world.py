@@ -43,7 +43,7 @@ class Cluster:
     members: dict[str, int] = field(default_factory=dict)  # Node's name to the token's mark it joined with
     joining: set[str] = field(default_factory=set)
     most_joining: int = 0
-    holder: Held = Held()
+    holder: Held = field(default_factory=Held)
 
 
 @dataclass
