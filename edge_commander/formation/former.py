@@ -148,6 +148,7 @@ class Former:
             stage=record.stage if current else Stage.NONE,
             initialiser=record.initialiser if current else "",
             secrets=self.offered() is not None,
+            generation=site.generation,
         )
 
     def offered(self) -> SiteSecrets | None:
@@ -247,7 +248,7 @@ class Former:
         except GalleyError:
             return NOTHING  # whoever looks at the cluster says so
         name = plans.leaving(site.own.name, [one.name for one in site.roster], members)
-        if name is None:
+        if name is None or not plans.agreed(site.generation, site.others.keys(), await self._ask_all(site)):
             return NOTHING
         self._p.log.warning("the roster no longer names a member: it is taken out", member=name)
         return self._begin(f"remove {name}", self._p.distribution.remove(name))
@@ -298,14 +299,16 @@ class Former:
             try:
                 answer = await self._p.siblings.slot(site.others[node], SlotRequest(epoch=site.epoch, fresh=fresh))
             except GalleyError as error:
-                text = str(error)
+                self._p.log.info("a member did not answer", sibling=node, cause=str(error))
                 continue
             if answer.granted and answer.servers:
                 self._slot = tuple(answer.servers)
                 return Reason(Why.STARTING, "join")
-            return Reason(Why.TURN, answer.reason or (f"{answer.holder} is joining" if answer.holder else ""))
+            if answer.holder:
+                return Reason(Why.TURN, answer.reason or f"{answer.holder} is joining")
+            text = answer.reason  # one whose own API server is down keeps nobody out: the next one is asked
         self._p.log.info("no member gave a turn", cause=text)
-        return Reason(Why.TURN, "no member answers")
+        return Reason(Why.TURN, text or "no member answers")
 
     def _begin(self, what: str, work: Coroutine[Any, Any, None]) -> Reason:
         """Records that it begins, before anything does; then runs it beside the turns."""

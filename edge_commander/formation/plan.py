@@ -6,7 +6,7 @@ that it never began anything else, and the epoch's secrets, which it made before
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from agents.contracts.identity import Member
@@ -108,6 +108,12 @@ def leaving(me: str, roster: Sequence[str], members: Sequence[ClusterMember]) ->
     ready = sorted(one.name for one in members if one.ready and one.server and one.name in roster)
     gone = sorted(one.name for one in members if one.name not in roster)
     return gone[0] if gone and ready[:1] == [me] else None
+
+
+def agreed(generation: int, others: Collection[str], answers: Mapping[str, FormationStatus]) -> bool:
+    """Whether every sibling of the roster answers, and none knows a newer one: each node hears of a newcomer at its own
+    time, and who has not yet must not take it for one that left. `others`: node ids."""
+    return all(node in answers and answers[node].generation <= generation for node in others)
 
 
 def majority(count: int) -> int:

@@ -68,7 +68,7 @@ class Usher:
             return refused
         if self._removal is None and slot.ghost(name, fresh, members) and slot.is_well(name, members):
             text = f"{name} is a Ready member of the cluster: it is taken out only once it is not"
-            return SlotAnswer(granted=False, reason=text)
+            return SlotAnswer(granted=False, holder=name, reason=text)
         if self._removal is not None or slot.ghost(name, fresh, members):
             return SlotAnswer(granted=False, holder=name, reason=self._remove(name))
         servers = slot.doors(members, name, {one.name: one.address for one in site.roster})
@@ -84,7 +84,7 @@ class Usher:
         self._sent_away = {one: at for one, at in self._sent_away.items() if now - at < slot.WAITS_SECONDS}
         if not slot.is_free(self._seen, name, members, now, waits=bool(self._sent_away.keys() - {name})):
             if held.name == name:
-                return SlotAnswer(granted=False, reason=f"the turn of {name} is over: others wait")
+                return SlotAnswer(granted=False, holder=name, reason=f"the turn of {name} is over: others wait")
             self._sent_away[name] = now
             return SlotAnswer(granted=False, holder=held.name)
         if held.name != name or self._seen.over(now):

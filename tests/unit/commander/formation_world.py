@@ -78,7 +78,9 @@ class World:
         self.cloud = True
         self.off: set[str] = set()
         self.cut: set[frozenset[str]] = set()
+        self.rosters: dict[str, tuple[int, tuple[Member, ...]]] = {}  # of a node that has another than `roster`
         self.unfit: set[str] = set()  # Nodes that no join makes members
+        self.mute: set[str] = set()  # whose own API server is down
         self.chance = 0.0
         self.points = 0
         self.crash_at: int | None = None
@@ -97,12 +99,15 @@ class World:
     def talk(self, one: str, other: str) -> None:
         if {one, other} & self.off or frozenset((one, other)) in self.cut:
             raise Retryable("cut off")
+        if one not in {member.node for member in self.site(other).roster}:
+            raise Rejected("certificate refused: not in the roster")
 
     def monotonic(self) -> float:
         return self.now
 
     def site(self, name: str) -> Site:
-        return Site(site="store-1", me=name, epoch=self.epoch, roster=self.roster)
+        generation, roster = self.rosters.get(name, (2, self.roster))
+        return Site(site="store-1", me=name, epoch=self.epoch, roster=roster, generation=generation)
 
     async def round(self, rounds: int = 1) -> None:
         """Each node that has power takes a turn, in some order."""
@@ -324,6 +329,8 @@ class FakeCluster:
         self.world.point()
 
     async def members(self) -> list[ClusterMember]:
+        if self.node in self.world.mute:
+            raise Retryable("the API server does not answer")
         names = sorted(self.world.cluster(self.world.epoch).members)
         return [ClusterMember(name=name, ready=self._runs(name), server=True) for name in names]
 

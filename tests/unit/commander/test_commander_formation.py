@@ -301,3 +301,39 @@ def test_a_roster_that_shrinks_under_a_cluster_does_not_take_it_apart(count: int
         if (gone := plans.leaving("n0", roster, cluster_of(*left))) is not None:
             left.remove(gone)
     assert len(left) >= 2
+
+
+async def test_a_newcomer_is_not_taken_out_by_who_has_not_heard_of_it_yet() -> None:
+    world = World(4)
+    old = (1, world.roster[:3])
+    world.rosters, world.off = dict.fromkeys(world.names, old), {"n3"}
+    await world.round(60)
+    assert len(world.clusters[1].members) == 3
+    world.rosters, world.off = {"n0": old}, set()
+    await world.round(60)  # 3 min: n0 looks several times
+    assert "nuc-n3" in world.clusters[1].members
+    world.rosters = {}
+    await world.round(60)
+    assert world.formed()
+
+
+async def test_who_left_is_taken_out_only_while_all_that_stay_answer() -> None:
+    world = World(3)
+    await world.round(60)
+    world.disks["n2"].wipe_var()
+    world.off, world.cut = {"n2"}, {frozenset({"n0", "n1"})}
+    world.rosters = dict.fromkeys(("n0", "n1"), (3, world.roster[:2]))
+    await world.round(60)
+    assert len(world.clusters[1].members) == 3
+    world.cut = set()
+    await world.round(60)
+    assert sorted(world.clusters[1].members) == ["nuc-n0", "nuc-n1"]
+
+
+async def test_a_member_whose_api_server_is_down_keeps_nobody_out() -> None:
+    world = World(3)
+    world.off = {"n2"}
+    await world.round(60)
+    world.off, world.mute = set(), {"n0"}
+    await world.round(30)
+    assert len(world.clusters[1].members) == 3
