@@ -330,7 +330,7 @@ class Former:
 
     def _held(self, site: Site) -> SiteSecrets | None:
         held = self._p.secrets.secrets
-        return held if held is not None and held.epoch == site.epoch else None
+        return held if held is not None and (held.site, held.epoch) == (site.site, site.epoch) else None
 
     def _plan(self, site: Site, servers: tuple[str, ...]) -> ClusterPlan:
         secrets = self._held(site)
