@@ -120,7 +120,7 @@ class Former:
         self._running = ""
         self._refused = ""
         self._slot: tuple[str, ...] = ()
-        self._settled = False
+        self._settled: bool | None = None  # False: by a clock that could not be trusted
         self._look_at = float("-inf")
         self._failed: Reason | None = None
         self._again_at = float("-inf")
@@ -181,7 +181,7 @@ class Former:
             slot=self._slot,
             kept=self._p.records.kept,
         )
-        return await self._take(next_step(facts), site)
+        return await self._take(next_step(facts), site, trusted=clock == NOTHING)
 
     def _ended(self) -> Reason | None:
         """What came of the operation beside the turns; a refusal stands for a while, so that a person sees it."""
@@ -214,12 +214,12 @@ class Former:
         said = await asyncio.gather(*(one(member) for member in others))
         return {member.node: answer for member, answer in zip(others, said, strict=True) if answer is not None}
 
-    async def _take(self, step: Step, site: Site) -> Reason:
+    async def _take(self, step: Step, site: Site, *, trusted: bool) -> Reason:
         match step:
             case plans.Wait(reason):
                 answer = reason
             case plans.Watch():
-                answer = await self._watch(site)
+                answer = await self._watch(site, trusted=trusted)
             case plans.Decide():
                 answer = await self._decide(site)
             case plans.Forget():
@@ -236,10 +236,11 @@ class Former:
                 answer = self._begin("join", self._join(site, servers))
         return answer
 
-    async def _watch(self, site: Site) -> Reason:
-        """A member's round: the suite's accounts once a start; now and then, who is no longer of the site."""
-        if not self._settled:
-            return self._begin("settle", self._settle(site))
+    async def _watch(self, site: Site, *, trusted: bool) -> Reason:
+        """A member's round: the suite's accounts once a start, and once more where the clock was wrong then, as
+        certificates end by it; now and then, who is no longer of the site."""
+        if self._settled is None or (trusted and not self._settled):
+            return self._begin("settle", self._settle(site, trusted=trusted))
         if self._p.clock.monotonic() < self._look_at:
             return NOTHING
         self._look_at = self._p.clock.monotonic() + LOOK_SECONDS
@@ -324,9 +325,9 @@ class Former:
         self._task = asyncio.create_task(work, name=f"cluster {what}")
         return Reason(Why.STARTING, what)
 
-    async def _settle(self, site: Site) -> None:
+    async def _settle(self, site: Site, *, trusted: bool) -> None:
         await self._p.settle(self._plan(site, ()))
-        self._settled = True
+        self._settled = trusted
 
     def _held(self, site: Site) -> SiteSecrets | None:
         held = self._p.secrets.secrets

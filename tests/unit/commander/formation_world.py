@@ -154,6 +154,7 @@ class Node:
             member=lambda: self.former.member, log=structlog.get_logger(),
         )  # fmt: skip
         self.reason = NOTHING
+        self.settled = 0
 
     async def turn(self, clock: Reason = NOTHING) -> None:
         try:
@@ -171,6 +172,7 @@ class Node:
         self.world.point()
         assert plan.secrets is not None
         assert plan.node in self.world.cluster(plan.epoch).members, "settled before it was a member"
+        self.settled += 1
 
     def _make(self, site: str, epoch: int) -> SiteSecrets:
         self.world.marks += 1

@@ -61,6 +61,18 @@ async def test_a_wrong_clock_makes_no_certificate_but_takes_no_member_down() -> 
     assert world.nodes["n0"].reason == NOTHING
 
 
+async def test_access_that_was_made_by_a_wrong_clock_is_made_again_by_a_right_one() -> None:
+    world = World(1)
+    await world.round(10)
+    world.nodes["n0"].restart()
+    wrong = Reason(Why.CLOCK, "earlier than it can be")
+    for _ in range(4):
+        await world.nodes["n0"].turn(wrong)
+    assert world.nodes["n0"].settled == 1
+    await world.round(4)
+    assert world.nodes["n0"].settled == 2 and world.nodes["n0"].reason == NOTHING
+
+
 async def points_of_a_formation(count: int) -> int:
     world = World(count)
     await world.round(40)
