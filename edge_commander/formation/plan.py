@@ -177,7 +177,16 @@ def _fetching(facts: Facts) -> Step:
     holders = tuple(sorted(node for node, said in facts.known.items() if said.secrets))
     if holders:
         return FetchSecrets(holders)
-    return Wait(Reason(Why.SECRETS, "no sibling that answers has the site's secrets yet"))
+    return Wait(Reason(Why.SECRETS, _lost(facts) or "no sibling that answers has the site's secrets yet"))
+
+
+def _lost(facts: Facts) -> str:
+    """Where the first server left the roster, what no waiting will bring; empty where it may still come. It may have
+    begun, so nobody takes its place within the epoch."""
+    first = facts.record.initialiser
+    if any(one.node == first for one in facts.roster):
+        return ""
+    return f"the first server, {first}, left the roster: where no member lives, only the next epoch helps"
 
 
 def _joining(facts: Facts) -> Step:
@@ -188,5 +197,5 @@ def _joining(facts: Facts) -> Step:
         return Join(facts.slot)
     members = tuple(sorted(node for node, said in known.items() if said.stage is Stage.MEMBER))
     if not members:
-        return Wait(Reason(Why.FIRST, "no sibling that answers is a member yet"))
+        return Wait(Reason(Why.FIRST, _lost(facts) or "no sibling that answers is a member yet"))
     return AskSlot(members, fresh=facts.record.stage is Stage.DECIDED)

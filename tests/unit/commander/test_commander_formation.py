@@ -349,3 +349,17 @@ async def test_a_member_whose_api_server_is_down_keeps_nobody_out() -> None:
     world.off, world.mute = set(), {"n0"}
     await world.round(30)
     assert len(world.clusters[1].members) == 3
+
+
+async def test_where_the_first_server_left_before_it_began_they_say_that_only_a_new_epoch_helps() -> None:
+    world = World(3)
+    world.grants[1] = "n2"  # its box died when it had just been granted the epoch
+    world.off = {"n2"}
+    await world.round(5)
+    assert {world.nodes[name].reason.detail for name in ("n0", "n1")} == {
+        "no sibling that answers has the site's secrets yet"
+    }
+    world.rosters = dict.fromkeys(("n0", "n1"), (3, world.roster[:2]))
+    await world.round(5)
+    assert all("only the next epoch helps" in world.nodes[name].reason.text for name in ("n0", "n1"))
+    assert world.clusters == {} or not world.clusters[1].inits
