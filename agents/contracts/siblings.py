@@ -24,7 +24,8 @@ class Stage(StrEnum):
 
 
 class FormationStatus(Struct, frozen=True, kw_only=True):
-    """`GET /v1/formation` between siblings. `initialiser` empty: not decided. `secrets`: it holds the epoch's."""
+    """`GET /v1/formation` between siblings. `initialiser` empty: not decided. `secrets`: it holds the epoch's.
+    `generation`: of the roster that it believes; 0: not told."""
 
     v: int = 1
     node: NodeId
@@ -32,6 +33,7 @@ class FormationStatus(Struct, frozen=True, kw_only=True):
     stage: Stage
     initialiser: Annotated[str, msgspec.Meta(max_length=64)] = ""
     secrets: bool = False
+    generation: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
 class SlotRequest(Struct, frozen=True, kw_only=True):

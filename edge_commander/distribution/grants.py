@@ -66,7 +66,9 @@ def _replace(path: Path, text: bytes, user: str) -> None:
             os.fchown(descriptor, entry.pw_uid, entry.pw_gid)
         except KeyError:
             pass  # a machine without the suite's users: it stays root's
-        os.write(descriptor, text)
+        view = memoryview(text)
+        while view:  # a disk that is nearly full takes a part, and half a kubeconfig is none
+            view = view[os.write(descriptor, view) :]
     finally:
         os.close(descriptor)
     temporary.replace(path)

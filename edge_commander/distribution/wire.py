@@ -6,11 +6,13 @@ operations, and `settle`, which gives the suite's daemons their rights and kubec
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Any
 
 import msgspec
 
+from agents.contracts.ids import is_site_id
 from edge_commander.distribution.port import ClusterPlan, Operation
 
 MAX_ASK = 256 * 1024
@@ -26,6 +28,10 @@ ARGUMENTS: dict[str, str] = {
 PLANNED = frozenset({Operation.INIT.value, Operation.JOIN.value, Operation.RESTORE.value, SETTLE})
 """Operations that take a plan."""
 ASKED = frozenset({*(one.value for one in Operation), SETTLE})
+NAME = re.compile(r"[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?")
+"""A Node's name (RFC 1123): it becomes part of paths and of lines in files that root writes."""
+HOST = re.compile(r"[-.:0-9A-Za-z]{1,253}")
+"""An address or a host's name."""
 
 
 class Family(StrEnum):
@@ -65,4 +71,17 @@ def problem(ask: Ask) -> str:
         return f"{ask.operation} takes {ARGUMENTS.get(ask.operation, 'no argument')}"
     if (ask.plan is not None) != (ask.operation in PLANNED):
         return f"{ask.operation} takes {'a' if ask.operation in PLANNED else 'no'} plan"
+    if ask.operation == Operation.REMOVE and NAME.fullmatch(ask.argument) is None:
+        return "remove takes a member's name, such as nuc-1"
+    return _unfit(ask.plan) if ask.plan is not None else ""
+
+
+def _unfit(plan: ClusterPlan) -> str:
+    """What of a plan is not what it must be; no text of a plan goes into a file of root's as anything else."""
+    if not is_site_id(plan.site) or plan.epoch < 1:
+        return "the plan names no site or no epoch"
+    if NAME.fullmatch(plan.node) is None:
+        return "the plan's node is no Node's name"
+    if any(HOST.fullmatch(one) is None for one in (*plan.servers, *filter(None, (plan.address,)))):
+        return "one of the plan's addresses is none"
     return ""

@@ -5,8 +5,11 @@ A file that cannot be read is put aside, and the box is then barred as one witho
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import functools
+import threading
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -20,6 +23,18 @@ from edge_commander.election.acceptor import BORN, AcceptorState, Init
 from edge_commander.election.electorate import Self, is_voter
 
 BOX_NAME = "election.json"
+C = TypeVar("C", bound=Callable[..., Any])
+
+
+def _alone(method: C) -> C:
+    """One change at a time: some come from threads, siblings' from the loop, and each starts at the state before it."""
+
+    @functools.wraps(method)
+    def locked(self: BallotBox, *args: Any, **more: Any) -> Any:
+        with self._lock:
+            return method(self, *args, **more)
+
+    return locked  # type: ignore[return-value]
 
 
 class BallotBox:
@@ -32,6 +47,7 @@ class BallotBox:
 
     def __init__(self, directory: Path, *, had_keys: bool, floor: int = 0) -> None:
         self.path = directory / BOX_NAME
+        self._lock = threading.Lock()
         self._file = StateFile(self.path, AcceptorState)
         found = self._file.load()
         if found is None:
@@ -44,47 +60,56 @@ class BallotBox:
         """Files that were put aside as corrupt, this time or earlier."""
         return sorted(self.path.parent.glob(f"{BOX_NAME}.corrupt-*"))
 
+    @_alone
     def adopt(self, epoch: int, election: Election, voters: Iterable[Voter]) -> AcceptorState:
         """Takes over a verified roster, which must be stored by now: were it not, a lost box would not know the epoch
         that it is barred from. Raises EpochRefused."""
         return self._keep(acceptor.adopt(self.state, epoch, election, voters))
 
+    @_alone
     def answer(self, me: Self, peer: NodeId, request: ElectionRequest) -> ElectionAnswer:
         """Judges a request of `peer` (authenticated); what is promised or taken is on disk on return."""
         state, said = acceptor.answer(self.state, me, peer, request)
         self._keep(state)
         return said
 
+    @_alone
     def learn(self, epoch: int, value: NodeId) -> AcceptorState:
         """Records a decision of `epoch`; of another epoch than the present one nothing is recorded."""
         return self._keep(acceptor.learn(self.state, epoch, value))
 
+    @_alone
     def granted(self, me: Self, grant: InitGrant) -> AcceptorState:
         """Records the endpoint's answer. Raises EpochRefused."""
         return self._keep(acceptor.granted(self.state, me, grant))
 
-    def begin_init(self, me: Self, epoch: int) -> None:
+    @_alone
+    def begin_init(self, me: Self, epoch: int, *, resumes: bool = False) -> None:
         """Must return before the first step of `cluster-init` (again after a crash: nothing changes). Raises Rejected
-        where this box may not: not decided on, another epoch by now, wiped since, done already."""
+        where this box may not: not decided on, another epoch by now, wiped since, done already. `resumes`: the caller
+        knows that it began, and that what it began with is still on its disk; then done already is no obstacle."""
         now = self.state
         allowed = (
             now.epoch == epoch
             and now.decided == me.node
             and not now.is_barred
             and not now.wiped
-            and now.init is not Init.DONE
+            and (resumes or now.init is not Init.DONE)
             and (now.election is Election.CLOUD or is_voter(now.voters, me))
         )
         if not allowed:
             raise Rejected(f"this box may not initialise a cluster in epoch {epoch}", file=str(self.path))
-        self._keep(msgspec.structs.replace(now, init=Init.STARTED))
+        if now.init is not Init.DONE:
+            self._keep(msgspec.structs.replace(now, init=Init.STARTED))
 
+    @_alone
     def end_init(self, epoch: int) -> None:
         """`cluster-init` succeeded. Must return before another node may join. Raises Rejected where none was begun."""
         if self.state.epoch != epoch or self.state.init is Init.NONE:
             raise Rejected(f"no cluster was begun here in epoch {epoch}", file=str(self.path))
         self._keep(msgspec.structs.replace(self.state, init=Init.DONE))
 
+    @_alone
     def wiped(self) -> None:
         """Must return before a wipe is armed: from then on this box may only join in this epoch."""
         self._keep(msgspec.structs.replace(self.state, wiped=True))

@@ -80,10 +80,13 @@ class Formation:
         if (older := await asyncio.to_thread(self._rolled_back, site.epoch, keys)) is not None:
             return older
         self._site = site
-        if self._inner is None:
-            self._inner = self._assemble(site.me, keys)
-            self._known.set()
-        return await self._inner.former.turn(site, clock)
+        try:
+            if self._inner is None:
+                self._inner = self._assemble(site.me, keys)
+                self._known.set()
+            return await self._inner.former.turn(site, clock)
+        except Rejected as error:  # a file of a newer version, secrets that do not fit: it stays so, and must be seen
+            return Reason(Why.DISTRIBUTION, str(error))
 
     def _rolled_back(self, epoch: int, keys: DeviceKeys) -> Reason | None:
         """The highest epoch that this box was ever in never goes back; in a TPM not even with the disk."""

@@ -48,6 +48,10 @@ class RecordStore(Protocol):
 
     record: Record
 
+    @property
+    def kept(self) -> bool:
+        """Whether `var` was not wiped since this epoch's cluster was begun on it."""
+
     def save(self, record: Record) -> None:
         """On disk when it returns. Raises Retryable."""
 
@@ -81,8 +85,8 @@ class Gate(Protocol):
     async def decide(self, site: Site) -> Choice:
         """Asks the endpoint or the siblings."""
 
-    async def begin(self, site: Site) -> None:
-        """Before the first step of init; Rejected where this box may not."""
+    async def begin(self, site: Site, *, resumes: bool) -> None:
+        """Before the first step of init; Rejected where this box may not. `resumes`: it is recorded that it began."""
 
     async def end(self, site: Site) -> None:
         """Init succeeded; before anybody may join."""
@@ -116,7 +120,7 @@ class Former:
         self._running = ""
         self._refused = ""
         self._slot: tuple[str, ...] = ()
-        self._settled = False
+        self._settled: bool | None = None  # False: by a clock that could not be trusted
         self._look_at = float("-inf")
         self._failed: Reason | None = None
         self._again_at = float("-inf")
@@ -144,6 +148,7 @@ class Former:
             stage=record.stage if current else Stage.NONE,
             initialiser=record.initialiser if current else "",
             secrets=self.offered() is not None,
+            generation=site.generation,
         )
 
     def offered(self) -> SiteSecrets | None:
@@ -162,7 +167,7 @@ class Former:
             return reason
         if self._failed is not None and self._p.clock.monotonic() < self._again_at:
             return self._failed
-        asks = not self.member
+        asks = not self.member or self._held(site) is None
         answers = await self._ask_all(site) if asks else {}
         record = self._p.records.record
         facts = Facts(
@@ -174,8 +179,9 @@ class Former:
             answers=answers,
             secrets=self._held(site) is not None,
             slot=self._slot,
+            kept=self._p.records.kept,
         )
-        return await self._take(next_step(facts), site)
+        return await self._take(next_step(facts), site, trusted=clock == NOTHING)
 
     def _ended(self) -> Reason | None:
         """What came of the operation beside the turns; a refusal stands for a while, so that a person sees it."""
@@ -208,12 +214,12 @@ class Former:
         said = await asyncio.gather(*(one(member) for member in others))
         return {member.node: answer for member, answer in zip(others, said, strict=True) if answer is not None}
 
-    async def _take(self, step: Step, site: Site) -> Reason:
+    async def _take(self, step: Step, site: Site, *, trusted: bool) -> Reason:
         match step:
             case plans.Wait(reason):
                 answer = reason
             case plans.Watch():
-                answer = await self._watch(site)
+                answer = await self._watch(site, trusted=trusted)
             case plans.Decide():
                 answer = await self._decide(site)
             case plans.Forget():
@@ -225,15 +231,16 @@ class Former:
             case plans.AskSlot(members, fresh):
                 answer = await self._ask_slot(site, members, fresh)
             case plans.Init():
-                answer = self._begin("init", self._init(site))
+                answer = self._begin("init", self._init(site, resumes=self._p.records.record.stage is Stage.STARTED))
             case plans.Join(servers):
                 answer = self._begin("join", self._join(site, servers))
         return answer
 
-    async def _watch(self, site: Site) -> Reason:
-        """A member's round: the suite's accounts once a start; now and then, who is no longer of the site."""
-        if not self._settled:
-            return self._begin("settle", self._settle(site))
+    async def _watch(self, site: Site, *, trusted: bool) -> Reason:
+        """A member's round: the suite's accounts once a start, and once more where the clock was wrong then, as
+        certificates end by it; now and then, who is no longer of the site."""
+        if self._settled is None or (trusted and not self._settled):
+            return self._begin("settle", self._settle(site, trusted=trusted))
         if self._p.clock.monotonic() < self._look_at:
             return NOTHING
         self._look_at = self._p.clock.monotonic() + LOOK_SECONDS
@@ -242,7 +249,7 @@ class Former:
         except GalleyError:
             return NOTHING  # whoever looks at the cluster says so
         name = plans.leaving(site.own.name, [one.name for one in site.roster], members)
-        if name is None:
+        if name is None or not plans.agreed(site.generation, site.others.keys(), await self._ask_all(site)):
             return NOTHING
         self._p.log.warning("the roster no longer names a member: it is taken out", member=name)
         return self._begin(f"remove {name}", self._p.distribution.remove(name))
@@ -293,14 +300,16 @@ class Former:
             try:
                 answer = await self._p.siblings.slot(site.others[node], SlotRequest(epoch=site.epoch, fresh=fresh))
             except GalleyError as error:
-                text = str(error)
+                self._p.log.info("a member did not answer", sibling=node, cause=str(error))
                 continue
             if answer.granted and answer.servers:
                 self._slot = tuple(answer.servers)
                 return Reason(Why.STARTING, "join")
-            return Reason(Why.TURN, answer.reason or (f"{answer.holder} is joining" if answer.holder else ""))
+            if answer.holder:
+                return Reason(Why.TURN, answer.reason or f"{answer.holder} is joining")
+            text = answer.reason  # one whose own API server is down keeps nobody out: the next one is asked
         self._p.log.info("no member gave a turn", cause=text)
-        return Reason(Why.TURN, "no member answers")
+        return Reason(Why.TURN, text or "no member answers")
 
     def _begin(self, what: str, work: Coroutine[Any, Any, None]) -> Reason:
         """Records that it begins, before anything does; then runs it beside the turns."""
@@ -316,13 +325,13 @@ class Former:
         self._task = asyncio.create_task(work, name=f"cluster {what}")
         return Reason(Why.STARTING, what)
 
-    async def _settle(self, site: Site) -> None:
+    async def _settle(self, site: Site, *, trusted: bool) -> None:
         await self._p.settle(self._plan(site, ()))
-        self._settled = True
+        self._settled = trusted
 
     def _held(self, site: Site) -> SiteSecrets | None:
         held = self._p.secrets.secrets
-        return held if held is not None and held.epoch == site.epoch else None
+        return held if held is not None and (held.site, held.epoch) == (site.site, site.epoch) else None
 
     def _plan(self, site: Site, servers: tuple[str, ...]) -> ClusterPlan:
         secrets = self._held(site)
@@ -331,8 +340,8 @@ class Former:
             site=site.site, epoch=site.epoch, node=own.name, address=own.address, servers=servers, secrets=secrets
         )
 
-    async def _init(self, site: Site) -> None:
-        await self._p.gate.begin(site)
+    async def _init(self, site: Site, *, resumes: bool) -> None:
+        await self._p.gate.begin(site, resumes=resumes)
         await self._p.distribution.init(self._plan(site, ()))
         await self._p.gate.end(site)
         self._happened(Happening.MEMBER)

@@ -66,9 +66,9 @@ class BallotGate:
             return Choice(outcome.node or site.me, may_begin=False)
         raise Retryable(outcome.because.value)
 
-    async def begin(self, site: Site) -> None:
+    async def begin(self, site: Site, *, resumes: bool) -> None:
         """See Gate."""
-        await asyncio.to_thread(self._box.begin_init, self._me, site.epoch)
+        await asyncio.to_thread(self._box.begin_init, self._me, site.epoch, resumes=resumes)
 
     async def end(self, site: Site) -> None:
         """See Gate."""

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from agents.core.ports import Object
 from agents.io.kube_errors import KubeRejected
+from edge_commander.formation.slot import Held
 
 PATH = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases"
 NAME = "galley-join"
@@ -27,7 +28,7 @@ class JoinLease:
         self._connect = connect
         self._last: Object | None = None
 
-    async def holder(self) -> str:
+    async def holder(self) -> Held:
         """See SlotLease."""
         kube = await self._connect()
         try:
@@ -37,7 +38,8 @@ class JoinLease:
                 raise
             self._last = None
         spec: dict[str, Any] = (self._last or {}).get("spec") or {}
-        return str(spec.get("holderIdentity") or "")
+        turn = spec.get("leaseTransitions")
+        return Held(str(spec.get("holderIdentity") or ""), turn if isinstance(turn, int) else 0)
 
     async def take(self, name: str) -> bool:
         """See SlotLease."""

@@ -6,7 +6,7 @@ that it never began anything else, and the epoch's secrets, which it made before
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from agents.contracts.identity import Member
@@ -20,7 +20,7 @@ from edge_commander.reasons import NOTHING, Reason, Why
 class Facts:
     """What is known now. `epoch`, `roster`: of the newest verified document. `clock`: NOTHING, or why it cannot be
     trusted. `answers`: siblings that answered just now. `secrets`: those of `epoch` are here. `slot`: addresses of
-    servers to join, once it is this node's turn."""
+    servers to join, once it is this node's turn. `kept`: `var` was not wiped since the cluster was begun on it."""
 
     me: str
     epoch: int
@@ -30,6 +30,7 @@ class Facts:
     answers: Mapping[str, FormationStatus] | None = None
     secrets: bool = False
     slot: tuple[str, ...] = ()
+    kept: bool = False
 
     @property
     def known(self) -> Mapping[str, FormationStatus]:
@@ -96,10 +97,23 @@ Step = Wait | Decide | Forget | MakeSecrets | FetchSecrets | AskSlot | Init | Jo
 
 def leaving(me: str, roster: Sequence[str], members: Sequence[ClusterMember]) -> str | None:
     """A member of the cluster that the roster no longer names, where it is this node's turn to take it out: of the
-    Ready servers that the roster does name, the first. `me`, `roster`: Nodes' names."""
+    Ready servers that the roster does name, the first. `me`, `roster`: Nodes' names.
+
+    Only while the roster names more than half of the cluster's servers: an endpoint in wrong hands may shrink it, and
+    must not take a cluster apart by that.
+    """
+    servers = [one.name for one in members if one.server]
+    if sum(name in roster for name in servers) < majority(len(servers)):
+        return None
     ready = sorted(one.name for one in members if one.ready and one.server and one.name in roster)
     gone = sorted(one.name for one in members if one.name not in roster)
     return gone[0] if gone and ready[:1] == [me] else None
+
+
+def agreed(generation: int, others: Collection[str], answers: Mapping[str, FormationStatus]) -> bool:
+    """Whether every sibling of the roster answers, and none knows a newer one: each node hears of a newcomer at its own
+    time, and who has not yet must not take it for one that left. `others`: node ids."""
+    return all(node in answers and answers[node].generation <= generation for node in others)
 
 
 def majority(count: int) -> int:
@@ -125,7 +139,7 @@ def _other_epoch(facts: Facts) -> Step | None:
 def _within(facts: Facts) -> Step:
     record = facts.record
     if record.stage in (Stage.STARTED, Stage.MEMBER) and not facts.secrets:
-        return Forget()
+        return _fetching(facts) if facts.kept else Forget()  # one damaged file makes no fresh box of a member
     if record.stage is Stage.MEMBER:
         return Watch()
     if facts.clock != NOTHING:
@@ -159,16 +173,29 @@ def _initialising(facts: Facts) -> Step:
     return Init() if facts.secrets else MakeSecrets()
 
 
+def _fetching(facts: Facts) -> Step:
+    holders = tuple(sorted(node for node, said in facts.known.items() if said.secrets))
+    if holders:
+        return FetchSecrets(holders)
+    return Wait(Reason(Why.SECRETS, _lost(facts) or "no sibling that answers has the site's secrets yet"))
+
+
+def _lost(facts: Facts) -> str:
+    """Where the first server left the roster, what no waiting will bring; empty where it may still come. It may have
+    begun, so nobody takes its place within the epoch."""
+    first = facts.record.initialiser
+    if any(one.node == first for one in facts.roster):
+        return ""
+    return f"the first server, {first}, left the roster: where no member lives, only the next epoch helps"
+
+
 def _joining(facts: Facts) -> Step:
     known = facts.known
     if not facts.secrets:
-        holders = tuple(sorted(node for node, said in known.items() if said.secrets))
-        if holders:
-            return FetchSecrets(holders)
-        return Wait(Reason(Why.SECRETS, "no sibling that answers has the site's secrets yet"))
+        return _fetching(facts)
     if facts.slot:
         return Join(facts.slot)
     members = tuple(sorted(node for node, said in known.items() if said.stage is Stage.MEMBER))
     if not members:
-        return Wait(Reason(Why.FIRST, "no sibling that answers is a member yet"))
+        return Wait(Reason(Why.FIRST, _lost(facts) or "no sibling that answers is a member yet"))
     return AskSlot(members, fresh=facts.record.stage is Stage.DECIDED)

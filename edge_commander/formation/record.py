@@ -62,6 +62,11 @@ def decided(record: Record, *, epoch: int, initialiser: str, may_begin: bool) ->
     return Record(epoch=epoch, stage=Stage.DECIDED, part=part, initialiser=initialiser)
 
 
+def is_kept(record: Record, copy: Record | None) -> bool:
+    """Whether the cluster's data still lie on `var`: the copy beside them says that this epoch was begun."""
+    return copy is not None and copy.epoch == record.epoch and copy.stage in (Stage.STARTED, Stage.MEMBER)
+
+
 def happened(record: Record, what: Happening) -> Record:
     """The record after STARTED, MEMBER or EMPTIED. After EMPTIED the part is JOIN for ever in this epoch."""
     try:

@@ -10,7 +10,7 @@ from agents.core.trust import VerifiedRoster
 
 @dataclass(frozen=True)
 class Site:
-    """What the newest verified document says. `me`: this node's id."""
+    """What the newest verified document says. `me`: this node's id. `generation`: the roster's."""
 
     site: str
     me: str
@@ -18,6 +18,7 @@ class Site:
     roster: tuple[Member, ...]
     election: Election = Election.CLOUD
     voters: tuple[Voter, ...] = ()
+    generation: int = 0
 
     @property
     def own(self) -> Member:
@@ -47,4 +48,5 @@ def site_of(node: str, verified: VerifiedRoster | None) -> Site | None:
         roster=tuple(servers),
         election=roster.election,
         voters=tuple(roster.voters),
+        generation=roster.generation,
     )

@@ -1,7 +1,7 @@
 """Touches `formation.json`: a node's part in the cluster, on `ident`, with a copy on `var` beside the cluster's data.
 
-The copy is only for a file on ident that was damaged: a member that forgot what it is must not pass for a fresh box,
-whose ghost the others would take out.
+The copy is for a file on ident that was damaged: a member that forgot what it is must not pass for a fresh box, whose
+ghost the others would take out. It also tells a disk that was wiped from one that lost a single file.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from agents.contracts.siblings import Stage
 from agents.io.state import StateFile
-from edge_commander.formation.record import Record
+from edge_commander.formation.record import Record, is_kept
 
 NAME = "formation.json"
 
@@ -26,6 +26,7 @@ class RecordFile:
             found = copy
             self._ident.save(copy)
         self.record = found or Record()
+        self._copy = copy
 
     def save(self, record: Record) -> None:
         """On both when it returns; ident first, as it is the one that counts. Raises Retryable."""
@@ -33,3 +34,9 @@ class RecordFile:
             self._ident.save(record)
             self.record = record
             self._var.save(record)
+            self._copy = record
+
+    @property
+    def kept(self) -> bool:
+        """Whether `var` was not wiped since this epoch's cluster was begun on it."""
+        return is_kept(self.record, self._copy)

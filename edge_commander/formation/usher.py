@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger
@@ -11,7 +11,7 @@ from structlog.typing import FilteringBoundLogger
 from agents.contracts.siblings import SlotAnswer, SlotRequest
 from agents.core.errors import GalleyError, Rejected, Retryable
 from agents.core.ports import Clock
-from edge_commander.distribution.port import Distribution
+from edge_commander.distribution.port import ClusterMember, Distribution
 from edge_commander.formation import slot
 from edge_commander.formation.site import Site
 
@@ -19,11 +19,12 @@ from edge_commander.formation.site import Site
 class SlotLease(Protocol):
     """The Lease as this member sees it."""
 
-    async def holder(self) -> str:
-        """A Node's name, empty while it is free. Raises Retryable."""
+    async def holder(self) -> slot.Held:
+        """Whose turn it is. Raises Retryable."""
 
     async def take(self, name: str) -> bool:
-        """Compare and set against what `holder` read last; False when another was faster. Raises Retryable."""
+        """The next turn, compare and set against what `holder` read last; False when another was faster. Raises
+        Retryable."""
 
 
 class Usher:
@@ -46,6 +47,7 @@ class Usher:
         self._member = member
         self._log = log
         self._seen = slot.Seen()
+        self._sent_away: dict[str, float] = {}  # of the roster's names, and when (monotonic s)
         self._one = asyncio.Lock()
         self._removal: asyncio.Task[None] | None = None
 
@@ -62,19 +64,35 @@ class Usher:
 
     async def _ask(self, site: Site, name: str, fresh: bool) -> SlotAnswer:
         members = await self._distribution.members()
-        now = self._clock.monotonic()
-        self._seen = slot.observe(self._seen, await self._lease.holder(), now)
-        if not slot.is_free(self._seen, name, members, now):
-            return SlotAnswer(granted=False, holder=self._seen.holder)
-        if self._seen.holder != name and not await self._lease.take(name):
-            return SlotAnswer(granted=False, reason="another node was faster")
-        self._seen = slot.Seen(name, now)
+        if (refused := await self._turn(name, members)) is not None:
+            return refused
+        if self._removal is None and slot.ghost(name, fresh, members) and slot.is_well(name, members):
+            text = f"{name} is a Ready member of the cluster: it is taken out only once it is not"
+            return SlotAnswer(granted=False, holder=name, reason=text)
         if self._removal is not None or slot.ghost(name, fresh, members):
             return SlotAnswer(granted=False, holder=name, reason=self._remove(name))
         servers = slot.doors(members, name, {one.name: one.address for one in site.roster})
         if not servers:
             return SlotAnswer(granted=False, holder=name, reason="no server of the cluster is Ready")
         return SlotAnswer(granted=True, servers=servers, holder=name)
+
+    async def _turn(self, name: str, members: Sequence[ClusterMember]) -> SlotAnswer | None:
+        """Takes the turn for `name`; the answer where it cannot have it."""
+        now = self._clock.monotonic()
+        self._seen = slot.observe(self._seen, await self._lease.holder(), now)
+        held = self._seen.held
+        self._sent_away = {one: at for one, at in self._sent_away.items() if now - at < slot.WAITS_SECONDS}
+        if not slot.is_free(self._seen, name, members, now, waits=bool(self._sent_away.keys() - {name})):
+            if held.name == name:
+                return SlotAnswer(granted=False, holder=name, reason=f"the turn of {name} is over: others wait")
+            self._sent_away[name] = now
+            return SlotAnswer(granted=False, holder=held.name)
+        if held.name != name or self._seen.over(now):
+            if not await self._lease.take(name):
+                return SlotAnswer(granted=False, reason="another node was faster")
+            self._seen = slot.Seen(slot.Held(name, held.turn + 1), now)
+        self._sent_away.pop(name, None)
+        return None
 
     def _remove(self, name: str) -> str:
         """Takes a ghost out beside the answers, as that may take a minute; what is told meanwhile."""

@@ -18,6 +18,7 @@ from agents.core.ports import Clock
 from agents.io.state import StateFile
 from edge_commander.distribution.existing import ExistingCluster
 from edge_commander.distribution.k3s import layout, reference, removal, snapshots, versions
+from edge_commander.distribution.k3s.alone import Alone
 from edge_commander.distribution.k3s.api import Api, Connect, Etcd
 from edge_commander.distribution.k3s.executor import Executor
 from edge_commander.distribution.k3s.facts import Facts, Marker, Role
@@ -73,17 +74,17 @@ class K3s:
         self._etcd = etcd or Etcd(self._host.place)
         self._probe = probe
         self._executor = Executor(self._host, self._marker, self._api, self._etcd, clock, told=told)
-        self._one = asyncio.Lock()
+        self._alone = Alone(marker.with_suffix(".lock"))
 
     async def init(self, plan: ClusterPlan) -> None:
         """See Distribution."""
-        async with self._one:
+        async with self._alone():
             self._intact(Operation.INIT)
             await self._executor.run(plan_init(await self._facts(), plan, self._settings))
 
     async def join(self, plan: ClusterPlan) -> None:
         """See Distribution."""
-        async with self._one:
+        async with self._alone():
             answers = await asyncio.gather(*(self._probe(server) for server in plan.servers))
             answering = tuple(server for server, yes in zip(plan.servers, answers, strict=True) if yes)
             await self._executor.run(plan_join(await self._facts(answering), plan, self._settings))
@@ -102,7 +103,7 @@ class K3s:
 
     async def remove(self, member: str) -> None:
         """See Distribution. Raises Rejected when it would cost the quorum, and for this node itself."""
-        async with self._one:
+        async with self._alone():
             facts = await self._facts()
             listed = await self._api.get(removal.NODES)
             seen = removal.Membership(
@@ -116,7 +117,7 @@ class K3s:
         """See Distribution: the path is that of etcd's snapshot; its secrets lie beside it. One of that name that is
         whole is returned as it is."""
         snapshots.check_name(name)
-        async with self._one:
+        async with self._alone():
             facts = await self._facts()
             member(facts, Operation.SNAPSHOT)
             found = await self._whole(facts, name)
@@ -135,7 +136,7 @@ class K3s:
         """See Distribution. `plan.secrets` may be None: those of the snapshot are used, in the plan's epoch. Others
         than the snapshot's are Rejected: its cluster has its authorities and its token inside. A snapshot that k3s
         took by itself has none beside it: the plan must bring them."""
-        async with self._one:
+        async with self._alone():
             self._intact(Operation.RESTORE)
             facts = await self._facts()
             if not (facts.marker.role is Role.MEMBER and facts.marker.epoch == plan.epoch):
@@ -150,12 +151,12 @@ class K3s:
 
     async def rotate(self) -> None:
         """See Distribution. k3s is stopped meanwhile; pods run on."""
-        async with self._one:
+        async with self._alone():
             await self._executor.run(plan_rotate(await self._facts(), self._settings))
 
     async def upgrade(self, version: str) -> None:
         """See Distribution. The program of that version is expected in `upgrade_dir`."""
-        async with self._one:
+        async with self._alone():
             path = versions.staged(version, self._settings)
             facts = await self._facts(archives=path.rpartition("/")[0])
             found = versions.Versions(
@@ -167,7 +168,7 @@ class K3s:
 
     async def reset(self) -> None:
         """See Distribution. What stays is the marker's word which epochs were begun here."""
-        async with self._one:
+        async with self._alone():
             await self._api.aclose()
             await self._cluster.aclose()
             facts = await self._host.look(self._load(), None)

@@ -15,8 +15,9 @@ from agents.contracts.siblings import FormationStatus, SlotAnswer, SlotRequest, 
 from agents.core.errors import Rejected, Retryable
 from edge_commander.distribution.port import ClusterHealth, ClusterMember, ClusterPlan
 from edge_commander.formation.former import Choice, Former, Parts
-from edge_commander.formation.record import Record
+from edge_commander.formation.record import Record, is_kept
 from edge_commander.formation.site import Site
+from edge_commander.formation.slot import Held
 from edge_commander.formation.usher import Usher
 from edge_commander.reasons import NOTHING, Reason
 from edge_commander.secrets.model import Authority, SiteSecrets
@@ -42,7 +43,7 @@ class Cluster:
     members: dict[str, int] = field(default_factory=dict)  # Node's name to the token's mark it joined with
     joining: set[str] = field(default_factory=set)
     most_joining: int = 0
-    holder: str = ""
+    holder: Held = field(default_factory=Held)
 
 
 @dataclass
@@ -51,11 +52,13 @@ class Disk:
 
     record: Record = field(default_factory=Record)
     secrets: SiteSecrets | None = None
+    copy: Record | None = None  # of the record, on var
     lost: set[int] = field(default_factory=set)
+    ended: set[int] = field(default_factory=set)  # epochs whose init the ballot box has as done
     began: tuple[str, int] | None = None  # the distribution's own marker, on var
 
     def wipe_var(self) -> None:
-        self.secrets, self.began = None, None
+        self.secrets, self.began, self.copy = None, None, None
 
 
 class World:
@@ -75,6 +78,9 @@ class World:
         self.cloud = True
         self.off: set[str] = set()
         self.cut: set[frozenset[str]] = set()
+        self.rosters: dict[str, tuple[int, tuple[Member, ...]]] = {}  # of a node that has another than `roster`
+        self.unfit: set[str] = set()  # Nodes that no join makes members
+        self.mute: set[str] = set()  # whose own API server is down
         self.chance = 0.0
         self.points = 0
         self.crash_at: int | None = None
@@ -93,12 +99,15 @@ class World:
     def talk(self, one: str, other: str) -> None:
         if {one, other} & self.off or frozenset((one, other)) in self.cut:
             raise Retryable("cut off")
+        if one not in {member.node for member in self.site(other).roster}:
+            raise Rejected("certificate refused: not in the roster")
 
     def monotonic(self) -> float:
         return self.now
 
     def site(self, name: str) -> Site:
-        return Site(site="store-1", me=name, epoch=self.epoch, roster=self.roster)
+        generation, roster = self.rosters.get(name, (2, self.roster))
+        return Site(site="store-1", me=name, epoch=self.epoch, roster=roster, generation=generation)
 
     async def round(self, rounds: int = 1) -> None:
         """Each node that has power takes a turn, in some order."""
@@ -145,6 +154,7 @@ class Node:
             member=lambda: self.former.member, log=structlog.get_logger(),
         )  # fmt: skip
         self.reason = NOTHING
+        self.settled = 0
 
     async def turn(self, clock: Reason = NOTHING) -> None:
         try:
@@ -162,6 +172,7 @@ class Node:
         self.world.point()
         assert plan.secrets is not None
         assert plan.node in self.world.cluster(plan.epoch).members, "settled before it was a member"
+        self.settled += 1
 
     def _make(self, site: str, epoch: int) -> SiteSecrets:
         self.world.marks += 1
@@ -181,13 +192,18 @@ class Gate:
         who = self.world.grants.setdefault(site.epoch, self.name)
         return Choice(who, who == self.name)
 
-    async def begin(self, site: Site) -> None:
+    async def begin(self, site: Site, *, resumes: bool) -> None:
         self.world.point()
-        if site.epoch in self.world.disks[self.name].lost:
+        disk = self.world.disks[self.name]
+        if site.epoch in disk.lost:
             raise Rejected("it was lost here")
+        if site.epoch in disk.ended and not resumes:
+            raise Rejected("it was done here")
         self.world.point()
 
     async def end(self, site: Site) -> None:
+        self.world.point()
+        self.world.disks[self.name].ended.add(site.epoch)
         self.world.point()
 
     async def lost(self) -> None:
@@ -209,9 +225,15 @@ class Records:
     def record(self, record: Record) -> None:
         raise AssertionError("only by save")
 
+    @property
+    def kept(self) -> bool:
+        return is_kept(self.record, self.world.disks[self.name].copy)
+
     def save(self, record: Record) -> None:
         self.world.point()
         self.world.disks[self.name].record = record
+        self.world.point()
+        self.world.disks[self.name].copy = record
         self.world.point()
 
 
@@ -264,11 +286,12 @@ class Talk:
 class JoinLease:
     world: World
 
-    async def holder(self) -> str:
+    async def holder(self) -> Held:
         return self.world.cluster(self.world.epoch).holder
 
     async def take(self, name: str) -> bool:
-        self.world.cluster(self.world.epoch).holder = name
+        cluster = self.world.cluster(self.world.epoch)
+        cluster.holder = Held(name, cluster.holder.turn + 1)
         return True
 
 
@@ -292,6 +315,8 @@ class FakeCluster:
 
     async def join(self, plan: ClusterPlan) -> None:
         assert plan.secrets is not None and plan.servers
+        if plan.node in self.world.unfit:
+            raise Rejected("its programs are not there")
         cluster, disk = self.world.cluster(plan.epoch), self.world.disks[self.node]
         cluster.joining.add(plan.node)
         cluster.most_joining = max(cluster.most_joining, len(cluster.joining))
@@ -306,10 +331,16 @@ class FakeCluster:
         self.world.point()
 
     async def members(self) -> list[ClusterMember]:
+        if self.node in self.world.mute:
+            raise Retryable("the API server does not answer")
         names = sorted(self.world.cluster(self.world.epoch).members)
-        return [ClusterMember(name=name, ready=True, server=True) for name in names]
+        return [ClusterMember(name=name, ready=self._runs(name), server=True) for name in names]
+
+    def _runs(self, name: str) -> bool:
+        return any(one.name == name and self.world.disks[one.node].began is not None for one in self.world.roster)
 
     async def remove(self, member: str) -> None:
+        assert not self._runs(member), f"{member} is well, and is taken out"
         self.world.cluster(self.world.epoch).members.pop(member, None)
 
     async def health(self) -> ClusterHealth:

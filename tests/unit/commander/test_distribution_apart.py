@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,10 @@ PLAN = ClusterPlan(
     address="10.0.0.1",
     secrets=secrets_of("store-1", 3, 7),
 )
+
+
+def changed(**parts: Any) -> Ask:
+    return Ask(operation="join", plan=replace(PLAN, **parts))
 
 
 class Observer:
@@ -108,6 +113,13 @@ async def test_nobody_listens(tmp_path: Path) -> None:
         (Ask(operation="reset", argument="x"), "reset takes no argument"),
         (Ask(operation="remove"), "remove takes a member's name"),
         (Ask(operation="rotate", plan=PLAN), "rotate takes no plan"),
+        (Ask(operation="remove", argument="../../kube-system?"), "remove takes a member's name, such as nuc-1"),
+        (Ask(operation="remove", argument="nuc-1\n"), "remove takes a member's name, such as nuc-1"),
+        (changed(site="../store"), "the plan names no site or no epoch"),
+        (changed(epoch=0), "the plan names no site or no epoch"),
+        (changed(node="nuc-1 registry.example"), "the plan's node is no Node's name"),
+        (changed(address="10.0.0.1\n10.9.9.9 registry.example"), "one of the plan's addresses is none"),
+        (changed(servers=("10.0.0.2", "10.0.0.3/x")), "one of the plan's addresses is none"),
     ],
 )
 def test_what_is_not_in_the_closed_list_is_refused(ask: Ask, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,37 @@ def test_init_is_begun_and_ended_once_and_by_the_right_one(tmp_path: Path) -> No
     for refused in (lambda: box.begin_init(me(A), 1), lambda: box.begin_init(me(A), 2), lambda: box.end_init(2)):
         with pytest.raises(Rejected):
             refused()
+    box.begin_init(me(A), 1, resumes=True)  # cut between here and the caller's own record
     assert opened(tmp_path).state.init is Init.DONE
+    box.wiped()
+    with pytest.raises(Rejected, match="may not initialise"):
+        box.begin_init(me(A), 1, resumes=True)
+
+
+def test_changes_from_two_threads_are_both_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The endpoint's word and a wipe come from threads, siblings' questions from the loop: no vote may be lost."""
+    box = opened(tmp_path, had_keys=False)
+    box.adopt(1, OFFLINE, voters())
+    writing, came, write = threading.Event(), threading.Event(), state_module.write_durably
+
+    def slow(path: Path, data: bytes, *args: Any) -> None:
+        first = not writing.is_set()
+        writing.set()
+        if first:
+            came.wait(5)
+            other.join(0.2)  # the other comes while this one's state is on its way to the disk
+        write(path, data, *args)
+
+    monkeypatch.setattr(state_module, "write_durably", slow)
+    one, other = threading.Thread(target=box.wiped), threading.Thread(target=lambda: box.answer(me(A), B, ASKED))
+    one.start()
+    assert writing.wait(5)
+    other.start()
+    came.set()
+    one.join(5)
+    other.join(5)
+    assert box.state.wiped and box.state.promised == ASKED.ballot
+    assert opened(tmp_path).state == box.state
 
 
 def test_a_wiped_box_and_one_past_its_epoch_may_not_begin(tmp_path: Path) -> None:

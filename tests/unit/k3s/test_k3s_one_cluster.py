@@ -201,3 +201,15 @@ def test_no_description_tells_a_secret() -> None:
     ):
         text = "\n".join(step.describe() + repr(step) for step in steps)
         assert secrets().token not in text and "PRIVATE KEY" not in text and "BEGIN" not in text
+
+
+async def test_a_second_root_half_waits_while_the_first_is_at_work(world: World) -> None:
+    """The asker may be restarted while what it asked for goes on."""
+    first, second = world.k3s(), world.k3s()
+    async with first._alone():
+        for asked in (second.init(plan()), second.join(plan(servers=SERVER)), second.remove("nuc-2"), second.reset()):
+            with pytest.raises(Retryable, match="another operation is under way"):
+                await asked
+        assert world.events == [] and not world.active
+    await second.init(plan())
+    assert world.events == ["new-cluster"]
