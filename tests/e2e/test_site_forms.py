@@ -64,6 +64,14 @@ def greeting(site: FormingSite, host: ClusterHost) -> str:
     return host.kubectl("get", "configmap", "card", "-n", "till", "-o", "jsonpath={.data.greeting}", check=False)
 
 
+def memory(host: ClusterHost) -> str:
+    """What /proc says of the commander's memory: resident, and its proportional share."""
+    pid = host.property("galley-edge-commander.service", "MainPID")
+    lines = host.run("cat", f"/proc/{pid}/smaps_rollup").splitlines()
+    found = {line.split(":")[0]: int(line.split()[1]) / 1024 for line in lines if line.startswith(("Rss:", "Pss:"))}
+    return ", ".join(f"{name} {mib:.1f} MB" for name, mib in found.items())
+
+
 def healthy(site: FormingSite) -> bool:
     found = site.cloud(f"/v1/fleet/deployments?site={site.site}")
     return any(one["app"] == "*" and one["body"]["phase"] == "healthy" for one in found)
@@ -72,6 +80,7 @@ def healthy(site: FormingSite) -> bool:
 def test_three_boxes_become_one_cluster_and_follow_their_atlas(site: FormingSite) -> None:
     formed = site.wait(site.ready, 300, "every node is ready")
     print(f"formed in {formed:.0f} s after the last boot; CPU {[round(h.cpu_seconds()) for h in site.hosts]} s")
+    print(f"memory of Edge Commander: {[memory(h) for h in site.hosts]}")
     assert len(site.clusters()) == 1
     members = site.hosts[0].kubectl("get", "nodes", "-o", "jsonpath={.items[*].metadata.name}").split()
     assert sorted(members) == sorted(site.hosts.names)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from formation_world import Crash, World, secrets_of, stages
 
 from agents.contracts.siblings import Stage
 from edge_commander.distribution.port import ClusterMember
@@ -12,6 +11,7 @@ from edge_commander.formation import record as records
 from edge_commander.formation import slot
 from edge_commander.formation.record import Happening, IllegalStep, Part, Record
 from edge_commander.reasons import NOTHING, Reason, Why
+from tests.fakes.formation_world import Crash, World, secrets_of, stages
 
 
 @pytest.mark.parametrize("count", [1, 3, 5])
@@ -88,39 +88,6 @@ async def test_cut_at_every_point_it_ends_as_if_it_had_not_been() -> None:
         await world.round(60)
         assert world.formed(), f"cut at point {point}"
         assert len(set(world.clusters[1].inits)) == 1
-
-
-@pytest.mark.parametrize("seed", range(200))
-async def test_cuts_partitions_and_lost_disks_at_random_never_make_two(seed: int) -> None:
-    world = World(3 if seed % 3 else 5, seed)
-    world.chance = 0.04
-    for _ in range(40):
-        what = world.random.random()
-        name = world.random.choice(world.names)
-        if what < 0.1:
-            world.off.add(name)
-        elif what < 0.2:
-            world.cut.add(frozenset(world.random.sample(world.names, 2)))
-        elif what < 0.25:
-            world.cloud = not world.cloud
-        elif what < 0.4:
-            world.off.discard(name)
-            world.cut.clear()
-        elif what < 0.43 and len(world.cluster(1).members) > 1:
-            world.disks[name].wipe_var()
-        await world.round()
-        world.check()
-    world.off, world.cut, world.cloud, world.chance = set(), set(), True, 0.0
-    stands = not world.cluster(1).inits or any(
-        disk.secrets is not None and (disk.record.stage is Stage.MEMBER or disk.record.part is Part.INIT)
-        for disk in world.disks.values()
-    )
-    await world.round(80)
-    world.check()
-    if stands:
-        assert world.formed(), [node.reason for node in world.nodes.values()]
-    elif not world.formed():  # every member's disk was lost: only a new epoch helps, and all say what they miss
-        assert {node.reason.why for node in world.nodes.values()} <= {Why.SECRETS, Why.FIRST}
 
 
 async def test_who_lost_its_disk_may_only_join_and_its_ghost_goes_first() -> None:

@@ -11,12 +11,12 @@ from typing import Any
 
 import msgspec
 import pytest
-from formation_world import secrets_of
 
 from agents.core.errors import Rejected, Retryable
 from edge_commander.distribution.apart import Apart
 from edge_commander.distribution.port import ClusterHealth, ClusterMember, ClusterPlan, Operation
 from edge_commander.distribution.wire import ASKED, Answer, Ask, Family, problem
+from tests.fakes.formation_world import secrets_of
 
 PLAN = ClusterPlan(
     site="store-1",

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import structlog
-from formation_world import secrets_of
 
 from agents.contracts.identity import Election, Member
 from agents.contracts.ids import node_id
@@ -37,6 +36,7 @@ from edge_commander.secrets.authority import make_secrets
 from edge_commander.secrets.store import SecretsStore
 from edge_commander.settings import DistributionSettings
 from tests.fakes.clock import VirtualClock
+from tests.fakes.formation_world import secrets_of
 from tests.fakes.siblings import TurnedTime
 
 MEMBER = Record(epoch=1, stage=Stage.MEMBER, part=Part.JOIN, initialiser="n-other")
