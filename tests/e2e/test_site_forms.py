@@ -72,6 +72,11 @@ def memory(host: ClusterHost) -> str:
     return ", ".join(f"{name} {mib:.1f} MB" for name, mib in found.items())
 
 
+def began(host: ClusterHost) -> bool:
+    """Whether it is the one that began the cluster, by its own record."""
+    return '"part":"init"' in host.run("cat", "/var/lib/galley-ident/formation.json", check=False)
+
+
 def healthy(site: FormingSite) -> bool:
     found = site.cloud(f"/v1/fleet/deployments?site={site.site}")
     return any(one["app"] == "*" and one["body"]["phase"] == "healthy" for one in found)
@@ -132,8 +137,9 @@ def test_all_three_lose_power_and_come_back_by_themselves(site: FormingSite) -> 
 
 
 def test_a_dead_box_is_swapped_for_a_new_one_with_its_name(site: FormingSite) -> None:
-    before = site.cluster(site.hosts[0])
-    dead = site.hosts[2]
+    index = next(number for number, host in enumerate(site.hosts) if not began(host))
+    dead, living = site.hosts[index], site.hosts[index - 1]
+    before = site.cluster(living)
     dead.cut_power()
     old = site.node_id(dead)
 
@@ -142,20 +148,20 @@ def test_a_dead_box_is_swapped_for_a_new_one_with_its_name(site: FormingSite) ->
             await operator.call("POST", f"/v1/admin/devices/{old}/revoke")
 
     asyncio.run(revoke())
-    new = site.hosts.replace(2)
+    new = site.hosts.replace(index)
     asyncio.run(site.ship(new, "GALLEY-FORM-NEW"))
     new.boot()
     new.import_images(site.hosts.kube.version)
     took = site.wait(lambda: site.status(new).get("state") == "ready", 240, "the new box is a member")
     print(f"swapped in {took:.0f} s")
     assert site.cluster(new) == before
-    ready = site.hosts[0].kubectl("get", "nodes", "-o", "jsonpath={.items[*].metadata.name}").split()
+    ready = living.kubectl("get", "nodes", "-o", "jsonpath={.items[*].metadata.name}").split()
     assert sorted(ready) == sorted(site.hosts.names)
 
 
 def test_a_box_whose_cluster_was_wiped_may_only_join(site: FormingSite) -> None:
     """The first server loses everything on `var`: it begins no second cluster."""
-    first = next(h for h in site.hosts if '"part":"init"' in h.run("cat", "/var/lib/galley-ident/formation.json"))
+    first = next(host for host in site.hosts if began(host))
     others = [h for h in site.hosts if h is not first]
     before = site.cluster(others[0])
     first.cut_power()
@@ -168,8 +174,7 @@ def test_a_box_whose_cluster_was_wiped_may_only_join(site: FormingSite) -> None:
 
     def joined() -> bool:
         now = site.status(first)
-        part = first.run("cat", "/var/lib/galley-ident/formation.json", check=False)
-        return now.get("state") == "ready" and not now["reason"] and '"part":"join"' in part
+        return now.get("state") == "ready" and not now["reason"] and not began(first)
 
     site.wait(joined, 300, "it joined")
     assert site.clusters() == {before}
