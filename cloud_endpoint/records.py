@@ -255,7 +255,8 @@ class Done(Struct, frozen=True, kw_only=True):
 
 
 class SiteView(Struct, frozen=True, kw_only=True):
-    """All of one site as last heard. `grants`: of all epochs, the newest first; `voters`: of the present one."""
+    """All of one site as last heard. `grants`: of all epochs, the newest first; `voters`: of the present one.
+    `now_ms`: the store's clock when it was read, by which all receipts are to be judged."""
 
     site: SiteRecord
     nodes: list[NodeRecord]
@@ -264,6 +265,7 @@ class SiteView(Struct, frozen=True, kw_only=True):
     alerts: list[AlertRecord]
     grants: list[GrantRecord] = []
     voters: list[Voter] = []
+    now_ms: int = 0
 
 
 class StreamsView(Struct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""The routes of the trust documents: a part of the table in routes.py. Pure."""
+"""The routes of what operators sign, but commands: a part of the table in routes.py. Pure."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from agents.contracts.signed import SignedDocument
 from cloud_endpoint import records as rec
 from cloud_endpoint import requests as ask
 from cloud_endpoint.route import ADMINS, Route
+from cloud_endpoint.rules.acceptance_report import AcceptanceRecord
 
 TRUST_ROUTES: tuple[Route, ...] = (
     Route(
@@ -55,5 +56,22 @@ TRUST_ROUTES: tuple[Route, ...] = (
         body=SignedDocument,
         answer=rec.OperatorsRecord,
         query=ask.OperatorsQuery,
+    ),
+    Route(
+        "GET",
+        "/v1/admin/sites/{site}/acceptance",
+        "acceptance",
+        "The last signed report on the acceptance of a site; 404 while there is none",
+        scopes=ADMINS,
+        answer=AcceptanceRecord,
+    ),
+    Route(
+        "POST",
+        "/v1/admin/sites/{site}/acceptance",
+        "acceptance_put",
+        "A report on the acceptance of a site, signed with an operator's command key",
+        scopes=ADMINS,
+        body=SignedDocument,
+        answer=AcceptanceRecord,
     ),
 )

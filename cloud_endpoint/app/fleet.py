@@ -49,6 +49,7 @@ def site_view(tx: Tx, site: str) -> SiteView | None:
         alerts=audit.alerts(tx, site=site),
         grants=grants.every(tx, site),
         voters=voters.of(tx, site, found.epoch),
+        now_ms=tx.now_ms,
     )
 
 

@@ -17,7 +17,7 @@ from cloud_endpoint.cli.spec import Command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The exit status: 0 done, 1 refused or not reached, 78 the profile is wrong."""
+    """The exit status: 0 done, 1 refused or not reached, 3 a site that is not accepted, 78 the profile is wrong."""
     options = build_parser().parse_args(argv)
     try:
         answer = asyncio.run(_run(options.command, options))
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"galley: {error}", file=sys.stderr)
         return 1
     print(show(options.command, options, answer))
-    return 0
+    return options.command.status(answer) if options.command.status else 0
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -72,6 +72,8 @@ def show(command: Command, options: argparse.Namespace, answer: Any) -> str:
         columns = WAITING_COLUMNS if options.waiting else DEVICE_COLUMNS
     if options.output == "json" or not columns:
         return as_json(answer)
+    if command.rows is not None:
+        answer = command.rows(answer)
     return table(answer if isinstance(answer, list) else [answer], columns)
 
 

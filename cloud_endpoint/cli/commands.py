@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from agents.core.errors import Rejected
 from cloud_endpoint import keyfile
+from cloud_endpoint.cli.acceptance import ACCEPTANCE
 from cloud_endpoint.cli.client import Client
 from cloud_endpoint.cli.entries import ENTRY_FLAGS, EPOCH, KEY, PIN_FLAGS, sign_shipped, sign_withdrawal
 from cloud_endpoint.cli.operators import OPERATORS
@@ -236,6 +237,7 @@ COMMANDS: tuple[Command, ...] = (
         [("id", {}), ("--above", {"type": int, "required": True, "help": "as the nodes' status shows it"})],
         ("site", "generation"),
     ),
+    *ACCEPTANCE,
     Command(
         ("node", "list"),
         "nodes as last heard",

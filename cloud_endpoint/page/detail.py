@@ -23,12 +23,14 @@ from cloud_endpoint.records import (
     SyntheticRecord,
 )
 
+WRONG_CLOCK = "waiting: clock"
+"""How the reason begins where a node does not trust its own time."""
 HISTORY_PROBLEMS = 3
 """Problems of one line of the history; the current state has them all."""
 
 
 class NodeDetail(Struct, frozen=True, kw_only=True):
-    """A node. `up`: uptime in s at `beat_ms`. `state_since`: Unix ms by the node's clock."""
+    """A node. `up`: uptime in s at `beat_ms`. `state_since`: Unix ms by the node's clock, see state_since()."""
 
     id: str
     name: str
@@ -169,10 +171,21 @@ def node_detail(record: NodeRecord, live: Liveness, interval: float) -> NodeDeta
         health=health_words(beat["ok"]) if beat else None,
         state=state.get("state", ""),
         state_reason=state.get("reason", ""),
-        state_since=state.get("since"),
+        state_since=state_since(state, record.state_ms),
         facts_ms=record.facts_ms,
         facts=record.facts,
     )
+
+
+def state_since(state: dict[str, Any], received_ms: int | None) -> int | None:
+    """Since when a node is in its state for its reason, Unix ms; None while it is unknown.
+
+    A node that says its clock is wrong, or names a time after the receipt, is not believed: then the receipt counts.
+    """
+    since: int | None = state.get("since")
+    if since is None or received_ms is None:
+        return since
+    return received_ms if state.get("reason", "").startswith(WRONG_CLOCK) else min(since, received_ms)
 
 
 def app_detail(

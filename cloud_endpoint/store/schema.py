@@ -96,7 +96,13 @@ CREATE TABLE shipping_entries (site TEXT NOT NULL, node TEXT NOT NULL, sequence 
 CREATE TABLE operators_documents (generation BIGINT PRIMARY KEY, signed TEXT NOT NULL, put_ms BIGINT NOT NULL)
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _FLOORS, _FAILED_LOGINS, _EPOCHS, _ENDORSEMENT, _TRUST)
+_ACCEPTANCES = """
+CREATE TABLE acceptances (id $SERIAL, site TEXT NOT NULL, epoch BIGINT NOT NULL, accepted BIGINT NOT NULL,
+    checked_ms BIGINT NOT NULL, put_ms BIGINT NOT NULL, signed_by TEXT NOT NULL, kid TEXT NOT NULL,
+    signed TEXT NOT NULL, UNIQUE (site, checked_ms))
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _FLOORS, _FAILED_LOGINS, _EPOCHS, _ENDORSEMENT, _TRUST, _ACCEPTANCES)
 
 
 def statements(migration: str, serial: str) -> list[str]:

@@ -3,7 +3,7 @@
 import { h, morph } from "./dom.js";
 import { counts, fleet, lastBeat } from "./fleet.js";
 import { ago } from "./times.js";
-import { badge, liveMark, many, shortRevision } from "./words.js";
+import { badge, liveMark, many, shortRevision, stateWords } from "./words.js";
 
 const ROWS = 50;
 const MATCH = {
@@ -132,7 +132,9 @@ function siteRow(site) {
 function nodeMarks(site) {
   const marks = site.nodes.map((node) => {
     const { kind, mark, word } = liveMark(node.live, node.status);
-    return h("span", { class: `node ${kind}`, title: `${node.name}: ${word.toLowerCase()}`, role: "img", "aria-label": `${node.name} ${word.toLowerCase()}` }, mark);
+    const state = node.state ? `, ${stateWords(node.state).toLowerCase()}` : "";
+    const text = `${node.name}: ${word.toLowerCase()}${state}`;
+    return h("span", { class: `node ${kind}`, title: text, role: "img", "aria-label": text }, mark);
   });
   const count = enrolled(site).filter((node) => node.live === "alive").length;
   return [h("span", { class: "nodes" }, marks), h("span", { class: "soft" }, ` ${count} of ${site.nodes.length} alive`)];
