@@ -11,8 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from k3s_kit import TOKEN, plan
-from k3s_world import World
 
 from agents.core.errors import Rejected, Retryable
 from edge_commander.distribution.k3s import host as host_module
@@ -23,6 +21,8 @@ from edge_commander.distribution.k3s.files import File
 from edge_commander.distribution.k3s.host import Host
 from edge_commander.distribution.k3s.settings import K3sSettings
 from edge_commander.distribution.port import Distribution, Operation
+from tests.fakes.k3s_kit import TOKEN, plan
+from tests.fakes.k3s_world import World
 
 
 @pytest.fixture

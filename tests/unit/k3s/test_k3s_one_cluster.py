@@ -6,8 +6,6 @@ from dataclasses import replace
 
 import msgspec
 import pytest
-from k3s_kit import SETTINGS, plan, secrets
-from k3s_world import World
 
 from agents.core.errors import Rejected, Retryable
 from edge_commander.distribution.k3s import reference
@@ -15,6 +13,8 @@ from edge_commander.distribution.k3s.facts import Facts, Marker, Role
 from edge_commander.distribution.k3s.files import GATE, MAY_FORM
 from edge_commander.distribution.k3s.plan import plan_init, plan_join, plan_restore, plan_rotate
 from edge_commander.distribution.k3s.steps import AwaitReady, Record, Run, WriteFile
+from tests.fakes.k3s_kit import SETTINGS, plan, secrets
+from tests.fakes.k3s_world import World
 
 SERVER = ("192.0.2.1",)
 

@@ -8,8 +8,6 @@ from pathlib import Path
 import msgspec
 import pytest
 import yaml
-from k3s_kit import plan
-from k3s_world import World
 
 from edge_commander.distribution import k3s
 from edge_commander.distribution.k3s import reference
@@ -17,6 +15,8 @@ from edge_commander.distribution.k3s.config import Way, config
 from edge_commander.distribution.k3s.host import KEPT_FILES
 from edge_commander.distribution.k3s.plan import TREES
 from edge_commander.distribution.k3s.settings import K3sSettings
+from tests.fakes.k3s_kit import plan
+from tests.fakes.k3s_world import World
 
 PACKAGE = Path(k3s.__file__).parent
 CODE = {file.name: file.read_text() for file in PACKAGE.glob("*.py")}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from k3s_kit import SETTINGS, plan
-from k3s_world import World, node
 
 from agents.core.errors import Rejected, Retryable
 from edge_commander.distribution.k3s import reference
 from edge_commander.distribution.k3s.removal import EtcdMember, Membership, is_ready, plan_removal
 from edge_commander.distribution.k3s.steps import AskRemoval, DeleteObject, RemoveEtcdMember
+from tests.fakes.k3s_kit import SETTINGS, plan
+from tests.fakes.k3s_world import World, node
 
 SECRET = "/api/v1/namespaces/kube-system/secrets/nuc-3.node-password.k3s"
 
@@ -125,7 +125,7 @@ async def test_it_is_done(world: World) -> None:
 
 
 async def test_k3s_that_does_not_obey_is_waited_for_so_long(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    from k3s_world import FakeEtcd
+    from tests.fakes.k3s_world import FakeEtcd
 
     await world.k3s().init(plan())
     for number in (1, 2, 3):

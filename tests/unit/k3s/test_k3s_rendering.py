@@ -10,7 +10,6 @@ import msgspec
 import pytest
 import yaml
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from k3s_kit import SETTINGS, TOKEN, account_key, authority, plan, secrets
 
 from agents.core.errors import Rejected
 from edge_commander.distribution.k3s import layout, reference
@@ -19,6 +18,7 @@ from edge_commander.distribution.k3s.facts import Marker
 from edge_commander.distribution.k3s.files import TOKEN as TOKEN_FILE
 from edge_commander.distribution.k3s.settings import K3sSettings
 from edge_commander.secrets.model import Authority, SiteSecrets
+from tests.fakes.k3s_kit import SETTINGS, TOKEN, account_key, authority, plan, secrets
 
 GOLDEN = Path(__file__).parent / "golden"
 LAN = tuple(f"192.0.2.{n}" for n in range(1, 6))

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from k3s_kit import SETTINGS, TOKEN, plan, secrets
-from k3s_world import World, whole_snapshot
 
 from agents.core.errors import Rejected, Retryable
 from edge_commander.distribution.k3s import snapshots
 from edge_commander.distribution.k3s.facts import Facts, Marker, Role
 from edge_commander.distribution.k3s.steps import AwaitReady, CopyFile, Run
 from edge_commander.distribution.k3s.versions import Versions, plan_upgrade, said
+from tests.fakes.k3s_kit import SETTINGS, TOKEN, plan, secrets
+from tests.fakes.k3s_world import World, whole_snapshot
 
 MEMBER = Facts(Marker(site="store-01234", node="nuc-1", epoch=1, role=Role.MEMBER, begun=1), etcd=True, active=True)
 OLD, NEW = "v1.33.1+k3s1", "v1.34.0+k3s1"

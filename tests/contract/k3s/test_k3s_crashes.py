@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from k3s_kit import plan
-from k3s_world import World
 
 from agents.core.errors import Retryable
 from edge_commander.distribution.k3s import executor
 from edge_commander.distribution.k3s.distribution import K3s
 from edge_commander.distribution.k3s.facts import Role
+from tests.fakes.k3s_kit import plan
+from tests.fakes.k3s_world import World
 
 MOST_STEPS = 40
 Operation = Callable[[K3s], Awaitable[Any]]

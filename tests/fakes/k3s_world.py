@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
-from k3s_kit import FakeClock
 
 from agents.core.errors import Rejected, Retryable
 from agents.core.ports import ApiProblem, Object
@@ -27,6 +27,7 @@ from edge_commander.distribution.k3s.files import GATE, MAY_FORM
 from edge_commander.distribution.k3s.host import Host
 from edge_commander.distribution.k3s.removal import EtcdMember
 from edge_commander.distribution.k3s.settings import K3sSettings
+from tests.fakes.k3s_kit import FakeClock
 
 SYSTEMCTL = r"""#!/bin/sh
 R={root}; echo "systemctl $*" >> $R/calls
@@ -254,3 +255,15 @@ def node(name: str, *, ready: bool = True, version: str = "v1.33.1+k3s1", member
 def whole_snapshot(fill: bytes = b"s") -> bytes:
     database = fill * 4096
     return database + hashlib.sha256(database).digest()
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No power is cut here for real, and a busy disk takes longer for it than all the rest. That a file is synced is
+    tested with StateFile, whose write_durably is used here too."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
