@@ -127,9 +127,6 @@ class FleetView:
             self._nodes[row.id] = node
             self._rejudge(node, now_ms)
         self._changed[rows.site] = rows
-        self._gone.pop(rows.site, None)
-        if rows.site in self._fresh_gone:
-            self._fresh_gone.remove(rows.site)
 
     def remove(self, site: str) -> None:
         """The site is no more."""
@@ -193,7 +190,10 @@ class FleetView:
             if node is not None and node.beat_ms is not None:
                 node.version = self.version
                 beats[node_id] = (node.site, node.beat_ms)
-        gone = tuple(self._fresh_gone)
+        # Only now is it certain who is gone: between two frames a site may go, come back and go again.
+        gone = tuple(site for site in self._fresh_gone if site not in self._sites)
+        for site in sites:
+            self._gone.pop(site, None)
         self._gone.update(dict.fromkeys(gone, self.version))
         while len(self._gone) > MAX_GONE:
             oldest = next(iter(self._gone))

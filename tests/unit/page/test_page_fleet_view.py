@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from agents.contracts.messages import Phase
@@ -185,7 +185,12 @@ class Reader:
         self.version = frame.version
 
 
+BRIEFLY_BACK = [("remove", "store-1", 0), ("put", "store-1", 0), ("remove", "store-1", 0)]
+
+
 @settings(max_examples=80, deadline=None)
+@example([("put", "store-1", 0), ("take", "", 0), *BRIEFLY_BACK])
+@example([("put", "store-1", 0), ("take", "", 0), BRIEFLY_BACK[0], ("lose", "", 0), *BRIEFLY_BACK[1:]])
 @given(st.lists(STEP, max_size=40))
 def test_frames_and_resyncs_lead_to_the_snapshot(steps: list[tuple[str, str, int]]) -> None:
     fleet, steady, shaky, now = view(), Reader(), Reader(), START
