@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import msgspec
 
-from agents.core.settings import EndpointSettings, NodeSettings
+from agents.core.settings import EndpointSettings, Listener, NodeSettings
 from cloud_endpoint.cli.profile import Profile
 from cloud_endpoint.settings import EndpointOwn
 from edge_commander.settings import CommanderSettings
@@ -133,7 +133,7 @@ def table(struct: type[msgspec.Struct], prefix: str, level: int) -> Iterator[str
     nested: list[tuple[str, type[msgspec.Struct], Any]] = []
     for path, hint, default in fields(struct, f"{prefix}." if prefix else ""):
         inner = struct_of(hint)
-        if inner is not None and path.endswith("health"):
+        if inner is Listener:  # shown in its place, with the defaults of that very listener
             for key, kind, value in fields(inner, f"{path}."):
                 shown = getattr(default, key.rpartition(".")[2], value)
                 yield f"| `{key}` | {describe(kind)} | `{msgspec.json.encode(shown).decode()}` |"
