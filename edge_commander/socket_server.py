@@ -10,7 +10,6 @@ import asyncio
 import os
 import socket
 import stat
-import struct
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from structlog.typing import FilteringBoundLogger
 from agents.contracts.codec import encode
 from agents.contracts.identity import Role
 from agents.core.errors import GalleyError, Retryable
+from edge_commander import peer
 from edge_commander.access import Caller, Route, caller
 
 MAX_LINE = 2048
@@ -105,8 +105,7 @@ def peer_uid(transport: asyncio.BaseTransport) -> int:
     sock = transport.get_extra_info("socket")
     if sock is None:
         return -1
-    data = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    return int(struct.unpack("iII", data)[1])
+    return peer.peer_uid(sock)
 
 
 class IdentitySocket:

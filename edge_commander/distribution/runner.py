@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +24,7 @@ from edge_commander.distribution.choice import connect, make
 from edge_commander.distribution.port import Distribution
 from edge_commander.distribution.settle import settle
 from edge_commander.distribution.wire import ARGUMENTS, MAX_ASK, SETTLE, Answer, Ask, Family, problem
+from edge_commander.peer import peer_uid
 from edge_commander.settings import CommanderSettings, DistributionSettings
 
 READ_SECONDS = 30.0
@@ -46,7 +46,7 @@ def main() -> int:
 
 
 def _answer(connection: socket.socket) -> Answer:
-    if (uid := _peer(connection)) not in (0, _owner()):
+    if (uid := peer_uid(connection)) not in (0, _owner()):
         return Answer(family=Family.REFUSED, text=f"uid {uid} may not ask")
     try:
         ask = msgspec.json.decode(_read(connection), type=Ask)
@@ -98,11 +98,6 @@ def _read(connection: socket.socket) -> bytes:
     while len(data) <= MAX_ASK and (piece := connection.recv(65536)):
         data += piece
     return bytes(data[: MAX_ASK + 1])
-
-
-def _peer(connection: socket.socket) -> int:
-    data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    return int(struct.unpack("iII", data)[1])
 
 
 def _owner() -> int:

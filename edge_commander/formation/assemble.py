@@ -33,6 +33,7 @@ from edge_commander.reasons import Reason, Why
 from edge_commander.secrets.authority import make_secrets
 from edge_commander.secrets.store import SecretsStore
 from edge_commander.siblings.client import SiblingClient
+from edge_commander.siblings.members import find
 from edge_commander.siblings.server import SiblingServer
 from edge_commander.siblings.tls import SiblingTls
 from edge_commander.times import Times
@@ -77,7 +78,9 @@ class Formation:
 
     async def turn(self, site: Site, keys: DeviceKeys, clock: Reason) -> Reason:
         """One step; why it waits, NOTHING for a member. Raises Retryable when the disk cannot be written."""
-        if (older := await asyncio.to_thread(self._rolled_back, site.epoch, keys)) is not None:
+        # A TPM is asked once an epoch, not at each turn.
+        known = self._highest == site.epoch
+        if not known and (older := await asyncio.to_thread(self._rolled_back, site.epoch, keys)) is not None:
             return older
         self._site = site
         try:
@@ -90,8 +93,8 @@ class Formation:
 
     def _rolled_back(self, epoch: int, keys: DeviceKeys) -> Reason | None:
         """The highest epoch that this box was ever in never goes back; in a TPM not even with the disk."""
-        if self._highest >= epoch:
-            return None if self._highest == epoch else Reason(Why.EPOCH, f"this node was in epoch {self._highest}")
+        if self._highest > epoch:
+            return Reason(Why.EPOCH, f"this node was in epoch {self._highest}")
         try:
             floor = self._m.floor(keys)
             check_not_older(epoch, floor.read())
@@ -121,7 +124,9 @@ class Formation:
         client = SiblingClient(tls, m.listener.port or 9411)
         assert self._site is not None
         me = Self(self._site.site, node, thumbprint(keys.signer.public))
-        elector = Elector(m.box, me, SiblingVoters(client, self._member), m.clock, m.uniform)
+        elector = Elector(
+            m.box, me, SiblingVoters(client, lambda voter: find(self._roster(), voter)), m.clock, m.uniform
+        )
         secrets = SecretsStore(m.state_dir)
         former = Former(
             Parts(
@@ -149,6 +154,3 @@ class Formation:
 
     def _roster(self) -> tuple[Member, ...]:
         return self._site.roster if self._site is not None else ()
-
-    def _member(self, node: str) -> Member | None:
-        return next((one for one in self._roster() if one.node == node), None)

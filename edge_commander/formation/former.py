@@ -118,7 +118,6 @@ class Former:
         self._p = parts
         self._task: asyncio.Task[None] | None = None
         self._running = ""
-        self._refused = ""
         self._slot: tuple[str, ...] = ()
         self._settled: bool | None = None  # False: by a clock that could not be trusted
         self._look_at = float("-inf")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
-import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 from agents.core.errors import Retryable
+from agents.io.lock import Lock
 
 
 class Alone:
@@ -19,7 +18,7 @@ class Alone:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._lock = Lock(path)
         self._one = asyncio.Lock()
 
     @contextlib.asynccontextmanager
@@ -27,15 +26,12 @@ class Alone:
         """Held until the block ends, or the process does."""
         async with self._one:
             try:
-                self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                lock = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+                self._lock.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                if not self._lock.take():
+                    raise Retryable(f"{self._lock.path}: another operation is under way on this node")
             except OSError as error:
-                raise Retryable(f"{self._path}: cannot be used: {error.strerror}") from None
+                raise Retryable(f"{self._lock.path}: cannot be used: {error.strerror}") from None
             try:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    raise Retryable(f"{self._path}: another operation is under way on this node") from None
                 yield
             finally:
-                os.close(lock)
+                self._lock.release()

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
-import os
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 from agents.core.errors import Rejected, Retryable
+from agents.io.lock import Lock
 from edge_commander.distribution.existing import Connect, ExistingCluster
 from edge_commander.distribution.kubeadm import layout, manifest, plan, snapshots, upgrade
 from edge_commander.distribution.kubeadm.certs import client, public_key
@@ -270,20 +269,18 @@ class KubeadmCluster:
     @contextlib.asynccontextmanager
     async def _alone(self) -> AsyncIterator[None]:
         folder = Path(self._settings.state_dir)
+        lock = Lock(folder / "lock")
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            if not lock.take():
+                raise Retryable(f"{lock.path}: another operation is under way on this node")
         except OSError as error:
             raise Retryable(f"{folder}: cannot be used: {error.strerror}") from None
         try:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise Retryable(f"{folder}/lock: another operation is under way on this node") from None
             await self._world.bring_back()
             yield
         finally:
-            os.close(lock)
+            lock.release()
 
 
 def _may_be_whole(node: str, seed: SeedFacts) -> bool:
