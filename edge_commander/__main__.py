@@ -10,9 +10,8 @@ from pathlib import Path
 from agents.contracts.identity import Role
 from agents.contracts.ids import Stream
 from agents.contracts.ingest import IngestAnswer
-from agents.core.errors import ConfigError, Rejected, Retryable
+from agents.core.errors import ConfigError, Retryable
 from agents.core.settings import Settings
-from agents.core.trust import TrustPolicy
 from agents.io.machine import hand_over
 from agents.io.outbox import SqliteOutbox
 from agents.io.sender import LogOnlySender, Sender
@@ -28,7 +27,7 @@ from edge_commander.election.box import BallotBox
 from edge_commander.keystore import ChosenKeyStore
 from edge_commander.loop import NodeLoop, Parts
 from edge_commander.memory import Memory, prepare
-from edge_commander.operators import command_keys, read_operators, read_roster_keys
+from edge_commander.operators import basis_of, command_keys
 from edge_commander.report import Reporter
 from edge_commander.routes import routes
 from edge_commander.settings import CommanderSettings
@@ -36,13 +35,13 @@ from edge_commander.socket_server import Door, IdentitySocket
 from edge_commander.times import Times, image_build
 from edge_commander.tokens import Tokens
 from edge_commander.trust.keeper import NodeTrust
-from edge_commander.trust.record import Basis
 from edge_commander.verbs import handlers
 
 CHECK_SECONDS = 5.0
 COMMANDS = {
     "status": "what this node is and waits for",
     "hardware": "what the shipping list must say of this machine",
+    "wipe": "what a wipe would do here (--dry-run)",
 }
 MAX_CODE = 256
 
@@ -58,6 +57,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from edge_commander.hardware import main as hardware
 
         return hardware(arguments[1:])
+    if arguments[:1] == ["wipe"]:
+        from edge_commander.wipe.dry_run import main as wipe
+
+        return wipe(arguments[1:])
     spec = DaemonSpec("edge-commander", "edge_commander", CommanderSettings, build, check, COMMANDS)
     return run_daemon(spec, arguments)
 
@@ -66,7 +69,7 @@ def check(settings: Settings[CommanderSettings]) -> list[str]:
     """Files that came with the configuration must be there. Code, kubeconfig and build time may come late."""
     found = problems(settings.own.distribution.k3s, "edge_commander.distribution.k3s")
     try:
-        _basis(settings.own)
+        basis_of(settings.own)
     except ConfigError as error:
         found += error.problems
     return found
@@ -75,7 +78,7 @@ def check(settings: Settings[CommanderSettings]) -> list[str]:
 async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
     """Opens what is local: files, socket, outbox. Nothing here needs the network."""
     own, endpoint = context.settings.own, context.settings.endpoint
-    basis = _basis(own)
+    basis = basis_of(own)
     keys_dir = Path(own.keys_dir)
     context.stack.callback(prepare(keys_dir).release)
     memory = Memory(keys_dir)
@@ -174,22 +177,6 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
         await sender.run(pulse)
 
     return [*loops, Loop("outbox", send), Loop("commands", commands.run)]
-
-
-def _basis(own: CommanderSettings) -> Basis:
-    """Raises ConfigError."""
-    try:
-        root = read_operators(Path(own.operators_file) if own.operators_file else None)
-    except Rejected as error:
-        raise ConfigError([f"edge_commander.operators_file: {error}"]) from None
-    try:
-        pinned = read_roster_keys(Path(own.roster_keys_file) if own.roster_keys_file else None)
-    except Rejected as error:
-        raise ConfigError([f"edge_commander.roster_keys_file: {error}"]) from None
-    policy = TrustPolicy(own.trust or ("endpoint" if root is None else "operators"))
-    if policy is TrustPolicy.OPERATORS and root is None:
-        raise ConfigError(["edge_commander.trust: `operators` needs operators_file"])
-    return Basis(policy, root, pinned)
 
 
 def _roles(own: CommanderSettings) -> Mapping[int, Role]:

@@ -11,10 +11,13 @@ import msgspec
 from agents.contracts.identity import SiteDocument
 from agents.contracts.signed import SignedDocument
 from agents.core.command_verify import CommandKeys
-from agents.core.errors import Rejected
+from agents.core.errors import ConfigError, Rejected
 from agents.core.jose import Jwk, SignatureRefused, canonical, thumbprint
 from agents.core.operators import Operators, plain_operators, read_operators_document, roster_key_table
+from agents.core.trust import TrustPolicy
 from agents.core.trust_codes import TrustRefused
+from edge_commander.settings import CommanderSettings
+from edge_commander.trust.record import Basis
 
 
 class PlainOperators(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -86,3 +89,19 @@ def _bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise Rejected(f"cannot be read: {error.strerror}", file=str(path)) from None
+
+
+def basis_of(own: CommanderSettings) -> Basis:
+    """What came with the configuration. Raises ConfigError naming the setting."""
+    try:
+        root = read_operators(Path(own.operators_file) if own.operators_file else None)
+    except Rejected as error:
+        raise ConfigError([f"edge_commander.operators_file: {error}"]) from None
+    try:
+        pinned = read_roster_keys(Path(own.roster_keys_file) if own.roster_keys_file else None)
+    except Rejected as error:
+        raise ConfigError([f"edge_commander.roster_keys_file: {error}"]) from None
+    policy = TrustPolicy(own.trust or ("endpoint" if root is None else "operators"))
+    if policy is TrustPolicy.OPERATORS and root is None:
+        raise ConfigError(["edge_commander.trust: `operators` needs operators_file"])
+    return Basis(policy, root, pinned)

@@ -41,6 +41,21 @@ class DistributionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     k3s: K3sSettings = K3sSettings()
 
 
+Device = Annotated[
+    str, msgspec.Meta(pattern="^/[-./_0-9A-Za-z]{1,255}$", description="must be the absolute path of a block device")
+]
+
+
+class WipeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`wipe:`. Which partition is which logical target, and the journal's. A command never names a device."""
+
+    journal: Device = "/dev/disk/by-partlabel/journal"
+    var: Device = "/dev/disk/by-partlabel/var"
+    conf: Device = "/dev/disk/by-partlabel/conf"
+    keep: Device = "/dev/disk/by-partlabel/keep"
+    ident: Device = "/dev/disk/by-partlabel/ident"
+
+
 class CommanderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`edge_commander:`. Every interval in s.
 
@@ -75,6 +90,7 @@ class CommanderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     roles: dict[Uid, Role] = msgspec.field(default_factory=lambda: dict(DEFAULT_ROLES))
     socket_roles: list[Role] = []
     distribution: DistributionSettings = DistributionSettings()
+    wipe: WipeSettings = WipeSettings()
     image_build: Annotated[int, msgspec.Meta(ge=0)] = 0
     image_build_file: str | None = None
     enrol_seconds: Positive = 30.0

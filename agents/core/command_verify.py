@@ -57,7 +57,7 @@ def verify_command(
     `now`: Unix s. `after`: the highest sequence already taken. `challenges`: the node's unused ones, None where
     the judge does not know them (the node always does). `operators_needed`: distinct operators for their verbs.
     """
-    command = _payload(signed)
+    command = read_command(signed)
     by_operators, by_endpoint = _signers(signed, keys)
     if command.verb not in ENDPOINT_MAY_SIGN:
         if len(by_operators) < operators_needed:
@@ -76,7 +76,8 @@ def verify_command(
     return command
 
 
-def _payload(signed: SignedCommand) -> Command:
+def read_command(signed: SignedCommand) -> Command:
+    """What it says, nothing verified. Raises CommandRefused where it is no command."""
     try:
         return decode(decode64(signed.payload), Command)
     except ContractError as error:
