@@ -1,0 +1,63 @@
+"""The early-boot wipe as a process that kills itself (SIGKILL) at its Nth operation on a disk; 0: never.
+
+Usage: python -m tests.site_in_a_box.wipe_process CONFIG N. Prints how many operations there were, where it lives.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from agents.contracts.command import Command
+from edge_commander.wipe import boot, ext4
+from edge_commander.wipe.disk import Disk
+from edge_commander.wipe.partitions import Partitions
+from edge_commander.wipe.record import Target
+
+boot.PAUSE_SECONDS = 0.0
+
+
+class Counter:
+    """Of writes, flushes and file systems made."""
+
+    def __init__(self, at: int) -> None:
+        self.at = at
+        self.done = 0
+
+    def use(self) -> None:
+        self.done += 1
+        if self.done == self.at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def main(arguments: Sequence[str]) -> int:
+    counter = Counter(int(arguments[1]))
+    put, flush, format_ = Disk._put, Disk.flush, Partitions.format
+
+    def counted_put(self: Disk, source: mmap.mmap, offset: int, length: int) -> None:
+        put(self, source, offset, length // 1024 * 512)  # killed here, it is half written
+        counter.use()
+        put(self, source, offset, length)
+
+    def counted_flush(self: Disk) -> None:
+        counter.use()
+        flush(self)
+
+    def counted_format(self: Partitions, target: Target, command: Command) -> None:
+        counter.use()
+        format_(self, target, command)
+        counter.use()
+
+    Disk._put, Disk.flush, Partitions.format = counted_put, counted_flush, counted_format  # type: ignore[method-assign]
+    assert ext4.make
+    status = boot.main(["--config", str(Path(arguments[0]))])
+    print(counter.done)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
