@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import argparse
 import errno
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+
+import msgspec
 
 from agents.core.errors import ConfigError, Rejected
 from agents.io import config
@@ -22,6 +26,7 @@ from edge_commander.wipe.evidence import warrant
 from edge_commander.wipe.journal import Journal
 from edge_commander.wipe.partitions import Partitions
 from edge_commander.wipe.record import Phase, WipeRecord
+from edge_commander.wipe.warrant import Warrant
 
 PAUSE_SECONDS = 10.0
 """Between two attempts: a disk may come late."""
@@ -31,24 +36,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     """See above."""
     parser = argparse.ArgumentParser(prog="galley-wipe", description=__doc__)
     parser.add_argument("--config", type=Path, metavar="FILE")
+    parser.add_argument(
+        "--mount-ident", type=Path, metavar="DIR", help="mount `ident` there, read-only, to judge by it"
+    )
     options = parser.parse_args(argv)
     try:
         own = config.load("edge_commander", CommanderSettings, options.config).own
     except ConfigError as error:
         return _stop(f"configuration: {error.problems[0]}", None)
-    return run(own)
+    return run(own, options.mount_ident)
 
 
-def run(own: CommanderSettings) -> int:
+def run(own: CommanderSettings, mount: Path | None = None) -> int:
     """The wipe that the journal holds, if any; returns the exit status."""
     record: WipeRecord | None = None
     try:
         with Disk(Path(own.wipe.journal)) as device:
             journal = Journal(device)
             record = journal.record
-            engine = Engine(
-                journal, Partitions(own.wipe), lambda: warrant(own), _say, lambda: time.sleep(PAUSE_SECONDS)
-            )
+            pause = partial(time.sleep, PAUSE_SECONDS)
+            engine = Engine(journal, Partitions(own.wipe), lambda: _believed(own, mount), _say, pause)
             record = engine.run()
     except FileNotFoundError:
         _say(f"{own.wipe.journal}: there is no journal, so there is no wipe")
@@ -62,6 +69,20 @@ def run(own: CommanderSettings) -> int:
         _say(f"{_names(record)}: not mounted. What a person can do: docs/wipe.md")
         return 1
     return 0
+
+
+def _believed(own: CommanderSettings, mount: Path | None) -> Warrant:
+    """What `ident` says. Where it is to be mounted for that: read-only, with no journal replayed, and only as long."""
+    if mount is None:
+        return warrant(own)
+    run = ["mount", "-t", "ext4", "-o", "ro,noload,nosuid,nodev,noexec", own.wipe.ident, str(mount)]
+    done = subprocess.run(run, check=False, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise Rejected(f"ident cannot be mounted: {done.stderr.strip()[-200:]}", file=own.wipe.ident)
+    try:
+        return warrant(msgspec.structs.replace(own, keys_dir=str(mount)))
+    finally:
+        subprocess.run(["umount", str(mount)], check=False, capture_output=True)
 
 
 def _stop(text: str, record: WipeRecord | None, *, busy: bool = False) -> int:

@@ -15,8 +15,13 @@ from synthetic_client.settings import SyntheticSettings
 from vessel.settings import VesselSettings
 
 ROOT = Path(__file__).resolve().parents[2]
-UNITS = {path.stem.removeprefix("galley-"): path for path in sorted((ROOT / "systemd").glob("*[!@].service"))}
-"""The daemons'. The root half of a distribution, one process a request, has tests of its own."""
+EARLY = "wipe"
+UNITS = {
+    path.stem.removeprefix("galley-"): path
+    for path in sorted((ROOT / "systemd").glob("*[!@].service"))
+    if path.stem != f"galley-{EARLY}"
+}
+"""The daemons'. The root half of a distribution, one process a request, and the early wipe have tests of their own."""
 COMMANDS = {"endpoint": "galley-endpoint"}
 STATE = {"endpoint": "galley/galley-endpoint", "edge-commander": "galley/edge-commander galley-ident"}
 USERS = {
@@ -135,6 +140,15 @@ def test_the_root_half_of_a_distribution_is_asked_by_the_commander_alone_and_wai
         "StandardInput=socket" in served
         and "ExecStart=/opt/galley/bin/python3 -I -m edge_commander.distribution.runner" in served
     )
+
+
+def test_the_wipe_runs_before_anything_of_its_targets_is_mounted() -> None:
+    said = (ROOT / "systemd/galley-wipe.service").read_text().splitlines()
+    wanted = ["DefaultDependencies=no", "Before=local-fs-pre.target shutdown.target", "Conflicts=shutdown.target",
+              "Type=oneshot", "RemainAfterExit=yes", "TimeoutStartSec=infinity", "PrivateMounts=yes",
+              "PrivateNetwork=yes", "NoNewPrivileges=yes", "RequiredBy=var.mount"]  # fmt: skip
+    assert [line for line in wanted if line not in said] == []
+    assert not [line for line in said if line.startswith(("StateDirectory", "PrivateTmp=yes", "RequiresMountsFor"))]
 
 
 def test_nothing_waits_for_the_network() -> None:

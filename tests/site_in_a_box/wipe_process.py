@@ -1,6 +1,6 @@
 """The early-boot wipe as a process that kills itself (SIGKILL) at its Nth operation on a disk; 0: never.
 
-Usage: python -m tests.site_in_a_box.wipe_process CONFIG N. Prints how many operations there were, where it lives.
+Usage: python -m tests.site_in_a_box.wipe_process CONFIG IDENT N. Prints how many operations there were, where it lives.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from agents.contracts.command import Command
-from edge_commander.wipe import boot, ext4
+from edge_commander.wipe import boot
 from edge_commander.wipe.disk import Disk
 from edge_commander.wipe.partitions import Partitions
 from edge_commander.wipe.record import Target
@@ -35,7 +34,7 @@ class Counter:
 
 
 def main(arguments: Sequence[str]) -> int:
-    counter = Counter(int(arguments[1]))
+    counter = Counter(int(arguments[2]))
     put, flush, format_ = Disk._put, Disk.flush, Partitions.format
 
     def counted_put(self: Disk, source: mmap.mmap, offset: int, length: int) -> None:
@@ -53,8 +52,7 @@ def main(arguments: Sequence[str]) -> int:
         counter.use()
 
     Disk._put, Disk.flush, Partitions.format = counted_put, counted_flush, counted_format  # type: ignore[method-assign]
-    assert ext4.make
-    status = boot.main(["--config", str(Path(arguments[0]))])
+    status = boot.main(["--config", arguments[0], "--mount-ident", arguments[1]])
     print(counter.done)
     return status
 
