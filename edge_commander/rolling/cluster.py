@@ -19,9 +19,9 @@ from edge_commander.formation.lease import UPGRADE as LEASE
 from edge_commander.rolling.plan import Turn
 from edge_commander.rolling.pods import Pod, evictable, eviction
 
-MARK = "galley.dev/cordoned-for"
+MARK = "galley/cordoned-for"
 """Annotation of a Node that we cordoned: the order's number. In the same write as the cordon, so none is without."""
-_ORDER, _TRIES, _STOPPED, _WHY = (f"galley.dev/{one}" for one in ("order", "tries", "stopped", "why"))
+_ORDER, _TRIES, _STOPPED, _WHY = (f"galley/{one}" for one in ("order", "tries", "stopped", "why"))
 _MERGE = "application/merge-patch+json"
 _WHY_CHARS = 300
 

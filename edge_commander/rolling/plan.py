@@ -239,6 +239,9 @@ def _again(facts: Facts) -> Step:
     if facts.refused or turn.tries >= MAX_TRIES:
         why = facts.failed or f"{turn.tries} tries did not go through"
         return Put(Turn(order=turn.order, stopped=facts.me, why=why), "stop")
+    if facts.joining:  # which waits for this turn to end
+        why = f"{facts.joining} has to join first; {facts.failed}".rstrip("; ")
+        return Put(Turn(order=turn.order, stopped=facts.me, why=why), "stop")
     if (reason := _not_whole(facts, but=facts.me)) is not None:
         return Wait(reason, holding=True)
     return _emptied(facts)
