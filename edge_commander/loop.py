@@ -246,7 +246,8 @@ class NodeLoop:
             self._happened(Event.FORMED)
             return settings.observe_seconds
         standing = self._standing if self._standing != NOTHING else clock
-        self._because(standing if standing != NOTHING else outlook.reason)
+        aside = self.parts.formation.aside if self.parts.formation is not None else NOTHING
+        self._because(next((one for one in (standing, outlook.reason) if one != NOTHING), aside))
         return self._spread(min(FORMING_SECONDS, settings.observe_seconds) if forming else settings.observe_seconds)
 
     async def _form(self, clock: Reason) -> Reason:
@@ -254,7 +255,7 @@ class NodeLoop:
         formation, node = self.parts.formation, self.parts.memory.record.node
         if formation is None or node is None or self._keys is None:
             return NOTHING
-        site = site_of(node, self.parts.trust.roster)
+        site = site_of(node, self.parts.trust.roster, self.parts.trust.orders)
         if site is None:
             return Reason(Why.SITE, "no roster that this node believes names it as a server")
         return await formation.turn(site, self._keys, clock)
@@ -307,7 +308,7 @@ class NodeLoop:
             self.parts.log.warning("an older site document was not taken", generation=document.generation)
             return None
         # What is signed has a file of its own; signatures differ each time, and must not be a write each time.
-        memory.save_site(msgspec.structs.replace(document, roster_jws=None, roster_keys=[], operators=[]))
+        memory.save_site(msgspec.structs.replace(document, roster_jws=None, roster_keys=[], operators=[], orders=[]))
         return None
 
     async def _ask_standing(self) -> None:

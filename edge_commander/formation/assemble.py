@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from structlog.typing import FilteringBoundLogger
 
@@ -29,20 +30,24 @@ from edge_commander.formation.store import RecordFile
 from edge_commander.formation.talk import SiblingTalk, routes
 from edge_commander.formation.usher import Usher
 from edge_commander.keys import DeviceKeys
-from edge_commander.reasons import Reason, Why
+from edge_commander.reasons import NOTHING, Reason, Why
 from edge_commander.secrets.authority import make_secrets
 from edge_commander.secrets.store import SecretsStore
+from edge_commander.settings import UpgradeSettings
 from edge_commander.siblings.client import SiblingClient
 from edge_commander.siblings.members import find
 from edge_commander.siblings.server import SiblingServer
 from edge_commander.siblings.tls import SiblingTls
 from edge_commander.times import Times
 
+if TYPE_CHECKING:
+    from edge_commander.rolling.roller import Roller
+
 
 @dataclass(frozen=True)
 class Means:
     """What formation works with. `grant` None where no endpoint is configured; `floor`: the highest epoch that
-    this box was ever in; `uniform` spreads waits."""
+    this box was ever in; `uniform` spreads waits; `holds`: whether a version's programs lie on this node."""
 
     listener: Listener
     ident: Path
@@ -56,6 +61,8 @@ class Means:
     floor: Callable[[DeviceKeys], EpochFloor]
     uniform: Callable[[float, float], float]
     log: FilteringBoundLogger
+    holds: Callable[[str], bool] = lambda version: False
+    upgrades: UpgradeSettings = field(default_factory=UpgradeSettings)
 
 
 @dataclass(frozen=True)
@@ -104,6 +111,11 @@ class Formation:
         self._highest = epoch
         return None
 
+    @property
+    def aside(self) -> Reason:
+        """What a member waits for that keeps it from nothing."""
+        return self._inner.former.aside if self._inner is not None else NOTHING
+
     async def serve(self, pulse: Pulse, say: Callable[[bool, str], None]) -> None:
         """Answers siblings from when there is a site."""
         while not pulse.stopping and not self._known.is_set():
@@ -127,7 +139,7 @@ class Formation:
         elector = Elector(
             m.box, me, SiblingVoters(client, lambda voter: find(self._roster(), voter)), m.clock, m.uniform
         )
-        secrets = SecretsStore(m.state_dir)
+        secrets, lease = SecretsStore(m.state_dir), JoinLease(m.distribution.client)
         former = Former(
             Parts(
                 distribution=m.distribution,
@@ -139,18 +151,38 @@ class Formation:
                 make=lambda site, epoch: make_secrets(site, epoch, m.times),
                 clock=m.clock,
                 log=m.log,
+                roller=lambda: self._roller(lease),
             )
         )
         usher = Usher(
             m.distribution,
-            JoinLease(m.distribution.client),
+            lease,
             m.clock,
             site=lambda: self._site,
             member=lambda: former.member,
             log=m.log,
+            upgrading=lease.upgrading,
         )
         table = {**routes(node, keys, former, usher, lambda: self._site), ("POST", PATH): elector.serve}
         return _Inner(former, usher, SiblingServer(m.listener, tls, table, m.clock, m.log), client)
+
+    def _roller(self, joins: JoinLease) -> Roller:
+        from edge_commander.rolling.cluster import RollingCluster
+        from edge_commander.rolling.roller import Means, Roller
+
+        m = self._m
+        return Roller(
+            Means(
+                distribution=m.distribution,
+                cluster=RollingCluster(m.distribution.client),
+                joins=joins,
+                holds=m.holds,
+                clock=m.clock,
+                log=m.log,
+                drain_seconds=m.upgrades.drain_seconds,
+                go_on=m.upgrades.stuck == "go-on",
+            )
+        )
 
     def _roster(self) -> tuple[Member, ...]:
         return self._site.roster if self._site is not None else ()

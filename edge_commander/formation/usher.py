@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger
@@ -28,7 +28,8 @@ class SlotLease(Protocol):
 
 
 class Usher:
-    """Answers one ask at a time. `site`: the newest document; `member`: whether this node is a member."""
+    """Answers one ask at a time. `site`: the newest document; `member`: whether this node is a member;
+    `upgrading`: the Node that is upgraded just now."""
 
     def __init__(
         self,
@@ -39,6 +40,7 @@ class Usher:
         site: Callable[[], Site | None],
         member: Callable[[], bool],
         log: FilteringBoundLogger,
+        upgrading: Callable[[], Awaitable[str]] | None = None,
     ) -> None:
         self._distribution = distribution
         self._lease = lease
@@ -46,6 +48,8 @@ class Usher:
         self._site = site
         self._member = member
         self._log = log
+        self._upgrading = upgrading
+        self._busy = "", 0.0  # who is upgraded, and since when (monotonic s) it was not seen Ready
         self._seen = slot.Seen()
         self._sent_away: dict[str, float] = {}  # of the roster's names, and when (monotonic s)
         self._one = asyncio.Lock()
@@ -66,6 +70,9 @@ class Usher:
         members = await self._distribution.members()
         if (refused := await self._turn(name, members)) is not None:
             return refused
+        # Asked after the turn was taken: whoever upgrades looks at that turn after it took its own.
+        if busy := await self._upgraded(name, members):
+            return SlotAnswer(granted=False, holder=name, reason=f"{busy} is upgraded, joins wait")
         if self._removal is None and slot.ghost(name, fresh, members) and slot.is_well(name, members):
             text = f"{name} is a Ready member of the cluster: it is taken out only once it is not"
             return SlotAnswer(granted=False, holder=name, reason=text)
@@ -93,6 +100,18 @@ class Usher:
             self._seen = slot.Seen(slot.Held(name, held.turn + 1), now)
         self._sent_away.pop(name, None)
         return None
+
+    async def _upgraded(self, name: str, members: Sequence[ClusterMember]) -> str:
+        """Another node that is upgraded now; empty where there is none, or it has long not been Ready: a dead one keeps
+        nobody out for ever."""
+        busy = await self._upgrading() if self._upgrading is not None else ""
+        holder = next((one for one in members if one.name == busy), None)
+        if holder is None or busy == name:
+            return ""
+        now = self._clock.monotonic()
+        if self._busy[0] != busy or holder.ready:
+            self._busy = busy, now
+        return busy if now - self._busy[1] < slot.HOLD_SECONDS else ""
 
     def _remove(self, name: str) -> str:
         """Takes a ghost out beside the answers, as that may take a minute; what is told meanwhile."""
