@@ -10,6 +10,7 @@ from agents.contracts.codec import Struct
 from agents.contracts.identity import AtlasSource, Election, Voter
 from agents.contracts.ids import NodeId, SiteId
 from agents.contracts.messages import Short
+from agents.contracts.orders import SiteOrder
 from agents.contracts.signed import SignedDocument
 
 
@@ -35,6 +36,15 @@ class GrantRecord(Struct, frozen=True, kw_only=True):
     node: NodeId
     kid: str
     granted_ms: int
+
+
+class OrderRecord(Struct, frozen=True, kw_only=True):
+    """An order to a site, the newest of its kind. `current`: it is for the site's present epoch."""
+
+    order: SiteOrder
+    current: bool
+    put_ms: int
+    signed: SignedDocument
 
 
 class ShippingRecord(Struct, frozen=True, kw_only=True):

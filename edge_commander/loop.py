@@ -254,7 +254,7 @@ class NodeLoop:
         formation, node = self.parts.formation, self.parts.memory.record.node
         if formation is None or node is None or self._keys is None:
             return NOTHING
-        site = site_of(node, self.parts.trust.roster)
+        site = site_of(node, self.parts.trust.roster, self.parts.trust.orders)
         if site is None:
             return Reason(Why.SITE, "no roster that this node believes names it as a server")
         return await formation.turn(site, self._keys, clock)
@@ -307,7 +307,7 @@ class NodeLoop:
             self.parts.log.warning("an older site document was not taken", generation=document.generation)
             return None
         # What is signed has a file of its own; signatures differ each time, and must not be a write each time.
-        memory.save_site(msgspec.structs.replace(document, roster_jws=None, roster_keys=[], operators=[]))
+        memory.save_site(msgspec.structs.replace(document, roster_jws=None, roster_keys=[], operators=[], orders=[]))
         return None
 
     async def _ask_standing(self) -> None:

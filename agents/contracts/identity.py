@@ -151,7 +151,8 @@ class SiteDocument(Struct, frozen=True, kw_only=True):
     `election`: of this `epoch`, it never changes within one. `voters`: fixed once an epoch, empty until they are (and
     where the cloud decides). `epoch_authorisation`: the operator's signature (a JWS) that raised the epoch, where any.
     `roster_jws`: the same roster, signed (`trust.Roster`), by one of `roster_keys`. `operators`: signed operators'
-    documents, ascending, above the generation that was asked for.
+    documents, ascending, above the generation that was asked for. `orders`: signed `orders.SiteOrder`s for this epoch,
+    the newest of each kind.
     """
 
     v: int = 1
@@ -170,6 +171,7 @@ class SiteDocument(Struct, frozen=True, kw_only=True):
     roster_jws: SignedDocument | None = None
     roster_keys: Annotated[list[Jwk], msgspec.Meta(max_length=8)] = []
     operators: list[SignedDocument] = []
+    orders: Annotated[list[SignedDocument], msgspec.Meta(max_length=8)] = []
 
 
 class GitCredential(Struct, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ from cloud_endpoint.cli.acceptance import ACCEPTANCE
 from cloud_endpoint.cli.client import Client
 from cloud_endpoint.cli.entries import ENTRY_FLAGS, EPOCH, KEY, PIN_FLAGS, sign_shipped, sign_withdrawal
 from cloud_endpoint.cli.operators import OPERATORS
+from cloud_endpoint.cli.orders import ORDERS
 from cloud_endpoint.cli.spec import Command
 
 
@@ -237,6 +238,7 @@ COMMANDS: tuple[Command, ...] = (
         [("id", {}), ("--above", {"type": int, "required": True, "help": "as the nodes' status shows it"})],
         ("site", "generation"),
     ),
+    *ORDERS,
     *ACCEPTANCE,
     Command(
         ("node", "list"),

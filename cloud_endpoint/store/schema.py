@@ -102,7 +102,12 @@ CREATE TABLE acceptances (id $SERIAL, site TEXT NOT NULL, epoch BIGINT NOT NULL,
     signed TEXT NOT NULL, UNIQUE (site, checked_ms))
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _FLOORS, _FAILED_LOGINS, _EPOCHS, _ENDORSEMENT, _TRUST, _ACCEPTANCES)
+_ORDERS = """
+CREATE TABLE site_orders (site TEXT NOT NULL, kind TEXT NOT NULL, epoch BIGINT NOT NULL, number BIGINT NOT NULL,
+    signed TEXT NOT NULL, put_ms BIGINT NOT NULL, PRIMARY KEY (site, kind))
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _FLOORS, _FAILED_LOGINS, _EPOCHS, _ENDORSEMENT, _TRUST, _ACCEPTANCES, _ORDERS)
 
 
 def statements(migration: str, serial: str) -> list[str]:

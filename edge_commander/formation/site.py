@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agents.contracts.identity import Election, Member, Voter
+from agents.contracts.orders import OrderKind, SiteOrder
 from agents.core.trust import VerifiedRoster
 
 
 @dataclass(frozen=True)
 class Site:
-    """What the newest verified document says. `me`: this node's id. `generation`: the roster's."""
+    """What the newest verified document says. `me`: this node's id. `generation`: the roster's.
+    `orders`: operators' orders for this epoch, one of a kind at most."""
 
     site: str
     me: str
@@ -19,6 +21,7 @@ class Site:
     election: Election = Election.CLOUD
     voters: tuple[Voter, ...] = ()
     generation: int = 0
+    orders: tuple[SiteOrder, ...] = ()
 
     @property
     def own(self) -> Member:
@@ -30,8 +33,12 @@ class Site:
         """The siblings by id."""
         return {one.node: one for one in self.roster if one.node != self.me}
 
+    def order(self, kind: OrderKind) -> SiteOrder | None:
+        """The newest order of a kind; None where there is none."""
+        return next((one for one in self.orders if one.kind is kind), None)
 
-def site_of(node: str, verified: VerifiedRoster | None) -> Site | None:
+
+def site_of(node: str, verified: VerifiedRoster | None, orders: tuple[SiteOrder, ...] = ()) -> Site | None:
     """The site as this node believes it; None where it believes no roster, or the roster names it no server.
 
     Servers alone form the cluster: workers are not made yet.
@@ -49,4 +56,5 @@ def site_of(node: str, verified: VerifiedRoster | None) -> Site | None:
         election=roster.election,
         voters=tuple(roster.voters),
         generation=roster.generation,
+        orders=orders,
     )
