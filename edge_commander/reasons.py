@@ -38,7 +38,7 @@ class Why(StrEnum):
     DECISION = "waiting: decision"  # who begins the cluster could not be asked or agreed yet
     SECRETS = "waiting: secrets"  # no sibling that answers has them
     FIRST = "waiting: first server"  # the initialiser's cluster does not stand yet
-    TURN = "waiting: turn"  # another node is joining
+    TURN = "waiting: turn"  # another node is joining, or renews its certificates
     STARTING = "starting"  # init or join is under way
     DISTRIBUTION = "waiting: a person (distribution)"  # the distribution refuses, it will not pass by itself
     WIPE_FAILED = "waiting: a person (wipe failed)"

@@ -44,7 +44,7 @@ _ADVICE: dict[Why, str] = {
     Why.DECISION: "make the endpoint reachable, or the siblings where the site decides offline; nothing is lost",
     Why.SECRETS: "start a node that was a member before; if there is none any more, the site needs a new epoch",
     Why.FIRST: "nothing yet; if it stays so, look at the node that begins the cluster",
-    Why.TURN: "nothing: nodes join one after another",
+    Why.TURN: "nothing: nodes join, and renew their certificates, one after another",
     Why.STARTING: "nothing: this takes a minute or two",
     Why.DISTRIBUTION: "look at edge_commander.distribution in /etc/galley/galley.yaml",
     Why.WIPE_FAILED: "look at the console: a partition could not be erased",

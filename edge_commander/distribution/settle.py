@@ -29,7 +29,8 @@ _LABELS = {"app.kubernetes.io/part-of": "galley", "app.kubernetes.io/name": "edg
 
 
 def rights() -> list[tuple[str, Object]]:
-    """What the commander's own user may do: list Nodes, and the Lease of whose turn it is to join. Path and object."""
+    """What the commander's own user may do: list Nodes, and the Leases of whose turn it is to join and to
+    renew. Path and object."""
 
     def named(kind: str, name: str, **rest: Any) -> Object:
         version = f"{_RBAC}/v1"
@@ -38,9 +39,10 @@ def rights() -> list[tuple[str, Object]]:
     subject = [{"apiGroup": _RBAC, "kind": "User", "name": USER}]
     base = f"/apis/{_RBAC}/v1"
     nodes = [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list"]}]
+    names = ["galley-join", "galley-rotation"]
     leases = [
         {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"]},
-        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "resourceNames": ["galley-join"],
+        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "resourceNames": names,
          "verbs": ["get", "update"]},
     ]  # fmt: skip
     role = {"apiGroup": _RBAC, "name": USER}

@@ -29,8 +29,13 @@ from edge_commander.formation.store import RecordFile
 from edge_commander.formation.talk import SiblingTalk, routes
 from edge_commander.formation.usher import Usher
 from edge_commander.keys import DeviceKeys
-from edge_commander.reasons import Reason, Why
-from edge_commander.secrets.authority import make_secrets
+from edge_commander.reasons import NOTHING, Reason, Why
+from edge_commander.rotation import leaf, rotor
+from edge_commander.rotation.lease import RotationLease
+from edge_commander.rotation.rotor import Rotor
+from edge_commander.rotation.store import ProgressFile
+from edge_commander.secrets.authority import make_next, make_secrets
+from edge_commander.secrets.model import SiteSecrets
 from edge_commander.secrets.store import SecretsStore
 from edge_commander.siblings.client import SiblingClient
 from edge_commander.siblings.members import find
@@ -42,7 +47,7 @@ from edge_commander.times import Times
 @dataclass(frozen=True)
 class Means:
     """What formation works with. `grant` None where no endpoint is configured; `floor`: the highest epoch that
-    this box was ever in; `uniform` spreads waits."""
+    this box was ever in; `uniform` spreads waits; `overlap_hours`: see DistributionSettings."""
 
     listener: Listener
     ident: Path
@@ -50,6 +55,7 @@ class Means:
     run_dir: Path
     box: BallotBox
     distribution: Apart
+    overlap_hours: float
     clock: Clock
     times: Times
     grant: Granting | None
@@ -61,6 +67,7 @@ class Means:
 @dataclass(frozen=True)
 class _Inner:
     former: Former
+    rotor: Rotor
     usher: Usher
     server: SiblingServer
     client: SiblingClient
@@ -87,7 +94,8 @@ class Formation:
             if self._inner is None:
                 self._inner = self._assemble(site.me, keys)
                 self._known.set()
-            return await self._inner.former.turn(site, clock)
+            reason = await self._inner.former.turn(site, clock)
+            return reason if reason != NOTHING else await self._inner.rotor.turn(site, clock)
         except Rejected as error:  # a file of a newer version, secrets that do not fit: it stays so, and must be seen
             return Reason(Why.DISTRIBUTION, str(error))
 
@@ -115,6 +123,7 @@ class Formation:
         """Ends what is under way; it is taken up at the next start."""
         if self._inner is not None:
             await self._inner.former.aclose()
+            await self._inner.rotor.aclose()
             await self._inner.usher.aclose()
             await self._inner.client.aclose()
 
@@ -128,10 +137,13 @@ class Formation:
             m.box, me, SiblingVoters(client, lambda voter: find(self._roster(), voter)), m.clock, m.uniform
         )
         secrets = SecretsStore(m.state_dir)
+        siblings = SiblingTalk(client, node, keys)
+        rotation = RotationLease(m.distribution.client)
+        rotating = self._rotor(siblings, rotation, secrets)
         former = Former(
             Parts(
                 distribution=m.distribution,
-                siblings=SiblingTalk(client, node, keys),
+                siblings=siblings,
                 records=RecordFile(m.ident, m.state_dir),
                 secrets=secrets,
                 gate=BallotGate(m.box, me, elector, m.grant),
@@ -139,6 +151,7 @@ class Formation:
                 make=lambda site, epoch: make_secrets(site, epoch, m.times),
                 clock=m.clock,
                 log=m.log,
+                ran=rotating.ran,
             )
         )
         usher = Usher(
@@ -148,9 +161,34 @@ class Formation:
             site=lambda: self._site,
             member=lambda: former.member,
             log=m.log,
+            renews=rotation.holder,
         )
-        table = {**routes(node, keys, former, usher, lambda: self._site), ("POST", PATH): elector.serve}
-        return _Inner(former, usher, SiblingServer(m.listener, tls, table, m.clock, m.log), client)
+        told = routes(node, keys, former, usher, lambda: self._site, told=rotating.told)
+        table = {**told, ("POST", PATH): elector.serve}
+        return _Inner(former, rotating, usher, SiblingServer(m.listener, tls, table, m.clock, m.log), client)
+
+    def _rotor(self, siblings: SiblingTalk, lease: RotationLease, secrets: SecretsStore) -> Rotor:
+        m = self._m
+
+        def following(held: SiteSecrets, number: int, order: int) -> SiteSecrets:
+            return make_next(held, number, order, m.times, keys=m.distribution.name == "kubeadm")
+
+        return Rotor(
+            rotor.Parts(
+                distribution=m.distribution,
+                siblings=siblings,
+                lease=lease,
+                secrets=secrets,
+                progress=ProgressFile(m.state_dir),
+                make=following,
+                settle=m.distribution.settle,
+                life=leaf.life,
+                now_ms=m.times.now_ms,
+                clock=m.clock,
+                log=m.log,
+                overlap_ms=int(m.overlap_hours * 3_600_000),
+            )
+        )
 
     def _roster(self) -> tuple[Member, ...]:
         return self._site.roster if self._site is not None else ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger
@@ -28,7 +28,8 @@ class SlotLease(Protocol):
 
 
 class Usher:
-    """Answers one ask at a time. `site`: the newest document; `member`: whether this node is a member."""
+    """Answers one ask at a time. `site`: the newest document; `member`: whether this node is a member. `renews`: the
+    Node that renews its certificates just now; empty: none. Raises Retryable."""
 
     def __init__(
         self,
@@ -39,12 +40,14 @@ class Usher:
         site: Callable[[], Site | None],
         member: Callable[[], bool],
         log: FilteringBoundLogger,
+        renews: Callable[[], Awaitable[str]] | None = None,
     ) -> None:
         self._distribution = distribution
         self._lease = lease
         self._clock = clock
         self._site = site
         self._member = member
+        self._renews = renews
         self._log = log
         self._seen = slot.Seen()
         self._sent_away: dict[str, float] = {}  # of the roster's names, and when (monotonic s)
@@ -64,6 +67,9 @@ class Usher:
 
     async def _ask(self, site: Site, name: str, fresh: bool) -> SlotAnswer:
         members = await self._distribution.members()
+        holder = await self._renews() if self._renews is not None else ""
+        if holder and holder != name and slot.is_well(holder, members):
+            return SlotAnswer(granted=False, holder=holder, reason=f"{holder} renews its certificates")
         if (refused := await self._turn(name, members)) is not None:
             return refused
         if self._removal is None and slot.ghost(name, fresh, members) and slot.is_well(name, members):

@@ -1,4 +1,4 @@
-"""When this node's leaf certificates end, as its own API server shows: all were made when its was. Touches that port."""
+"""When this node's leaf certificates end, as its API server shows: all were made when its was. Touches that port."""
 
 from __future__ import annotations
 

@@ -36,6 +36,10 @@ class RotationLease:
         holder = str(((self._last or {}).get("spec") or {}).get("holderIdentity") or "")
         return Turn(holder, _number(said.get(_EPOCH)), _number(said.get(_GENERATION)), str(said.get(_DIGEST, "")))
 
+    async def holder(self) -> str:
+        """The Node whose turn it is; empty: nobody's. Leaves what `read` read as it was. Raises Retryable."""
+        return (await RotationLease(self._connect).read()).holder
+
     async def take(self, name: str) -> bool:
         """The turn, for the Node of that name; empty lets it go."""
         return await self._write(name, self._said())

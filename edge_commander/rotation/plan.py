@@ -115,19 +115,26 @@ def next_step(facts: Facts) -> Step:
     """The one thing to do now. First rule that fits."""
     newest = max(facts.said(one.node)[0] for one in facts.roster)
     if facts.holds < newest:
-        return Fetch(tuple(sorted(n for n in facts.answers if facts.said(n)[0] == newest)))
-    behind = facts.runs < facts.holds or facts.renewing
-    if not (facts.active or behind or _ends(facts, RENEW_AT)):
+        return Fetch(tuple(sorted(node for node in facts.answers if facts.said(node)[0] == newest)))
+    if not (facts.active or _behind(facts) or _ends(facts, RENEW_AT)):
         return Rest()
     if facts.clock != NOTHING:
         return Rest(facts.clock)
-    if not behind and _ends(facts, URGENT_AT) and _most_are_well(facts):
+    if facts.runs == newest and _ends(facts, URGENT_AT) and _most_are_well(facts):
         return _renew(facts)
-    if ill := _ill(facts):
-        return _wait(ill)
-    if late := [one.name for one in facts.roster if facts.said(one.node)[0] < newest]:
-        return _wait(f"{min(late)} has not got generation {newest} yet")
-    if behind or any(facts.said(one.node)[1] < newest for one in facts.roster):
+    late = [one.name for one in facts.roster if facts.said(one.node)[0] < newest]
+    if what := _ill(facts) or (f"{min(late)} has not got generation {newest} yet" if late else ""):
+        return _wait(what)
+    return _among_well(facts, newest)
+
+
+def _behind(facts: Facts) -> bool:
+    return facts.runs < facts.holds or facts.renewing
+
+
+def _among_well(facts: Facts, newest: int) -> Step:
+    """All are well and hold the newest generation."""
+    if facts.renewing or any(facts.said(one.node)[1] < newest for one in facts.roster):
         return _in_turn(facts, newest)
     if _ends(facts, RENEW_AT):
         return _renew(facts)
@@ -157,7 +164,7 @@ def _making(facts: Facts) -> Step:
     if facts.name != min(one.name for one in facts.roster):
         return Rest()
     known = facts.turn.generation if facts.turn.epoch == facts.epoch else 0
-    return Make(max(known, facts.holds) + (known <= facts.holds))
+    return Make(max(known, facts.holds) + 1)
 
 
 def _ends(facts: Facts, part: float) -> bool:

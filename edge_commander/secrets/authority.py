@@ -50,14 +50,15 @@ def make_secrets(site: SiteId, epoch: int, time: Time) -> SiteSecrets:
     )
 
 
-def make_next(held: SiteSecrets, number: int, time: Time, *, keys: bool) -> SiteSecrets:
-    """The generation after `held`, numbered `number`. `keys`: the distribution takes a new service accounts' key and a
-    new token; else nothing changes but the number, by which leaf certificates are renewed. Raises ClockNotTrusted."""
+def make_next(held: SiteSecrets, number: int, order: int, time: Time, *, keys: bool) -> SiteSecrets:
+    """The generation after `held`, numbered `number`, by operators' order `order`. `keys`: the distribution
+    takes a new service accounts' key and a new token; else nothing changes but the number, by which leaf certificates
+    are renewed. Raises ClockNotTrusted."""
     trusted_ms(time)
     if not keys:
-        return msgspec.structs.replace(held, generation=number)
+        return msgspec.structs.replace(held, generation=number, order=max(order, held.order))
     old = public_half(held.service_account_key)
-    return rotation.following(held, number, token=new_token(), key=new_key(), public=old)
+    return rotation.following(held, number, order, token=new_token(), key=new_key(), public=old)
 
 
 def new_key() -> str:

@@ -30,7 +30,8 @@ class SiteSecrets(Struct, frozen=True, kw_only=True):
     requirements). `service_account_key`: PEM, PKCS#8, signs service accounts' tokens. `token`: 64 hexadecimal
     characters, the shared secret with which k3s' nodes join. While the service accounts' key changes:
     `service_account_next`, the private key that is accepted already and will sign; `service_account_old`, PEM, the
-    public key that signed before and is still accepted. Empty otherwise.
+    public key that signed before and is still accepted. Empty otherwise. `order`: number of the operators' order that
+    the last rotation was begun for; 0: none was.
     """
 
     v: Annotated[int, msgspec.Meta(ge=1, le=1)] = 1
@@ -43,6 +44,7 @@ class SiteSecrets(Struct, frozen=True, kw_only=True):
     service_account_key: str
     service_account_next: str = ""
     service_account_old: str = ""
+    order: Annotated[int, msgspec.Meta(ge=0)] = 0
     token: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
     @property

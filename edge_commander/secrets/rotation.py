@@ -12,13 +12,22 @@ import hashlib
 
 import msgspec
 
+from agents.contracts.orders import SiteOrder
 from agents.core.errors import Rejected
 from edge_commander.secrets.model import SiteSecrets
 
 
-def following(held: SiteSecrets, number: int, *, token: str, key: str, public: str) -> SiteSecrets:
-    """The generation after `held`. `token`, `key` (PEM, private): new ones, taken where a rotation begins; `public`:
-    the public half of the key that signs in `held`. Raises Rejected for a number or a secret that is not new."""
+def ordered(held: SiteSecrets, order: SiteOrder | None) -> bool:
+    """Whether that order is to be begun: none after it was, and the generation that it names is still to come."""
+    if order is None or order.epoch != held.epoch or order.number <= held.order:
+        return False
+    return order.generation == 0 or order.generation > held.generation
+
+
+def following(held: SiteSecrets, number: int, order: int, *, token: str, key: str, public: str) -> SiteSecrets:
+    """The generation after `held`, numbered `number`. Where it begins a rotation: for the order of number `order`, with
+    the new `token` and `key` (PEM, private). `public`: the public half of the key that signs in `held`. Raises Rejected
+    for a number or a secret that is not new."""
     if number <= held.generation:
         raise Rejected(f"generation {number} is not after {held.generation}")
     if held.service_account_next:
@@ -33,15 +42,17 @@ def following(held: SiteSecrets, number: int, *, token: str, key: str, public: s
         return msgspec.structs.replace(held, generation=number, service_account_old="")
     if token == held.token or key == held.service_account_key:
         raise Rejected("a rotation needs another token and another key")
-    return msgspec.structs.replace(held, generation=number, token=token, service_account_next=key)
+    return msgspec.structs.replace(
+        held, generation=number, order=max(order, held.order), token=token, service_account_next=key
+    )
 
 
-def is_due(held: SiteSecrets, wanted: int, *, ran_ms: int, now_ms: int, overlap_ms: int) -> bool:
-    """Whether the next generation is to be made, once all servers run by `held`. `wanted`: what an operator ordered;
-    a rotation that was begun goes to its end. `ran_ms`: since when all run by it, Unix ms."""
+def is_due(held: SiteSecrets, order: SiteOrder | None, *, ran_ms: int, now_ms: int, overlap_ms: int) -> bool:
+    """Whether the next generation is to be made, once all servers run by `held`. A rotation that was begun goes to its
+    end before another begins. `ran_ms`: since when all run by it, Unix ms."""
     if held.service_account_old:  # what the old key signed is in use until it was fetched anew
         return now_ms - ran_ms >= overlap_ms
-    return not held.settled or wanted > held.generation
+    return not held.settled or ordered(held, order)
 
 
 def digest(secrets: SiteSecrets) -> str:
