@@ -10,7 +10,8 @@ from edge_commander.trust.view import TrustView
 
 
 class StatusDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """`GET /v1/status` at the identity socket. `since`: Unix ms. `pending`: messages in the outbox."""
+    """`GET /v1/status` at the identity socket. `since`: Unix ms. `pending`: messages in the outbox. `secrets`:
+    generation of the site's secrets that this node holds, `runs`: that by which its servers run; 0: none."""
 
     v: int = 1
     state: NodeState
@@ -21,6 +22,8 @@ class StatusDocument(msgspec.Struct, frozen=True, kw_only=True):
     pending: int = 0
     consumed: int = 0
     trust: TrustView | None = None
+    secrets: int = 0
+    runs: int = 0
 
 
 _ADVICE: dict[Why, str] = {
@@ -52,9 +55,14 @@ _ADVICE: dict[Why, str] = {
 
 
 def of_record(
-    record: NodeRecord, *, pending: int = 0, consumed: int = 0, trust: TrustView | None = None
+    record: NodeRecord,
+    *,
+    pending: int = 0,
+    consumed: int = 0,
+    trust: TrustView | None = None,
+    generations: tuple[int, int] = (0, 0),
 ) -> StatusDocument:
-    """The document of a durable record."""
+    """The document of a durable record. `generations`: what is held of the site's secrets, and what runs by them."""
     return StatusDocument(
         state=record.state,
         reason=record.reason.text,
@@ -64,6 +72,8 @@ def of_record(
         pending=pending,
         consumed=consumed,
         trust=trust,
+        secrets=generations[0],
+        runs=generations[1],
     )
 
 

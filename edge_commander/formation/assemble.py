@@ -55,13 +55,13 @@ class Means:
     run_dir: Path
     box: BallotBox
     distribution: Apart
-    overlap_hours: float
     clock: Clock
     times: Times
     grant: Granting | None
     floor: Callable[[DeviceKeys], EpochFloor]
     uniform: Callable[[float, float], float]
     log: FilteringBoundLogger
+    overlap_hours: float = 24.0
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,11 @@ class Formation:
             return reason if reason != NOTHING else await self._inner.rotor.turn(site, clock)
         except Rejected as error:  # a file of a newer version, secrets that do not fit: it stays so, and must be seen
             return Reason(Why.DISTRIBUTION, str(error))
+
+    @property
+    def generations(self) -> tuple[int, int]:
+        """Of the site's secrets: held, and what runs by them; zeros before there are any."""
+        return self._inner.rotor.generations if self._inner is not None else (0, 0)
 
     def _rolled_back(self, epoch: int, keys: DeviceKeys) -> Reason | None:
         """The highest epoch that this box was ever in never goes back; in a TPM not even with the disk."""

@@ -135,6 +135,12 @@ class Rotor:
         """Whether a renewal is under way."""
         return self._task is not None and not self._task.done()
 
+    @property
+    def generations(self) -> tuple[int, int]:
+        """What is held, and what runs by it; zeros where nothing is held."""
+        held = self._p.secrets.secrets
+        return (0, 0) if held is None else (held.generation, self._progress(held.epoch).runs)
+
     def ran(self, secrets: SiteSecrets) -> None:
         """This node was made a member by them; nothing is left to renew. Raises Retryable."""
         self._p.progress.save(Progress(epoch=secrets.epoch, runs=secrets.generation))
