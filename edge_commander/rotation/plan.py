@@ -124,7 +124,8 @@ def next_step(facts: Facts) -> Step:
         return _renew(facts)
     late = [one.name for one in facts.roster if facts.said(one.node)[0] < newest]
     if what := _ill(facts) or (f"{min(late)} has not got generation {newest} yet" if late else ""):
-        return _wait(what)
+        concerned = facts.name == _first(facts) or _behind(facts) or _ends(facts, RENEW_AT)
+        return _wait(what) if concerned else Rest()
     return _among_well(facts, newest)
 
 
@@ -161,10 +162,14 @@ def _renew(facts: Facts) -> Step:
 
 def _making(facts: Facts) -> Step:
     """The first by name makes it. Of what the Lease knows and no server has, the number is not used again."""
-    if facts.name != min(one.name for one in facts.roster):
+    if facts.name != _first(facts):
         return Rest()
     known = facts.turn.generation if facts.turn.epoch == facts.epoch else 0
     return Make(max(known, facts.holds) + 1)
+
+
+def _first(facts: Facts) -> str:
+    return min(one.name for one in facts.roster)
 
 
 def _ends(facts: Facts, part: float) -> bool:

@@ -16,7 +16,7 @@ from structlog.typing import FilteringBoundLogger
 from agents.contracts.identity import Member
 from agents.contracts.orders import OrderKind
 from agents.contracts.siblings import FormationStatus
-from agents.core.errors import GalleyError, Retryable
+from agents.core.errors import GalleyError, Rejected, Retryable
 from agents.core.ports import Clock
 from edge_commander.distribution.port import ClusterMember, ClusterPlan
 from edge_commander.formation.site import Site
@@ -172,7 +172,7 @@ class Rotor:
             self._reason, self._failed = await self._look(site, held, clock, active=active), False
         except GalleyError as error:
             self._p.log.info("a rotation cannot go on yet", cause=str(error))
-            self._failed, self._look_at = True, now + AGAIN_SECONDS
+            self._failed, self._look_at = True, now + (AGAIN_SECONDS if active or behind else LOOK_SECONDS)
             self._reason = Reason(Why.TURN, "rotation: tries again") if active or behind else NOTHING
         return self._reason
 
@@ -201,7 +201,8 @@ class Rotor:
             raise error
         self._p.log.warning("a renewal did not end well", cause=str(error))
         self._failed, self._look_at = True, self._p.clock.monotonic() + LOOK_SECONDS
-        self._reason = Reason(Why.TURN, f"rotation: the renewal failed, it is tried again: {error}")
+        cause = error.cause if isinstance(error, Rejected) else "it is tried again"
+        self._reason = Reason(Why.TURN, f"rotation: the renewal failed: {cause}")
 
     async def _look(self, site: Site, held: SiteSecrets, clock: Reason, *, active: bool) -> Reason:
         await self._see_leaves(site)
