@@ -246,7 +246,8 @@ class NodeLoop:
             self._happened(Event.FORMED)
             return settings.observe_seconds
         standing = self._standing if self._standing != NOTHING else clock
-        self._because(standing if standing != NOTHING else outlook.reason)
+        aside = self.parts.formation.aside if self.parts.formation is not None else NOTHING
+        self._because(next((one for one in (standing, outlook.reason) if one != NOTHING), aside))
         return self._spread(min(FORMING_SECONDS, settings.observe_seconds) if forming else settings.observe_seconds)
 
     async def _form(self, clock: Reason) -> Reason:

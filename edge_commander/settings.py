@@ -44,6 +44,14 @@ class DistributionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     k3s: K3sSettings = K3sSettings()
 
 
+class UpgradeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`upgrades:`, one node after another, by an operator's order. `drain_seconds`: how long pods may take to go to
+    other nodes before this one is upgraded. `stuck`: where some do not go in time, the upgrade goes on, or stops."""
+
+    drain_seconds: Positive = 120.0
+    stuck: Literal["go-on", "stop"] = "go-on"
+
+
 class CommanderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`edge_commander:`. Every interval in s.
 
@@ -78,6 +86,7 @@ class CommanderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     roles: dict[Uid, Role] = msgspec.field(default_factory=lambda: dict(DEFAULT_ROLES))
     socket_roles: list[Role] = []
     distribution: DistributionSettings = DistributionSettings()
+    upgrades: UpgradeSettings = UpgradeSettings()
     image_build: Annotated[int, msgspec.Meta(ge=0)] = 0
     image_build_file: str | None = None
     enrol_seconds: Positive = 30.0

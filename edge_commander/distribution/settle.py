@@ -29,8 +29,9 @@ _LABELS = {"app.kubernetes.io/part-of": "galley", "app.kubernetes.io/name": "edg
 
 
 def rights() -> list[tuple[str, Object]]:
-    """What the commander's own user may do: list Nodes, and the Leases of whose turn it is to join and to
-    renew. Path and object."""
+    """What the commander's own user may do: list Nodes, the Leases of whose turn it is to join, to be upgraded and to
+    renew, and to empty its node before an upgrade: cordon, list pods, evict. No pod is read alone, changed or deleted
+    past its disruption budget. Path and object."""
 
     def named(kind: str, name: str, **rest: Any) -> Object:
         version = f"{_RBAC}/v1"
@@ -38,12 +39,15 @@ def rights() -> list[tuple[str, Object]]:
 
     subject = [{"apiGroup": _RBAC, "kind": "User", "name": USER}]
     base = f"/apis/{_RBAC}/v1"
-    nodes = [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list"]}]
-    names = ["galley-join", "galley-rotation"]
+    nodes = [
+        {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "patch"]},
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
+        {"apiGroups": [""], "resources": ["pods/eviction"], "verbs": ["create"]},
+    ]
     leases = [
         {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"]},
-        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "resourceNames": names,
-         "verbs": ["get", "update"]},
+        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "update"],
+         "resourceNames": ["galley-join", "galley-rotation", "galley-upgrade"]},
     ]  # fmt: skip
     role = {"apiGroup": _RBAC, "name": USER}
     local = f"{base}/namespaces/kube-system"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from structlog.typing import FilteringBoundLogger
 
@@ -37,17 +38,22 @@ from edge_commander.rotation.store import ProgressFile
 from edge_commander.secrets.authority import make_next, make_secrets
 from edge_commander.secrets.model import SiteSecrets
 from edge_commander.secrets.store import SecretsStore
+from edge_commander.settings import UpgradeSettings
 from edge_commander.siblings.client import SiblingClient
 from edge_commander.siblings.members import find
 from edge_commander.siblings.server import SiblingServer
 from edge_commander.siblings.tls import SiblingTls
 from edge_commander.times import Times
 
+if TYPE_CHECKING:
+    from edge_commander.rolling.roller import Roller
+
 
 @dataclass(frozen=True)
 class Means:
     """What formation works with. `grant` None where no endpoint is configured; `floor`: the highest epoch that
-    this box was ever in; `uniform` spreads waits; `overlap_hours`: see DistributionSettings."""
+    this box was ever in; `uniform` spreads waits; `overlap_hours`: see DistributionSettings; `holds`: whether a
+    version's programs lie on this node."""
 
     listener: Listener
     ident: Path
@@ -62,6 +68,8 @@ class Means:
     uniform: Callable[[float, float], float]
     log: FilteringBoundLogger
     overlap_hours: float = 24.0
+    holds: Callable[[str], bool] = lambda version: False
+    upgrades: UpgradeSettings = field(default_factory=UpgradeSettings)
 
 
 @dataclass(frozen=True)
@@ -117,6 +125,11 @@ class Formation:
         self._highest = epoch
         return None
 
+    @property
+    def aside(self) -> Reason:
+        """What a member waits for that keeps it from nothing."""
+        return self._inner.former.aside if self._inner is not None else NOTHING
+
     async def serve(self, pulse: Pulse, say: Callable[[bool, str], None]) -> None:
         """Answers siblings from when there is a site."""
         while not pulse.stopping and not self._known.is_set():
@@ -141,10 +154,10 @@ class Formation:
         elector = Elector(
             m.box, me, SiblingVoters(client, lambda voter: find(self._roster(), voter)), m.clock, m.uniform
         )
-        secrets = SecretsStore(m.state_dir)
+        secrets, lease = SecretsStore(m.state_dir), JoinLease(m.distribution.client)
         siblings = SiblingTalk(client, node, keys)
         rotation = RotationLease(m.distribution.client)
-        rotating = self._rotor(siblings, rotation, secrets)
+        rotating = self._rotor(siblings, rotation, lease, secrets)
         former = Former(
             Parts(
                 distribution=m.distribution,
@@ -157,22 +170,24 @@ class Formation:
                 clock=m.clock,
                 log=m.log,
                 ran=rotating.ran,
+                roller=lambda: self._roller(lease, rotation.holder),
             )
         )
         usher = Usher(
             m.distribution,
-            JoinLease(m.distribution.client),
+            lease,
             m.clock,
             site=lambda: self._site,
             member=lambda: former.member,
             log=m.log,
+            upgrading=lease.upgrading,
             renews=rotation.holder,
         )
         told = routes(node, keys, former, usher, lambda: self._site, told=rotating.told)
         table = {**told, ("POST", PATH): elector.serve}
         return _Inner(former, rotating, usher, SiblingServer(m.listener, tls, table, m.clock, m.log), client)
 
-    def _rotor(self, siblings: SiblingTalk, lease: RotationLease, secrets: SecretsStore) -> Rotor:
+    def _rotor(self, siblings: SiblingTalk, lease: RotationLease, joins: JoinLease, secrets: SecretsStore) -> Rotor:
         m = self._m
 
         def following(held: SiteSecrets, number: int, order: int) -> SiteSecrets:
@@ -183,6 +198,7 @@ class Formation:
                 distribution=m.distribution,
                 siblings=siblings,
                 lease=lease,
+                upgrading=joins.upgrading,
                 secrets=secrets,
                 progress=ProgressFile(m.state_dir),
                 make=following,
@@ -192,6 +208,25 @@ class Formation:
                 clock=m.clock,
                 log=m.log,
                 overlap_ms=int(m.overlap_hours * 3_600_000),
+            )
+        )
+
+    def _roller(self, joins: JoinLease, renews: Callable[[], Awaitable[str]]) -> Roller:
+        from edge_commander.rolling.cluster import RollingCluster
+        from edge_commander.rolling.roller import Means, Roller
+
+        m = self._m
+        return Roller(
+            Means(
+                distribution=m.distribution,
+                cluster=RollingCluster(m.distribution.client),
+                joins=joins,
+                renews=renews,
+                holds=m.holds,
+                clock=m.clock,
+                log=m.log,
+                drain_seconds=m.upgrades.drain_seconds,
+                go_on=m.upgrades.stuck == "go-on",
             )
         )
 

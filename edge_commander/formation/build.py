@@ -9,6 +9,7 @@ from agents.contracts.election import InitGrant
 from agents.supervise.daemon import Context, Loop, Pulse
 from edge_commander.cloud import Cloud
 from edge_commander.distribution.apart import Apart
+from edge_commander.distribution.choice import holds
 from edge_commander.election.box import BallotBox
 from edge_commander.formation.assemble import Formation, Means
 from edge_commander.keystore import ChosenKeyStore
@@ -49,6 +50,8 @@ def build(
             floor=keys.floor,
             uniform=random.uniform,
             log=context.log,
+            holds=lambda version: holds(own.distribution, version),
+            upgrades=own.upgrades,
         )
     )
     context.stack.push_async_callback(formation.aclose)

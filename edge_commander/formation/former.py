@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from structlog.typing import FilteringBoundLogger
 
 from agents.contracts.identity import Member
+from agents.contracts.orders import OrderKind
 from agents.contracts.siblings import FormationStatus, SlotAnswer, SlotRequest, Stage
 from agents.core.backoff import Backoff
 from agents.core.errors import GalleyError, Rejected, Retryable
@@ -25,6 +26,9 @@ from edge_commander.formation.record import Happening, Part, Record
 from edge_commander.formation.site import Site
 from edge_commander.reasons import NOTHING, Reason, Why
 from edge_commander.secrets.model import SiteSecrets
+
+if TYPE_CHECKING:
+    from edge_commander.rolling.roller import Roller  # only a site that was ordered an upgrade pays for it
 
 LOOK_SECONDS = 60.0
 """How often a member looks whether another is still of the site."""
@@ -98,7 +102,8 @@ class Gate(Protocol):
 @dataclass(frozen=True)
 class Parts:
     """What the former works with. `make(site, epoch)`: new secrets. `settle(plan)`: gives the suite's daemons their
-    rights and kubeconfigs, once a start. `ran(secrets)`: hears by which secrets this node was made a member."""
+    rights and kubeconfigs, once a start. `ran(secrets)`: hears by which secrets this node was made a member.
+    `roller`: makes what upgrades; None where nothing does."""
 
     distribution: Distribution
     siblings: Siblings
@@ -110,6 +115,7 @@ class Parts:
     clock: Clock
     log: FilteringBoundLogger
     ran: Callable[[SiteSecrets], None] = lambda secrets: None
+    roller: Callable[[], Roller] | None = None
 
 
 class Former:
@@ -125,11 +131,17 @@ class Former:
         self._failed: Reason | None = None
         self._again_at = float("-inf")
         self._backoff = Backoff(base=1.0, cap=60.0)
+        self._roller: Roller | None = None
 
     @property
     def member(self) -> bool:
         """Whether this node was a member of its epoch's cluster, by its record."""
         return self._p.records.record.stage is Stage.MEMBER
+
+    @property
+    def aside(self) -> Reason:
+        """What a member waits for that keeps it from nothing."""
+        return self._roller.aside if self._roller is not None else NOTHING
 
     @property
     def busy(self) -> bool:
@@ -242,6 +254,8 @@ class Former:
         certificates end by it; now and then, who is no longer of the site."""
         if self._settled is None or (trusted and not self._settled):
             return self._begin("settle", self._settle(site, trusted=trusted))
+        if (reason := await self._roll(site)) != NOTHING:
+            return reason
         if self._p.clock.monotonic() < self._look_at:
             return NOTHING
         self._look_at = self._p.clock.monotonic() + LOOK_SECONDS
@@ -254,6 +268,15 @@ class Former:
             return NOTHING
         self._p.log.warning("the roster no longer names a member: it is taken out", member=name)
         return self._begin(f"remove {name}", self._p.distribution.remove(name))
+
+    async def _roll(self, site: Site) -> Reason:
+        """A step of the site's upgrade, where one was ordered; NOTHING while it is not this node's turn."""
+        if self._roller is None:
+            if self._p.roller is None or site.order(OrderKind.UPGRADE) is None:
+                return NOTHING
+            self._roller = self._p.roller()
+        found = await self._roller.turn(site)
+        return found if isinstance(found, Reason) else self._begin(found.what, found.run)
 
     async def _forget(self) -> Reason:
         self._slot = ()  # it was given to one that had something to go on with

@@ -28,8 +28,8 @@ class SlotLease(Protocol):
 
 
 class Usher:
-    """Answers one ask at a time. `site`: the newest document; `member`: whether this node is a member. `renews`: the
-    Node that renews its certificates just now; empty: none. Raises Retryable."""
+    """Answers one ask at a time. `site`: the newest document; `member`: whether this node is a member;
+    `upgrading`, `renews`: the Node that is upgraded, or renews its certificates, just now."""
 
     def __init__(
         self,
@@ -41,6 +41,7 @@ class Usher:
         member: Callable[[], bool],
         log: FilteringBoundLogger,
         renews: Callable[[], Awaitable[str]] | None = None,
+        upgrading: Callable[[], Awaitable[str]] | None = None,
     ) -> None:
         self._distribution = distribution
         self._lease = lease
@@ -49,6 +50,7 @@ class Usher:
         self._member = member
         self._renews = renews
         self._log = log
+        self._upgrading = upgrading
         self._seen = slot.Seen()
         self._sent_away: dict[str, float] = {}  # of the roster's names, and when (monotonic s)
         self._one = asyncio.Lock()
@@ -67,11 +69,11 @@ class Usher:
 
     async def _ask(self, site: Site, name: str, fresh: bool) -> SlotAnswer:
         members = await self._distribution.members()
-        holder = await self._renews() if self._renews is not None else ""
-        if holder and holder != name and slot.is_well(holder, members):
-            return SlotAnswer(granted=False, holder=holder, reason=f"{holder} renews its certificates")
         if (refused := await self._turn(name, members)) is not None:
             return refused
+        # Asked after the turn was taken: whoever upgrades looks at that turn after it took its own.
+        if busy := await self._busy(name, members):
+            return SlotAnswer(granted=False, holder=name, reason=f"{busy}, joins wait")
         if self._removal is None and slot.ghost(name, fresh, members) and slot.is_well(name, members):
             text = f"{name} is a Ready member of the cluster: it is taken out only once it is not"
             return SlotAnswer(granted=False, holder=name, reason=text)
@@ -81,6 +83,14 @@ class Usher:
         if not servers:
             return SlotAnswer(granted=False, holder=name, reason="no server of the cluster is Ready")
         return SlotAnswer(granted=True, servers=servers, holder=name)
+
+    async def _busy(self, name: str, members: Sequence[ClusterMember]) -> str:
+        """Because of whom no other may join now; one that renewed and is gone keeps nobody out."""
+        busy = await self._upgrading() if self._upgrading is not None else ""
+        if busy not in ("", name):
+            return f"{busy} is upgraded"
+        busy = await self._renews() if self._renews is not None else ""
+        return f"{busy} renews its certificates" if busy not in ("", name) and slot.is_well(busy, members) else ""
 
     async def _turn(self, name: str, members: Sequence[ClusterMember]) -> SlotAnswer | None:
         """Takes the turn for `name`; the answer where it cannot have it."""

@@ -99,7 +99,8 @@ class ProgressStore(Protocol):
 
 @dataclass(frozen=True)
 class Parts:
-    """What it works with. `make(held, number, order)`: see secrets/authority.py, make_next. `life`: of the certificates
+    """What it works with. `make(held, number, order)`: see secrets/authority.py, make_next. `upgrading`: the
+    Node that is upgraded just now; empty: none. `life`: of the certificates
     at this node's address. `settle`: see former.Parts. `now_ms`: Unix ms. `overlap_ms`: how long the service accounts'
     old key is accepted once all sign with the new one. A kubelet fetches a pod's token anew once it is 24 h old, or
     most of its life is over (kubernetes.io: Managing Service Accounts)."""
@@ -107,6 +108,7 @@ class Parts:
     distribution: Cluster
     siblings: Siblings
     lease: TurnLease
+    upgrading: Callable[[], Awaitable[str]]
     secrets: SecretsStore
     progress: ProgressStore
     make: Callable[[SiteSecrets, int, int], SiteSecrets]
@@ -209,6 +211,7 @@ class Rotor:
         turn = await self._p.lease.read()  # first: what is said after it may be held against it
         answers = await self._ask_all(site)
         members = await self._p.distribution.members()
+        upgrading = await self._p.upgrading()
         progress = await self._all_ran(site, held, answers, clock)
         if turn.holder == site.own.name and not progress.renewing:
             await self._p.lease.take("")  # letting go failed, or a crash came first
@@ -229,6 +232,7 @@ class Rotor:
             roster=site.roster,
             turn=turn,
             answers=answers,
+            upgrading=upgrading,
             members=members,
             holds=held.generation,
             runs=progress.runs,
@@ -332,6 +336,9 @@ class Rotor:
             await asyncio.to_thread(self._p.progress.save, msgspec.structs.replace(progress, renewing=True))
         if not await self._p.lease.take(site.own.name):
             return Reason(Why.TURN, "rotation: another was faster")
+        if await self._p.upgrading():  # looked again with the turn in hand: whoever upgrades looks at it, too
+            await self._p.lease.take("")
+            return Reason(Why.TURN, "rotation: another is upgraded")
         self._p.log.info("renews", generation=held.generation)
         self._task = asyncio.create_task(self._renewal(site, held), name="renewal")
         return Reason(Why.TURN, "rotation: this node renews its certificates")

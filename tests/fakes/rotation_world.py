@@ -67,6 +67,7 @@ class World:
         self.off: set[str] = set()
         self.cut: set[frozenset[str]] = set()
         self.renewing: set[str] = set()
+        self.upgrading = ""
         self.renewals: list[str] = []
         self.lives: dict[str, Life] = {}
         self.marks = 1
@@ -152,7 +153,8 @@ class Node:
         self.rotor = Rotor(
             Parts(
                 distribution=Cluster(self.world, self.name), siblings=Talk(self.world, self.name),
-                lease=LeaseView(self.world, self.name), secrets=Secrets(self.world, self.name),
+                lease=LeaseView(self.world, self.name), upgrading=self._upgrading,
+                secrets=Secrets(self.world, self.name),
                 progress=ProgressDisk(self.world, self.name), make=self._make, settle=self._settle, life=self._life,
                 now_ms=self.world.now_ms, clock=self.world, log=structlog.get_logger(), overlap_ms=OVERLAP_MS,
             )
@@ -197,6 +199,9 @@ class Node:
         mark = self.world.marks
         key = held.service_account_key
         return following(held, number, order, token=f"{mark:064x}", key=f"key-{mark}", public=key)
+
+    async def _upgrading(self) -> str:
+        return self.world.upgrading
 
     async def _settle(self, plan: ClusterPlan) -> None:
         self.world.point()

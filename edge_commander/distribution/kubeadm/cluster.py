@@ -164,8 +164,12 @@ class KubeadmCluster:
                 etcd=wanted in facts.versions and await self._etcd_changes(wanted),
                 settings=self._settings,
             )
+            if steps:
+                await self._etcd_whole()
             await self._do(steps)
             await self._world.mark(upgrade.marked(marker, version))
+            if steps:
+                await self._etcd_whole()
 
     async def reset(self) -> None:
         """See Distribution. Where the cluster can do without this node, it takes itself out of etcd first; where it
@@ -255,6 +259,13 @@ class KubeadmCluster:
         if not may_leave(facts.marker.node, cluster):
             return None
         return next(one for one in cluster.members if one.name == facts.marker.node)
+
+    async def _etcd_whole(self) -> None:
+        """Before a node goes away, and before it counts as back: every member of etcd commits. Raises Retryable."""
+        members = await self._world.etcd.members()
+        healthy = await self._world.etcd.healthy(members)
+        if ill := sorted({one.name for one in members} - set(healthy)):
+            raise Retryable(f"etcd is not well on {', '.join(ill)}")
 
     async def _etcd_changes(self, version: str) -> bool:
         """Whether that version's kubeadm wants another etcd than the one that runs here."""

@@ -171,3 +171,33 @@ async def test_a_disk_or_an_api_that_does_not_answer_is_waited_for() -> None:
     world.off.clear()
     await world.round(ROUNDS)
     assert world.settled(4)
+
+
+async def test_nothing_is_made_or_renewed_while_a_node_is_upgraded() -> None:
+    world = World()
+    world.rotate()
+    world.upgrading = "nuc-n1"
+    await world.round(30)
+    assert not world.renewals and set(world.made) == {1} and world.lease.turn.holder == ""
+    assert world.nodes["n0"].reason == Reason(Why.TURN, "rotation: nuc-n1 is upgraded")
+    world.upgrading = ""
+    await world.round(ROUNDS)
+    assert world.settled(4)
+
+
+async def test_an_upgrade_that_began_as_the_turn_was_taken_goes_first() -> None:
+    world = World()
+    world.rotate()
+    while world.disks["n0"].secrets == world.disks["n0"].running:
+        await world.round()
+    looks = iter(("", "nuc-n1"))
+
+    async def upgrading() -> str:
+        return next(looks, "nuc-n1")
+
+    rotor = world.nodes["n0"].rotor
+    object.__setattr__(rotor._p, "upgrading", upgrading)
+    before = len(world.renewals)
+    while next(iter([world.nodes["n0"].reason.detail])) != "rotation: another is upgraded":
+        await world.round()
+    assert len(world.renewals) == before and world.lease.turn.holder == ""

@@ -186,6 +186,6 @@ async def test_nobody_joins_while_a_member_renews_and_one_that_is_gone_keeps_nob
 
     usher._renews = renews
     answer = await usher.ask("n2", SlotRequest(epoch=1, fresh=False))
-    assert not answer.granted and answer.reason == "nuc-n1 renews its certificates"
+    assert not answer.granted and answer.reason == "nuc-n1 renews its certificates, joins wait"
     world.disks["n1"].wipe_var()
     assert (await usher.ask("n2", SlotRequest(epoch=1, fresh=False))).granted
