@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from agents.contracts.siblings import FormationStatus, Stage
 from agents.core.ports import ApiProblem
 from agents.io.kube_errors import KubeRejected
 from edge_commander.distribution.port import ClusterMember
+from edge_commander.formation import plan as forming
+from edge_commander.formation.record import Part, Record
 from edge_commander.reasons import Reason, Why
 from edge_commander.rotation.lease import RotationLease
 from edge_commander.rotation.plan import Facts, Fetch, Life, Make, Renew, Rest, Step, Turn, next_step
@@ -142,3 +145,15 @@ async def test_nonsense_in_the_lease_counts_as_nothing() -> None:
     api = Api()
     api.object = {"metadata": {"annotations": {"galley/epoch": "1", "galley/generation": "-4x"}}, "spec": None}
     assert await RotationLease(api.connect).read() == Turn("", 1, 0, "")
+
+
+def test_a_box_that_is_to_join_takes_a_newer_generation_first() -> None:
+    """It was given an older one, and stopped half way."""
+    record = Record(epoch=1, stage=Stage.STARTED, part=Part.JOIN, initialiser=B)
+    answers = {B: said(B, 3, 2, secrets=True), C: said(C, 2, 2, secrets=True)}
+    known = forming.Facts(
+        me=A, epoch=1, roster=tuple(ROSTER), record=record, answers=answers, secrets=True, generation=2,
+        slot=("10.0.0.2",), kept=True,
+    )  # fmt: skip
+    assert forming.next_step(known) == forming.FetchSecrets((B,))
+    assert forming.next_step(replace(known, generation=3)) == forming.Join(("10.0.0.2",))
