@@ -98,13 +98,6 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
         context.stack.push_async_callback(cloud.aclose)
         tokens = Tokens(cloud, endpoint.issuer, context.clock, times.now_s, random.uniform)
         context.stack.push_async_callback(tokens.aclose)
-    socket = IdentitySocket(_doors(context), _roles(own), routes(memory, tokens, outbox, trust.view), context.log)
-    context.stack.push_async_callback(socket.aclose)
-    await socket.start()
-    try:
-        hand_over(facts, context.run_dir)
-    except Retryable as error:
-        context.log.warning("the facts were not handed over to pods", cause=str(error))
     formation, more = None, []
     if isinstance(distribution, Apart):
         from edge_commander.formation.build import build as build_formation
@@ -113,6 +106,14 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
             context, distribution=distribution, box=box, keys=keys, times=times, cloud=cloud, tokens=tokens
         )
         more = [siblings]
+    told = routes(memory, tokens, outbox, trust.view, lambda: formation.generations if formation else (0, 0))
+    socket = IdentitySocket(_doors(context), _roles(own), told, context.log)
+    context.stack.push_async_callback(socket.aclose)
+    await socket.start()
+    try:
+        hand_over(facts, context.run_dir)
+    except Retryable as error:
+        context.log.warning("the facts were not handed over to pods", cause=str(error))
     node = NodeLoop(
         Parts(
             settings=own,

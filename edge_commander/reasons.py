@@ -38,7 +38,7 @@ class Why(StrEnum):
     DECISION = "waiting: decision"  # who begins the cluster could not be asked or agreed yet
     SECRETS = "waiting: secrets"  # no sibling that answers has them
     FIRST = "waiting: first server"  # the initialiser's cluster does not stand yet
-    TURN = "waiting: turn"  # another node is joining, or is upgraded
+    TURN = "waiting: turn"  # another node is joining, is upgraded, or renews its certificates
     WHOLE = "waiting: every node ready"  # before a node is upgraded
     VERSION = "waiting: version not on this node"  # the one that was ordered
     STOPPED = "waiting: a person (upgrade stopped)"  # a node did not come back, or the order cannot be carried out

@@ -19,9 +19,13 @@ WAIT_SECONDS = 5.0
 
 
 def routes(
-    memory: Memory, tokens: Tokens | None, outbox: Outbox, trust: Callable[[], TrustView | None] = lambda: None
+    memory: Memory,
+    tokens: Tokens | None,
+    outbox: Outbox,
+    trust: Callable[[], TrustView | None] = lambda: None,
+    generations: Callable[[], tuple[int, int]] = lambda: (0, 0),
 ) -> Mapping[Route, Answer]:
-    """The table, route to answer. `trust`: as it is shown now."""
+    """The table, route to answer. `trust`: as it is shown now; `generations`: of the site's secrets, see of_record."""
 
     def known() -> Tokens:
         if tokens is None:
@@ -44,7 +48,13 @@ def routes(
 
     async def status(who: Caller, past_cache: bool) -> StatusDocument:
         pending = await outbox.pending()
-        return of_record(memory.record, pending=pending, consumed=memory.ledger.consumed, trust=trust())
+        return of_record(
+            memory.record,
+            pending=pending,
+            consumed=memory.ledger.consumed,
+            trust=trust(),
+            generations=generations(),
+        )
 
     table: dict[Route, Any] = {
         Route.TOKEN: token,

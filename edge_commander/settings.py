@@ -32,11 +32,14 @@ class DistributionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     """`distribution:`. `existing`: a cluster that somebody else formed; `kubeconfig` None means in-cluster.
     `kubeadm`: upstream Kubernetes, formed and kept here; `k3s`: the same by k3s. `access_dir`: kubeconfigs of the
     suite's daemons for the cluster that was formed here, in memory; `kubeconfig` is then not asked for.
+    `overlap_hours`: how long, in a rotation, the service accounts' old key is still accepted once all servers sign with
+    the new one.
     """
 
     kind: Literal["existing", "kubeadm", "k3s"] = "existing"
     kubeconfig: str | None = None
     access_dir: str = "/run/galley-access"
+    overlap_hours: Annotated[float, msgspec.Meta(ge=0, le=8784)] = 24.0
     kubeadm: KubeadmSettings = KubeadmSettings()
     k3s: K3sSettings = K3sSettings()
 

@@ -10,7 +10,8 @@ from edge_commander.trust.view import TrustView
 
 
 class StatusDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """`GET /v1/status` at the identity socket. `since`: Unix ms. `pending`: messages in the outbox."""
+    """`GET /v1/status` at the identity socket. `since`: Unix ms. `pending`: messages in the outbox. `secrets`:
+    generation of the site's secrets that this node holds, `runs`: that by which its servers run; 0: none."""
 
     v: int = 1
     state: NodeState
@@ -21,6 +22,8 @@ class StatusDocument(msgspec.Struct, frozen=True, kw_only=True):
     pending: int = 0
     consumed: int = 0
     trust: TrustView | None = None
+    secrets: int = 0
+    runs: int = 0
 
 
 _ADVICE: dict[Why, str] = {
@@ -44,7 +47,7 @@ _ADVICE: dict[Why, str] = {
     Why.DECISION: "make the endpoint reachable, or the siblings where the site decides offline; nothing is lost",
     Why.SECRETS: "start a node that was a member before; if there is none any more, the site needs a new epoch",
     Why.FIRST: "nothing yet; if it stays so, look at the node that begins the cluster",
-    Why.TURN: "nothing: nodes join, and are upgraded, one after another",
+    Why.TURN: "nothing: nodes join, are upgraded, and renew their certificates, one after another",
     Why.WHOLE: "look at the nodes that are not ready; the upgrade goes on by itself",
     Why.VERSION: "put the ordered version's programs on this node, beside those it runs",
     Why.STOPPED: "look at the node that is named, then order anew (galley site upgrade)",
@@ -55,9 +58,14 @@ _ADVICE: dict[Why, str] = {
 
 
 def of_record(
-    record: NodeRecord, *, pending: int = 0, consumed: int = 0, trust: TrustView | None = None
+    record: NodeRecord,
+    *,
+    pending: int = 0,
+    consumed: int = 0,
+    trust: TrustView | None = None,
+    generations: tuple[int, int] = (0, 0),
 ) -> StatusDocument:
-    """The document of a durable record."""
+    """The document of a durable record. `generations`: what is held of the site's secrets, and what runs by them."""
     return StatusDocument(
         state=record.state,
         reason=record.reason.text,
@@ -67,6 +75,8 @@ def of_record(
         pending=pending,
         consumed=consumed,
         trust=trust,
+        secrets=generations[0],
+        runs=generations[1],
     )
 
 

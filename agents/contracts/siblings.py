@@ -25,7 +25,8 @@ class Stage(StrEnum):
 
 class FormationStatus(Struct, frozen=True, kw_only=True):
     """`GET /v1/formation` between siblings. `initialiser` empty: not decided. `secrets`: it holds the epoch's.
-    `generation`: of the roster that it believes; 0: not told."""
+    `generation`: of the roster that it believes; 0: not told. `holds`: generation of the site's secrets on its disk;
+    `runs`: that by which its servers run; `renewing`: it took a turn to renew, and has not ended it."""
 
     v: int = 1
     node: NodeId
@@ -34,6 +35,9 @@ class FormationStatus(Struct, frozen=True, kw_only=True):
     initialiser: Annotated[str, msgspec.Meta(max_length=64)] = ""
     secrets: bool = False
     generation: Annotated[int, msgspec.Meta(ge=0)] = 0
+    holds: Annotated[int, msgspec.Meta(ge=0)] = 0
+    runs: Annotated[int, msgspec.Meta(ge=0)] = 0
+    renewing: bool = False
 
 
 class SlotRequest(Struct, frozen=True, kw_only=True):

@@ -76,9 +76,9 @@ class Apart:
         """See Distribution."""
         await self._ask(Operation.RESTORE, snapshot, plan=plan)
 
-    async def rotate(self) -> None:
+    async def rotate(self, plan: ClusterPlan | None = None) -> None:
         """See Distribution."""
-        await self._ask(Operation.ROTATE)
+        await self._ask(Operation.ROTATE, plan=plan)
 
     async def upgrade(self, version: str) -> None:
         """See Distribution."""

@@ -93,7 +93,7 @@ class ExistingCluster:
         """Unsupported."""
         self._refuse(Operation.RESTORE)
 
-    async def rotate(self) -> None:
+    async def rotate(self, plan: ClusterPlan | None = None) -> None:
         """Unsupported."""
         self._refuse(Operation.ROTATE)
 

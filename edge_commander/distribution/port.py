@@ -106,8 +106,9 @@ class Distribution(Protocol):
     async def restore(self, snapshot: str, plan: ClusterPlan) -> None:
         """Makes a one-server cluster of `plan.epoch` out of a snapshot; the caller fences the old epoch first."""
 
-    async def rotate(self) -> None:
-        """Renews the certificates on this node; keys of the site's CAs stay."""
+    async def rotate(self, plan: ClusterPlan | None = None) -> None:
+        """Renews the certificates on this node; keys of the site's CAs stay. With a plan, what this node runs by
+        becomes that of `plan.secrets`, a later generation of the same epoch. Returns once this node is Ready."""
 
     async def upgrade(self, version: str) -> None:
         """Brings this node alone to `version`, and returns once it is Ready in it. Rejected when versions may not

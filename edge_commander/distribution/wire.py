@@ -27,6 +27,8 @@ ARGUMENTS: dict[str, str] = {
 """Operations that take one text."""
 PLANNED = frozenset({Operation.INIT.value, Operation.JOIN.value, Operation.RESTORE.value, SETTLE})
 """Operations that take a plan."""
+MAY_BE_PLANNED = frozenset({Operation.ROTATE.value})
+"""Operations that take a plan or none."""
 ASKED = frozenset({*(one.value for one in Operation), SETTLE})
 NAME = re.compile(r"[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?")
 """A Node's name (RFC 1123): it becomes part of paths and of lines in files that root writes."""
@@ -69,7 +71,7 @@ def problem(ask: Ask) -> str:
         return "no such operation"
     if bool(ask.argument) != (ask.operation in ARGUMENTS):
         return f"{ask.operation} takes {ARGUMENTS.get(ask.operation, 'no argument')}"
-    if (ask.plan is not None) != (ask.operation in PLANNED):
+    if (ask.plan is not None) != (ask.operation in PLANNED) and ask.operation not in MAY_BE_PLANNED:
         return f"{ask.operation} takes {'a' if ask.operation in PLANNED else 'no'} plan"
     if ask.operation == Operation.REMOVE and NAME.fullmatch(ask.argument) is None:
         return "remove takes a member's name, such as nuc-1"

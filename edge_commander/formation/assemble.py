@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,7 +31,12 @@ from edge_commander.formation.talk import SiblingTalk, routes
 from edge_commander.formation.usher import Usher
 from edge_commander.keys import DeviceKeys
 from edge_commander.reasons import NOTHING, Reason, Why
-from edge_commander.secrets.authority import make_secrets
+from edge_commander.rotation import leaf, rotor
+from edge_commander.rotation.lease import RotationLease
+from edge_commander.rotation.rotor import Rotor
+from edge_commander.rotation.store import ProgressFile
+from edge_commander.secrets.authority import make_next, make_secrets
+from edge_commander.secrets.model import SiteSecrets
 from edge_commander.secrets.store import SecretsStore
 from edge_commander.settings import UpgradeSettings
 from edge_commander.siblings.client import SiblingClient
@@ -47,7 +52,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Means:
     """What formation works with. `grant` None where no endpoint is configured; `floor`: the highest epoch that
-    this box was ever in; `uniform` spreads waits; `holds`: whether a version's programs lie on this node."""
+    this box was ever in; `uniform` spreads waits; `overlap_hours`: see DistributionSettings; `holds`: whether a
+    version's programs lie on this node."""
 
     listener: Listener
     ident: Path
@@ -61,6 +67,7 @@ class Means:
     floor: Callable[[DeviceKeys], EpochFloor]
     uniform: Callable[[float, float], float]
     log: FilteringBoundLogger
+    overlap_hours: float = 24.0
     holds: Callable[[str], bool] = lambda version: False
     upgrades: UpgradeSettings = field(default_factory=UpgradeSettings)
 
@@ -68,6 +75,7 @@ class Means:
 @dataclass(frozen=True)
 class _Inner:
     former: Former
+    rotor: Rotor
     usher: Usher
     server: SiblingServer
     client: SiblingClient
@@ -94,9 +102,15 @@ class Formation:
             if self._inner is None:
                 self._inner = self._assemble(site.me, keys)
                 self._known.set()
-            return await self._inner.former.turn(site, clock)
+            reason = await self._inner.former.turn(site, clock)
+            return reason if reason != NOTHING else await self._inner.rotor.turn(site, clock)
         except Rejected as error:  # a file of a newer version, secrets that do not fit: it stays so, and must be seen
             return Reason(Why.DISTRIBUTION, str(error))
+
+    @property
+    def generations(self) -> tuple[int, int]:
+        """Of the site's secrets: held, and what runs by them; zeros before there are any."""
+        return self._inner.rotor.generations if self._inner is not None else (0, 0)
 
     def _rolled_back(self, epoch: int, keys: DeviceKeys) -> Reason | None:
         """The highest epoch that this box was ever in never goes back; in a TPM not even with the disk."""
@@ -127,6 +141,7 @@ class Formation:
         """Ends what is under way; it is taken up at the next start."""
         if self._inner is not None:
             await self._inner.former.aclose()
+            await self._inner.rotor.aclose()
             await self._inner.usher.aclose()
             await self._inner.client.aclose()
 
@@ -140,10 +155,13 @@ class Formation:
             m.box, me, SiblingVoters(client, lambda voter: find(self._roster(), voter)), m.clock, m.uniform
         )
         secrets, lease = SecretsStore(m.state_dir), JoinLease(m.distribution.client)
+        siblings = SiblingTalk(client, node, keys)
+        rotation = RotationLease(m.distribution.client)
+        rotating = self._rotor(siblings, rotation, lease, secrets)
         former = Former(
             Parts(
                 distribution=m.distribution,
-                siblings=SiblingTalk(client, node, keys),
+                siblings=siblings,
                 records=RecordFile(m.ident, m.state_dir),
                 secrets=secrets,
                 gate=BallotGate(m.box, me, elector, m.grant),
@@ -151,7 +169,8 @@ class Formation:
                 make=lambda site, epoch: make_secrets(site, epoch, m.times),
                 clock=m.clock,
                 log=m.log,
-                roller=lambda: self._roller(lease),
+                ran=rotating.ran,
+                roller=lambda: self._roller(lease, rotation.holder),
             )
         )
         usher = Usher(
@@ -162,11 +181,37 @@ class Formation:
             member=lambda: former.member,
             log=m.log,
             upgrading=lease.upgrading,
+            renews=rotation.holder,
         )
-        table = {**routes(node, keys, former, usher, lambda: self._site), ("POST", PATH): elector.serve}
-        return _Inner(former, usher, SiblingServer(m.listener, tls, table, m.clock, m.log), client)
+        told = routes(node, keys, former, usher, lambda: self._site, told=rotating.told)
+        table = {**told, ("POST", PATH): elector.serve}
+        return _Inner(former, rotating, usher, SiblingServer(m.listener, tls, table, m.clock, m.log), client)
 
-    def _roller(self, joins: JoinLease) -> Roller:
+    def _rotor(self, siblings: SiblingTalk, lease: RotationLease, joins: JoinLease, secrets: SecretsStore) -> Rotor:
+        m = self._m
+
+        def following(held: SiteSecrets, number: int, order: int) -> SiteSecrets:
+            return make_next(held, number, order, m.times, keys=m.distribution.name == "kubeadm")
+
+        return Rotor(
+            rotor.Parts(
+                distribution=m.distribution,
+                siblings=siblings,
+                lease=lease,
+                upgrading=joins.upgrading,
+                secrets=secrets,
+                progress=ProgressFile(m.state_dir),
+                make=following,
+                settle=m.distribution.settle,
+                life=leaf.life,
+                now_ms=m.times.now_ms,
+                clock=m.clock,
+                log=m.log,
+                overlap_ms=int(m.overlap_hours * 3_600_000),
+            )
+        )
+
+    def _roller(self, joins: JoinLease, renews: Callable[[], Awaitable[str]]) -> Roller:
         from edge_commander.rolling.cluster import RollingCluster
         from edge_commander.rolling.roller import Means, Roller
 
@@ -176,6 +221,7 @@ class Formation:
                 distribution=m.distribution,
                 cluster=RollingCluster(m.distribution.client),
                 joins=joins,
+                renews=renews,
                 holds=m.holds,
                 clock=m.clock,
                 log=m.log,

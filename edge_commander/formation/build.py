@@ -43,6 +43,7 @@ def build(
             run_dir=context.run_dir,
             box=box,
             distribution=distribution,
+            overlap_hours=own.distribution.overlap_hours,
             clock=context.clock,
             times=times,
             grant=grant if cloud is not None and tokens is not None else None,

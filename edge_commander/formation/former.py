@@ -102,7 +102,8 @@ class Gate(Protocol):
 @dataclass(frozen=True)
 class Parts:
     """What the former works with. `make(site, epoch)`: new secrets. `settle(plan)`: gives the suite's daemons their
-    rights and kubeconfigs, once a start. `roller`: makes what upgrades; None where nothing does."""
+    rights and kubeconfigs, once a start. `ran(secrets)`: hears by which secrets this node was made a member.
+    `roller`: makes what upgrades; None where nothing does."""
 
     distribution: Distribution
     siblings: Siblings
@@ -113,6 +114,7 @@ class Parts:
     make: Callable[[str, int], SiteSecrets]
     clock: Clock
     log: FilteringBoundLogger
+    ran: Callable[[SiteSecrets], None] = lambda secrets: None
     roller: Callable[[], Roller] | None = None
 
 
@@ -188,6 +190,7 @@ class Former:
             clock=clock,
             answers=answers,
             secrets=self._held(site) is not None,
+            generation=held.generation if (held := self._held(site)) is not None else 0,
             slot=self._slot,
             kept=self._p.records.kept,
         )
@@ -363,13 +366,21 @@ class Former:
 
     async def _init(self, site: Site, *, resumes: bool) -> None:
         await self._p.gate.begin(site, resumes=resumes)
-        await self._p.distribution.init(self._plan(site, ()))
+        plan = self._plan(site, ())
+        await self._p.distribution.init(plan)
         await self._p.gate.end(site)
+        self._ran(plan)
         self._happened(Happening.MEMBER)
 
     async def _join(self, site: Site, servers: tuple[str, ...]) -> None:
-        await self._p.distribution.join(self._plan(site, servers))
+        plan = self._plan(site, servers)
+        await self._p.distribution.join(plan)
+        self._ran(plan)
         self._happened(Happening.MEMBER)
+
+    def _ran(self, plan: ClusterPlan) -> None:
+        if plan.secrets is not None:
+            self._p.ran(plan.secrets)
 
     def _happened(self, what: Happening) -> None:
         self._p.records.save(records.happened(self._p.records.record, what))

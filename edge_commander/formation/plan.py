@@ -20,7 +20,8 @@ from edge_commander.reasons import NOTHING, Reason, Why
 class Facts:
     """What is known now. `epoch`, `roster`: of the newest verified document. `clock`: NOTHING, or why it cannot be
     trusted. `answers`: siblings that answered just now. `secrets`: those of `epoch` are here. `slot`: addresses of
-    servers to join, once it is this node's turn. `kept`: `var` was not wiped since the cluster was begun on it."""
+    servers to join, once it is this node's turn. `generation`: of those secrets. `kept`: `var` was
+    not wiped since the cluster was begun on it."""
 
     me: str
     epoch: int
@@ -31,6 +32,7 @@ class Facts:
     secrets: bool = False
     slot: tuple[str, ...] = ()
     kept: bool = False
+    generation: int = 0
 
     @property
     def known(self) -> Mapping[str, FormationStatus]:
@@ -193,6 +195,8 @@ def _joining(facts: Facts) -> Step:
     known = facts.known
     if not facts.secrets:
         return _fetching(facts)
+    if newer := tuple(sorted(node for node, said in known.items() if said.secrets and said.holds > facts.generation)):
+        return FetchSecrets(newer)
     if facts.slot:
         return Join(facts.slot)
     members = tuple(sorted(node for node, said in known.items() if said.stage is Stage.MEMBER))

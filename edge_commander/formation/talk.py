@@ -50,13 +50,19 @@ class SiblingTalk:
 
 
 def routes(
-    node: str, keys: DeviceKeys, former: Former, usher: Usher, site: Callable[[], Site | None]
+    node: str,
+    keys: DeviceKeys,
+    former: Former,
+    usher: Usher,
+    site: Callable[[], Site | None],
+    *,
+    told: Callable[[FormationStatus], FormationStatus] = lambda status: status,
 ) -> Mapping[tuple[str, str], Handler]:
-    """What siblings may ask of this node, besides their election."""
+    """What siblings may ask of this node, besides their election. `told`: adds what else is to be told of it."""
 
     async def status(peer: str, body: bytes) -> tuple[int, bytes]:
         said = former.status(site())
-        return (503, b"no site yet") if said is None else (200, encode(said))
+        return (503, b"no site yet") if said is None else (200, encode(told(said)))
 
     async def slot(peer: str, body: bytes) -> tuple[int, bytes]:
         try:

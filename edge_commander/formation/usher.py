@@ -29,7 +29,7 @@ class SlotLease(Protocol):
 
 class Usher:
     """Answers one ask at a time. `site`: the newest document; `member`: whether this node is a member;
-    `upgrading`: the Node that is upgraded just now."""
+    `upgrading`, `renews`: the Node that is upgraded, or renews its certificates, just now."""
 
     def __init__(
         self,
@@ -40,6 +40,7 @@ class Usher:
         site: Callable[[], Site | None],
         member: Callable[[], bool],
         log: FilteringBoundLogger,
+        renews: Callable[[], Awaitable[str]] | None = None,
         upgrading: Callable[[], Awaitable[str]] | None = None,
     ) -> None:
         self._distribution = distribution
@@ -47,6 +48,7 @@ class Usher:
         self._clock = clock
         self._site = site
         self._member = member
+        self._renews = renews
         self._log = log
         self._upgrading = upgrading
         self._busy = "", 0.0  # who is upgraded, and since when (monotonic s) it was not seen Ready
@@ -71,8 +73,8 @@ class Usher:
         if (refused := await self._turn(name, members)) is not None:
             return refused
         # Asked after the turn was taken: whoever upgrades looks at that turn after it took its own.
-        if busy := await self._upgraded(name, members):
-            return SlotAnswer(granted=False, holder=name, reason=f"{busy} is upgraded, joins wait")
+        if busy := await self._because_of(name, members):
+            return SlotAnswer(granted=False, holder=name, reason=f"{busy}, joins wait")
         if self._removal is None and slot.ghost(name, fresh, members) and slot.is_well(name, members):
             text = f"{name} is a Ready member of the cluster: it is taken out only once it is not"
             return SlotAnswer(granted=False, holder=name, reason=text)
@@ -82,6 +84,13 @@ class Usher:
         if not servers:
             return SlotAnswer(granted=False, holder=name, reason="no server of the cluster is Ready")
         return SlotAnswer(granted=True, servers=servers, holder=name)
+
+    async def _because_of(self, name: str, members: Sequence[ClusterMember]) -> str:
+        """Because of whom no other may join now; one that renewed and is gone keeps nobody out."""
+        if busy := await self._upgraded(name, members):
+            return f"{busy} is upgraded"
+        busy = await self._renews() if self._renews is not None else ""
+        return f"{busy} renews its certificates" if busy not in ("", name) and slot.is_well(busy, members) else ""
 
     async def _turn(self, name: str, members: Sequence[ClusterMember]) -> SlotAnswer | None:
         """Takes the turn for `name`; the answer where it cannot have it."""

@@ -47,9 +47,10 @@ class Drained:
 class Facts:
     """What is known now. `number` 0: there is no order. `expected`: Nodes' names by the roster. `here`: the version's
     programs lie on this node. `api`: this node's own API server answers, with its etcd. `cordoned`: nothing is
-    scheduled on it, `marked`: because we said so. `joining`: another node whose turn to join it is. `lost`: the holder
-    has had its time. Of this process: `upgraded`: it went through; `failed`: why the last try did not, `refused`: and
-    never will, `rests`: that was a moment ago. `go_on`: pods that do not go in time stop nothing."""
+    scheduled on it, `marked`: because we said so. `joining`, `renewing`: another node whose turn to do so it is.
+    `lost`: the holder has had its time. Of this process: `upgraded`: it went through; `failed`: why the last try did
+    not, `refused`: and never will, `rests`: that was a moment ago. `go_on`: pods that do not go in time stop
+    nothing."""
 
     me: str
     number: int
@@ -62,6 +63,7 @@ class Facts:
     cordoned: bool = False
     marked: bool = False
     joining: str = ""
+    renewing: str = ""
     lost: bool = False
     drained: Drained = field(default_factory=Drained)
     upgraded: bool = False
@@ -211,6 +213,8 @@ def _not_whole(facts: Facts, but: str = "") -> Reason | None:
         return Reason(Why.WHOLE, f"{unready[0]} is not Ready")
     if facts.joining:
         return Reason(Why.WHOLE, f"{facts.joining} is joining")
+    if facts.renewing:
+        return Reason(Why.WHOLE, f"{facts.renewing} renews its certificates")
     if not facts.api and not but:
         return Reason(Why.WHOLE, "this node's own API server does not answer")
     return None
@@ -224,7 +228,7 @@ def _holding(facts: Facts) -> Step:
         return _ending(facts)
     if turn.tries:
         return _again(facts)
-    if _problem(facts) is not None or facts.joining:  # a join goes first
+    if _problem(facts) is not None or facts.joining or facts.renewing:  # a join goes first
         return _leave(facts, turn, Idle())
     if (reason := _not_whole(facts)) is not None:
         return Wait(reason, holding=True)

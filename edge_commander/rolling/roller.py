@@ -6,7 +6,7 @@ and how often it tried (Lease), and that the cordon is ours (Node).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -58,10 +58,15 @@ class Joins(Protocol):
         """Raises Retryable."""
 
 
+async def nobody() -> str:
+    """Where nothing renews."""
+    return ""
+
+
 @dataclass(frozen=True)
 class Means:
-    """`holds(version)`: whether its programs lie on this node. `drain_seconds`: how long pods may take to go; `go_on`:
-    what does not go then stops nothing."""
+    """`renews`: the Node that renews its certificates; empty: none. `holds(version)`: whether its programs lie on this
+    node. `drain_seconds`: how long pods may take to go; `go_on`: what does not go then stops nothing."""
 
     distribution: Distribution
     cluster: Cluster
@@ -71,6 +76,7 @@ class Means:
     log: FilteringBoundLogger
     drain_seconds: float = DRAIN_SECONDS
     go_on: bool = True
+    renews: Callable[[], Awaitable[str]] = nobody
 
 
 @dataclass(frozen=True)
@@ -130,7 +136,7 @@ class Roller:
         if self._seen[0] != turn:
             self._seen = turn, now
         node = await m.cluster.node(me)
-        held = (await m.joins.holder()).name
+        held, renews = (await m.joins.holder()).name, await m.renews()
         ready = {one.name for one in members if one.ready}
         expected = tuple(one.name for one in site.roster if one.signing)
         joins = held in expected and held != me and held not in ready
@@ -146,6 +152,7 @@ class Roller:
             cordoned=node.cordoned,
             marked=node.marked,
             joining=held if joins else "",
+            renewing="" if renews in ("", me) or renews not in ready else renews,
             lost=bool(turn.holder) and now - self._seen[1] >= plans.LOST_SECONDS,
             drained=self._own.drained,
             upgraded=self._own.upgraded,

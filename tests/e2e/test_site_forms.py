@@ -6,6 +6,8 @@ Real systemd, containerd, kubelet, etcd and a real endpoint; nobody forms anythi
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import shutil
 import tempfile
 import time
@@ -120,6 +122,58 @@ def test_a_foreign_box_is_given_nothing(site: FormingSite) -> None:
         assert "HTTP/" not in ask(9411, path)
     said = ask(6443, "/api/v1/nodes")
     assert said.startswith("HTTP/1.1 403") or said.startswith("HTTP/1.1 401"), said
+
+
+WHO = "--output=jsonpath={.status.userInfo.username}"
+
+
+def accepted(host: ClusterHost, token: str) -> str:
+    """What that host's own API server makes of a service account's token: `yes`, `no`, or empty where it is away."""
+    said = host.call(
+        "kubectl", "--kubeconfig=/dev/null", f"--server=https://{host.address}:6443", f"--token={token}",
+        "--certificate-authority=/etc/kubernetes/pki/ca.crt", "--request-timeout=5s", "auth", "whoami", WHO,
+    )  # fmt: skip
+    if said.returncode == 0 and "system:serviceaccount:default:default" in said.stdout:
+        return "yes"
+    return "no" if "Unauthorized" in said.stderr or "must be logged in" in said.stderr else ""
+
+
+def key_of(token: str) -> str:
+    head = token.split(".", maxsplit=1)[0]
+    return str(json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))["kid"])
+
+
+def test_an_order_changes_the_sites_secrets_and_no_token_is_refused_before_its_time(site: FormingSite) -> None:
+    """Three generations, one server after another; Vessel goes on, and a pod's token of before is good to the end of
+    the overlap."""
+    first = site.hosts[0]
+    old = first.kubectl("create", "token", "default", "--duration=2h")
+    leaf = "/etc/kubernetes/pki/apiserver.crt"
+    before = [host.run("sha256sum", leaf) for host in site.hosts]
+    cluster = site.clusters()
+    order = {"order": {"site": site.site, "epoch": 1, "kind": "rotate", "number": 1, "issued_at": int(time.time())}}
+    asyncio.run(site.order(order))
+    seen: dict[tuple[str, int], set[str]] = {}
+
+    def ends() -> bool:
+        for host in site.hosts:
+            said = accepted(host, old)
+            now = site.status(host)
+            seen.setdefault((host.name, now.get("secrets", 0)), set()).add(said)
+            assert said != "no" or now["secrets"] == 4, f"{host.name} refused a token in generation {now['secrets']}"
+        return all((one.get("secrets"), one.get("runs")) == (4, 4) for one in map(site.status, site.hosts))
+
+    took = site.wait(ends, 600, "the secrets are changed on all three")
+    print(f"secrets changed in {took:.0f} s; old token: {seen}")
+    assert all("yes" in seen[host.name, 3] for host in site.hosts), "accepted while the new key signs"
+    site.wait(lambda: {accepted(host, old) for host in site.hosts} == {"no"}, 60, "the old key is gone")
+    new = first.kubectl("create", "token", "default")
+    assert key_of(new) != key_of(old)
+    assert {accepted(host, new) for host in site.hosts} == {"yes"}
+    assert all(host.run("sha256sum", leaf) != was for host, was in zip(site.hosts, before, strict=True))
+    assert site.clusters() == cluster
+    site.commit(files("new keys"))
+    site.wait(lambda: greeting(site, site.hosts[2]) == "new keys", 90, "the Atlas is followed")
 
 
 def test_all_three_lose_power_and_come_back_by_themselves(site: FormingSite) -> None:

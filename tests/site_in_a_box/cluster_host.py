@@ -218,7 +218,10 @@ class ClusterHosts:
             **self.galley,
             "edge_commander": {
                 **self.galley.get("edge_commander", {}),
-                "distribution": cluster_guest.kubeadm_settings(self.kube.version),
+                "distribution": {
+                    **self.galley.get("edge_commander", {}).get("distribution", {}),
+                    **cluster_guest.kubeadm_settings(self.kube.version),
+                },
             },
         }
         place = self.folder / f"h{self._folders}"

@@ -81,6 +81,7 @@ class FormingSite:
                 "site_seconds": 2,
                 "observe_seconds": 2,
                 "siblings": {"bind": "0.0.0.0", "port": 9411},
+                "distribution": {"overlap_hours": 0.01},
             },
         }
 
@@ -93,6 +94,11 @@ class FormingSite:
         self.mend_line()
         asyncio.run(self._ship_all())
         self.hosts.boot()
+
+    async def order(self, body: dict[str, Any]) -> None:
+        """Gives the site an order, which the endpoint signs."""
+        async with self.endpoint.operator() as operator:
+            await operator.call("POST", f"/v1/admin/sites/{self.site}/orders", body)
 
     def cut_line(self) -> None:
         """Nothing reaches the cloud any more."""

@@ -149,8 +149,9 @@ class K3s:
         Raises Rejected when the snapshot or its secrets are missing or damaged."""
         return snapshots.checked(self._host, snapshot)
 
-    async def rotate(self) -> None:
-        """See Distribution. k3s is stopped meanwhile; pods run on."""
+    async def rotate(self, plan: ClusterPlan | None = None) -> None:
+        """See Distribution. k3s is stopped meanwhile; pods run on. Leaf certificates alone: nothing of a plan's secrets
+        is taken, as with k3s no generation has other ones (docs/decisions/0048)."""
         async with self._alone():
             await self._executor.run(plan_rotate(await self._facts(), self._settings))
 

@@ -1,4 +1,4 @@
-"""Short-lived client certificates, signed by the site's authorities, which each server holds; and public keys.
+"""Short-lived client certificates, signed by the site's authorities, which each server holds.
 
 Reads the clock. cryptography's X.509 is imported where it is needed: most commanders never do.
 """
@@ -52,18 +52,6 @@ def client(authority: Authority, name: str, *groups: str, life: datetime.timedel
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     return ClientCertificate(made.public_bytes(serialization.Encoding.PEM).decode(), secret.decode())
-
-
-def public_key(private: str) -> str:
-    """The public half of a PEM private key, as SubjectPublicKeyInfo. Raises Rejected when it is none."""
-    from cryptography.hazmat.primitives import serialization
-
-    try:
-        key = serialization.load_pem_private_key(private.encode(), None)
-    except (ValueError, TypeError):
-        raise Rejected("the service accounts' key is not a private key in PEM") from None
-    shown = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    return shown.decode()
 
 
 def _load(authority: Authority):  # type: ignore[no-untyped-def]

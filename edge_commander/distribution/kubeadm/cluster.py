@@ -16,7 +16,7 @@ from agents.core.errors import Rejected, Retryable
 from agents.io.lock import Lock
 from edge_commander.distribution.existing import Connect, ExistingCluster
 from edge_commander.distribution.kubeadm import layout, manifest, plan, snapshots, upgrade
-from edge_commander.distribution.kubeadm.certs import client, public_key
+from edge_commander.distribution.kubeadm.certs import client
 from edge_commander.distribution.kubeadm.config import JOINERS, kubeconfig
 from edge_commander.distribution.kubeadm.facts import EtcdMember, LocalFacts, MemberFacts, SeedFacts
 from edge_commander.distribution.kubeadm.membership import may_leave, removal
@@ -24,6 +24,7 @@ from edge_commander.distribution.kubeadm.settings import KubeadmSettings
 from edge_commander.distribution.kubeadm.steps import Marker, Step
 from edge_commander.distribution.kubeadm.world import NodeWorld
 from edge_commander.distribution.port import ClusterHealth, ClusterMember, ClusterPlan
+from edge_commander.secrets.authority import service_account_public
 from edge_commander.secrets.model import SiteSecrets
 
 LEAVE_SECONDS = 30.0
@@ -52,7 +53,7 @@ class KubeadmCluster:
         async with self._alone():
             facts = await self._local()
             formed = await self._formed(facts, secrets)
-            key = public_key(secrets.service_account_key)
+            key = service_account_public(secrets)
             await self._do(plan.initialise(plan_, facts, formed=formed, public_key=key, settings=self._settings))
 
     async def join(self, plan_: ClusterPlan) -> None:
@@ -70,7 +71,7 @@ class KubeadmCluster:
                     await self._world.through_seed(seed.seed, secrets)
             steps = plan.join(
                 plan_, facts, seed, formed=formed, discovery=self._discovery(secrets),
-                public_key=public_key(secrets.service_account_key), settings=self._settings,
+                public_key=service_account_public(secrets), settings=self._settings,
             )  # fmt: skip
             await self._do(steps)
 
@@ -130,16 +131,23 @@ class KubeadmCluster:
                 facts,
                 str(Path(snapshot, snapshots.DATABASE)),
                 others=record.nodes,
-                public_key=public_key(secrets.service_account_key),
+                public_key=service_account_public(secrets),
                 settings=self._settings,
             )
             await self._do(steps)
 
-    async def rotate(self) -> None:
-        """See Distribution. The API server stays up; what restarts is waited for."""
+    async def rotate(self, plan_: ClusterPlan | None = None) -> None:
+        """See Distribution. The API server stays up, unless it is to know other keys of service accounts; what
+        restarts is waited for."""
         async with self._alone():
             await self._done()
-            await self._do(plan.rotate(await self._local(), f"rotated-{int(time.time())}", self._settings))
+            revision, facts = f"rotated-{int(time.time())}", await self._local()
+            if plan_ is None:
+                await self._do(plan.rotate(facts, revision, self._settings))
+                return
+            keys = service_account_public(plan.checked(plan_))
+            accepted = await self._world.read(layout.ACCEPTED) or ""
+            await self._do(plan.rotate(facts, revision, self._settings, plan=plan_, keys=keys, accepted=accepted))
 
     async def upgrade(self, version: str) -> None:
         """See Distribution. The new version's programs and images must be on the node."""

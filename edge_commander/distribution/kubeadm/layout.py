@@ -8,6 +8,8 @@ MANIFESTS = f"{KUBERNETES}/manifests"
 ADMIN = f"{KUBERNETES}/admin.conf"
 ETCD_DATA = "/var/lib/etcd"
 KUBELET_DATA = "/var/lib/kubelet"
+ACCEPTED = f"{PKI}/sa.pub"
+"""The keys by which this node's API server accepts service accounts' tokens."""
 HOSTS = "/etc/hosts"
 PORTS = {"etcd": 2379, "kube-apiserver": 6443, "kube-controller-manager": 10257, "kube-scheduler": 10259}
 """Where each part of the control plane serves, on 127.0.0.1 or all addresses."""

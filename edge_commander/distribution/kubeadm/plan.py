@@ -7,6 +7,7 @@ the caller hears of success last: until then nobody else has built on it.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 import msgspec
@@ -28,6 +29,7 @@ from edge_commander.distribution.kubeadm.steps import (
     RestartComponent,
     Run,
     Step,
+    WaitNode,
     Write,
 )
 from edge_commander.distribution.port import ClusterPlan
@@ -165,14 +167,44 @@ def restore(
     ]
 
 
-def rotate(facts: LocalFacts, revision: str, settings: KubeadmSettings) -> list[Step]:
+def rotate(
+    facts: LocalFacts,
+    revision: str,
+    settings: KubeadmSettings,
+    *,
+    plan: ClusterPlan | None = None,
+    keys: str = "",
+    accepted: str = "",
+) -> list[Step]:
     """Renews, then restarts what holds its certificate in memory: controller manager and scheduler, whose kubeconfigs
     embed it. API server and etcd read their files anew (k8s.io/apiserver: dynamiccertificates; etcd: transport), and
-    never go down for this. `revision`: new with each rotation."""
+    never go down for this. `revision`: new with each rotation. `plan`: by whose secrets it is to run from now on, with
+    the service accounts' public `keys`; `accepted`: those that are accepted here. The API server reads them once, when
+    it starts."""
     if facts.marker is None or not facts.marker.done:
         raise Rejected("this node is not a member of a cluster")
+    first: list[Step] = [] if plan is None else _service_accounts(plan, facts.marker, keys, accepted)
     renew = Run(_kubeadm(settings), config.renew_command(), 120)
-    return [renew, *(RestartComponent(part, revision) for part in layout.EMBEDDED)]
+    parts = (RestartComponent(part, revision) for part in layout.EMBEDDED)
+    waited = [] if plan is None else [WaitNode(facts.marker.node)]
+    return [*first, renew, *parts, *waited]
+
+
+def _service_accounts(plan: ClusterPlan, marker: Marker, keys: str, accepted: str) -> list[Step]:
+    """The keys' files, then the API server by them; both it and kubeadm take a file of several public keys. Its
+    manifest says by which it was started, so that a crash between the two is made good; where nothing of it was ever
+    said, a first generation needs no restart."""
+    secrets = checked(plan)
+    if (marker.site, marker.epoch) != (plan.site, plan.epoch):
+        raise Rejected(f"this node is of {marker.site}, epoch {marker.epoch}, not of {plan.site}, epoch {plan.epoch}")
+    if keys == accepted and secrets.generation == 1:
+        return []
+    said = hashlib.sha256(keys.encode()).hexdigest()[:16]
+    return [
+        Write(f"{layout.PKI}/sa.key", secrets.service_account_key.encode()),
+        Write(layout.ACCEPTED, keys.encode(), 0o644),
+        RestartComponent("kube-apiserver", f"service-accounts-{said}"),
+    ]
 
 
 def reset(facts: LocalFacts, *, member: EtcdMember | None, settings: KubeadmSettings) -> list[Step]:
@@ -219,7 +251,7 @@ def _placed(plan: ClusterPlan, secrets: SiteSecrets, public_key: str, settings: 
         NameAddress(settings.endpoint_name, plan.address),
         *files,
         Write(f"{layout.PKI}/sa.key", secrets.service_account_key.encode()),
-        Write(f"{layout.PKI}/sa.pub", public_key.encode(), 0o644),
+        Write(layout.ACCEPTED, public_key.encode(), 0o644),
         Write(f"{config.patches_dir(settings)}/{config.PATCH}", config.kubelet_patch(settings)),
     ]
 

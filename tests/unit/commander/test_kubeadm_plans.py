@@ -1,5 +1,8 @@
 """From facts to steps: what kubeadm's operations leave to do after a crash, and what they refuse."""
 
+from dataclasses import replace
+
+import msgspec
 import pytest
 
 from agents.core.errors import Rejected, Retryable
@@ -16,6 +19,7 @@ from edge_commander.distribution.kubeadm.steps import (
     RemoveEtcdMember,
     RestartComponent,
     Run,
+    WaitNode,
     Write,
 )
 from edge_commander.distribution.port import ClusterPlan
@@ -164,6 +168,34 @@ def test_rotate_restarts_what_holds_its_certificate_in_memory_after_the_renewal(
     ]
     with pytest.raises(Rejected, match="not a member"):
         plan.rotate(BLANK, "r1", SETTINGS)
+
+
+def rotate(generation=2, keys="NEW PUBLIC", accepted="PUBLIC", **changes):
+    secrets = msgspec.structs.replace(SECRETS, generation=generation)
+    plan_ = replace(PLAN, secrets=secrets, **changes)
+    return plan.rotate(facts(done=True), "r1", SETTINGS, plan=plan_, keys=keys, accepted=accepted)
+
+
+def test_rotate_by_a_plan_lets_the_api_server_know_other_keys_before_anything_else():
+    steps = rotate()
+    assert [one.path for one in steps if isinstance(one, Write)] == [f"{layout.PKI}/sa.key", layout.ACCEPTED]
+    assert [one.data for one in steps if isinstance(one, Write)] == [b"SA KEY", b"NEW PUBLIC"]
+    restarts = [one.component for one in steps if isinstance(one, RestartComponent)]
+    assert restarts == ["kube-apiserver", "kube-controller-manager", "kube-scheduler"]
+    assert steps[-1] == WaitNode("n1")
+    assert steps[2] == rotate(accepted="NEW PUBLIC")[2], "after a crash between files and restart it is restarted"
+    assert steps[2] != rotate(keys="OTHER PUBLIC")[2]
+
+
+def test_rotate_by_a_first_generation_leaves_the_api_server_alone_and_another_clusters_is_refused():
+    steps = rotate(generation=1, accepted="NEW PUBLIC")
+    assert not any(isinstance(one, Write) for one in steps) and commands(steps) == ["certs renew"]
+    with pytest.raises(Rejected, match="the secrets are of store-1, epoch 2"):
+        rotate(epoch=3)
+    other = msgspec.structs.replace(SECRETS, epoch=3, generation=2)
+    with pytest.raises(Rejected, match="this node is of store-1, epoch 2, not of store-1, epoch 3"):
+        rotated = replace(PLAN, epoch=3, secrets=other)
+        plan.rotate(facts(done=True), "r1", SETTINGS, plan=rotated, keys="K", accepted="")
 
 
 def test_reset_forgets_last_and_leaves_etcd_first_where_it_may():
