@@ -25,7 +25,8 @@ class Stage(StrEnum):
 
 class FormationStatus(Struct, frozen=True, kw_only=True):
     """`GET /v1/formation` between siblings. `initialiser` empty: not decided. `secrets`: it holds the epoch's.
-    `generation`: of the roster that it believes; 0: not told."""
+    `generation`: of the roster that it believes; 0: not told. `snapshot`: its newest one, as text that sorts by age, `-`
+    for none; empty where it has not looked."""
 
     v: int = 1
     node: NodeId
@@ -34,6 +35,7 @@ class FormationStatus(Struct, frozen=True, kw_only=True):
     initialiser: Annotated[str, msgspec.Meta(max_length=64)] = ""
     secrets: bool = False
     generation: Annotated[int, msgspec.Meta(ge=0)] = 0
+    snapshot: Short = ""
 
 
 class SlotRequest(Struct, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ from agents.core.errors import Rejected
 from agents.core.jose import Signer, check_header
 from agents.core.operators import Operators, first_operators, next_operators, read_operators_document
 from agents.core.trust import sign_roster
+from agents.core.trust_codes import TrustCode, TrustRefused
 from cloud_endpoint.records import DeviceRecord, EntryRecord, OperatorsRecord, SiteRecord
 from cloud_endpoint.rules.roster import Line, StoredEntry, counts, members
 from cloud_endpoint.store import audit, devices, sites
@@ -187,6 +188,7 @@ def signed_site(
         members=found,
         withdrawn=withdrawn,
         authorisation=_authorisation(document.epoch_authorisation),
+        restore=True if document.restore else msgspec.UNSET,
     )
     return msgspec.structs.replace(
         document,
@@ -196,12 +198,17 @@ def signed_site(
     )
 
 
-def check_authorisation(tx: Tx, site: str, epoch: int, text: str) -> None:
-    """Refuses an epoch that the nodes would refuse: where operators' keys are known, one of them must have signed it.
-    Raises TrustRefused."""
+def check_authorisation(tx: Tx, site: str, epoch: int, text: str, *, restore: bool) -> None:
+    """Refuses an epoch that the nodes would refuse, or read otherwise: where operators' keys are known, one of them
+    must have signed it, and whether it is restored. Raises TrustRefused."""
     operators = newest(tx)
-    if operators is not None:
-        verify_authorisation(_authorisation(text), operators, site=site, epoch=epoch)
+    if operators is None:
+        return
+    signed = verify_authorisation(_authorisation(text), operators, site=site, epoch=epoch)
+    if signed.restore != restore:
+        words = "says" if signed.restore else "does not say"
+        text = f"the authorisation {words} --restore, the request {'does' if restore else 'does not'}"
+        raise TrustRefused(TrustCode.EPOCH_AUTHORISATION, text)
 
 
 def _authorisation(text: str) -> SignedDocument | None:
