@@ -30,8 +30,8 @@ class SiteRecord(Struct, frozen=True, kw_only=True):
 
 
 class GrantRecord(Struct, frozen=True, kw_only=True):
-    """Which device, with which signing key, may run the `cluster-init` of a site's epoch. `begun_ms`: when it said that it
-    begins, 0 for not yet."""
+    """Which device, with which signing key, may run the `cluster-init` of a site's epoch. `begun_ms`: when it
+    said that it begins, 0 for not yet."""
 
     site: SiteId
     epoch: int

@@ -9,6 +9,22 @@ from edge_commander.reasons import NodeRecord, Why
 from edge_commander.trust.view import TrustView
 
 
+class SnapshotView(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest snapshot of the cluster on this node. `age` in s, -1 where there is none; `bytes`: of its database;
+    `problem`: why the last attempt at another one failed."""
+
+    path: str = ""
+    epoch: int = 0
+    age: int = -1
+    bytes: int = 0
+    problem: str = ""
+
+    def line(self) -> str:
+        """The same for people."""
+        text = f"{self.age // 3600} h {self.age // 60 % 60} min old, {self.bytes / 1e6:.1f} MB" if self.path else "none"
+        return f"snapshot {text}{f'; the last attempt failed: {self.problem}' if self.problem else ''}"
+
+
 class StatusDocument(msgspec.Struct, frozen=True, kw_only=True):
     """`GET /v1/status` at the identity socket. `since`: Unix ms. `pending`: messages in the outbox."""
 
@@ -21,6 +37,7 @@ class StatusDocument(msgspec.Struct, frozen=True, kw_only=True):
     pending: int = 0
     consumed: int = 0
     trust: TrustView | None = None
+    snapshot: SnapshotView | None = None
 
 
 _ADVICE: dict[Why, str] = {
@@ -39,7 +56,7 @@ _ADVICE: dict[Why, str] = {
     Why.MEMBER: "look whether this node is part of the cluster (kubectl get nodes)",
     Why.NODE_READY: "look at this node (kubectl describe node)",
     Why.EPOCH: "make the endpoint reachable: this node has seen a newer roster",
-    Why.WIPE: "wipe this node, so that it can join the site's new cluster",
+    Why.WIPE: "wipe this node, so that it can join the site's new cluster; the older one is stopped, and its data are there",
     Why.SIBLINGS: "look whether the other nodes have power and a network; the node goes on by itself",
     Why.DECISION: "make the endpoint reachable, or the siblings where the site decides offline; nothing is lost",
     Why.SECRETS: "start a node that was a member before; if there is none any more, the site needs a new epoch",
@@ -52,7 +69,12 @@ _ADVICE: dict[Why, str] = {
 
 
 def of_record(
-    record: NodeRecord, *, pending: int = 0, consumed: int = 0, trust: TrustView | None = None
+    record: NodeRecord,
+    *,
+    pending: int = 0,
+    consumed: int = 0,
+    trust: TrustView | None = None,
+    snapshot: SnapshotView | None = None,
 ) -> StatusDocument:
     """The document of a durable record."""
     return StatusDocument(
@@ -64,6 +86,7 @@ def of_record(
         pending=pending,
         consumed=consumed,
         trust=trust,
+        snapshot=snapshot,
     )
 
 

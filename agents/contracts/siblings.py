@@ -25,8 +25,8 @@ class Stage(StrEnum):
 
 class FormationStatus(Struct, frozen=True, kw_only=True):
     """`GET /v1/formation` between siblings. `initialiser` empty: not decided. `secrets`: it holds the epoch's.
-    `generation`: of the roster that it believes; 0: not told. `snapshot`: its newest one, as text that sorts by age, `-`
-    for none; empty where it has not looked."""
+    `generation`: of the roster that it believes; 0: not told. `snapshot`: its newest one, as text that sorts by age,
+    `-` for none; empty where it has not looked."""
 
     v: int = 1
     node: NodeId

@@ -140,9 +140,10 @@ def verify_roster(
     _check_order(roster, digest, site, known)
     restore = roster.restore is True
     if operators is not None:
-        restore = roster.epoch > 1 and verify_authorisation(
-            roster.authorisation, operators, site=site, epoch=roster.epoch
-        ).restore
+        restore = (
+            roster.epoch > 1
+            and verify_authorisation(roster.authorisation, operators, site=site, epoch=roster.epoch).restore
+        )
     members = list(_canonical_members(roster))
     _check_duplicates(members)
     entries: dict[str, ShippingEntry] = {}

@@ -77,7 +77,9 @@ class _Gated(aiohttp.BytesPayload):
 
 
 class _Shared:
-    """What all views of one connection share. `load` may be tried again until it succeeds; then it does nothing."""
+    """What all views of one connection share. `load` may be tried again until it succeeds; then it does nothing, but
+    where the server's certificate was refused and the kubeconfig is another one by now: a cluster that was made anew
+    has other authorities. What was opened by the old one is closed with the whole."""
 
     def __init__(self, kubeconfig: Path | None, user_agent: str) -> None:
         self.kubeconfig = kubeconfig
@@ -87,6 +89,9 @@ class _Shared:
         self.discovery: Discovery | None = None
         self.discovering = asyncio.Lock()
         self._loading = asyncio.Lock()
+        self._read: object = None  # what told the kubeconfig from any other when it was read
+        self._old: list[Any] = []
+        self.doubted = False
 
     @property
     def session(self) -> aiohttp.ClientSession:
@@ -98,7 +103,27 @@ class _Shared:
         """Reads addresses, TLS and credentials. Raises Rejected when they are not there or not usable."""
         async with self._loading:
             if self.client is None:
+                self._read = self._mark()
                 await self._load()
+            elif self.doubted:
+                self.doubted = False
+                if (mark := self._mark()) not in (None, self._read):
+                    old = self.client
+                    await self._load()
+                    self._read, self._old = mark, [*self._old, old]
+
+    def _mark(self) -> object:
+        """Changes whenever the kubeconfig is replaced; None where there is none."""
+        try:
+            found = self.kubeconfig.stat() if self.kubeconfig is not None else None
+        except OSError:
+            return None
+        return found and (found.st_ino, found.st_mtime_ns)
+
+    async def aclose(self) -> None:
+        """Closes all that was opened."""
+        for client in filter(None, [*self._old, self.client]):
+            await client.close()
 
     async def _load(self) -> None:
         kubeconfig, configuration = self.kubeconfig, Configuration()
@@ -151,8 +176,7 @@ class Kube:
 
     async def aclose(self) -> None:
         """Closes the connection, for all its views."""
-        if self._shared.client is not None:
-            await self._shared.client.close()
+        await self._shared.aclose()
 
     async def request(
         self,
@@ -358,6 +382,8 @@ class Kube:
         return f"{self._shared.configuration.host}{path}"
 
     def _unreachable(self, error: BaseException) -> Retryable:
+        if isinstance(error, aiohttp.ClientConnectorCertificateError):
+            self._shared.doubted = True
         what = "no answer in time" if isinstance(error, TimeoutError) else f"{type(error).__name__}: {error}"[:300]
         return Retryable(f"API server {self.server}: {what}")
 

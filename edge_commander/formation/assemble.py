@@ -91,6 +91,11 @@ class Formation:
         except Rejected as error:  # a file of a newer version, secrets that do not fit: it stays so, and must be seen
             return Reason(Why.DISTRIBUTION, str(error))
 
+    @property
+    def member(self) -> bool:
+        """Whether this node is a member of its site's present cluster, by its record."""
+        return self._inner is not None and self._site is not None and self._inner.former.member == self._site.epoch
+
     def _rolled_back(self, epoch: int, keys: DeviceKeys) -> Reason | None:
         """The highest epoch that this box was ever in never goes back; in a TPM not even with the disk."""
         if self._highest > epoch:
@@ -146,7 +151,7 @@ class Formation:
             JoinLease(m.distribution.client),
             m.clock,
             site=lambda: self._site,
-            member=lambda: former.member,
+            member=lambda: self._site is not None and former.member == self._site.epoch,
             log=m.log,
         )
         table = {**routes(node, keys, former, usher, lambda: self._site), ("POST", PATH): elector.serve}

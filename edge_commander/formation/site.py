@@ -10,7 +10,8 @@ from agents.core.trust import VerifiedRoster
 
 @dataclass(frozen=True)
 class Site:
-    """What the newest verified document says. `me`: this node's id. `generation`: the roster's."""
+    """What the newest verified document says. `me`: this node's id. `generation`: the roster's. `restore`: the
+    epoch's cluster is made of a snapshot of an older one."""
 
     site: str
     me: str
@@ -19,6 +20,7 @@ class Site:
     election: Election = Election.CLOUD
     voters: tuple[Voter, ...] = ()
     generation: int = 0
+    restore: bool = False
 
     @property
     def own(self) -> Member:
@@ -49,4 +51,5 @@ def site_of(node: str, verified: VerifiedRoster | None) -> Site | None:
         election=roster.election,
         voters=tuple(roster.voters),
         generation=roster.generation,
+        restore=verified.restore,
     )

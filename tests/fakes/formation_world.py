@@ -13,8 +13,8 @@ import structlog
 from agents.contracts.identity import Member
 from agents.contracts.siblings import FormationStatus, SlotAnswer, SlotRequest, Stage
 from agents.core.errors import Rejected, Retryable
-from edge_commander.distribution.port import ClusterHealth, ClusterMember, ClusterPlan
-from edge_commander.formation.former import Choice, Former, Parts
+from edge_commander.distribution.port import ClusterHealth, ClusterMember, ClusterPlan, Snapshot
+from edge_commander.formation.former import BegunBefore, Choice, Former, Parts
 from edge_commander.formation.record import Record, is_kept
 from edge_commander.formation.site import Site
 from edge_commander.formation.slot import Held
@@ -44,6 +44,7 @@ class Cluster:
     joining: set[str] = field(default_factory=set)
     most_joining: int = 0
     holder: Held = field(default_factory=Held)
+    restored: set[str] = field(default_factory=set)  # the snapshots that it was made of
 
 
 @dataclass
@@ -56,9 +57,12 @@ class Disk:
     lost: set[int] = field(default_factory=set)
     ended: set[int] = field(default_factory=set)  # epochs whose init the ballot box has as done
     began: tuple[str, int] | None = None  # the distribution's own marker, on var
+    runs: bool = False  # the cluster's part here is up, and comes back at a boot
+    snapshots: list[Snapshot] = field(default_factory=list)  # on keep
+    lives: dict[int, str] = field(default_factory=dict)  # the number drawn for each epoch
 
     def wipe_var(self) -> None:
-        self.secrets, self.began, self.copy = None, None, None
+        self.secrets, self.began, self.copy, self.runs = None, None, None, False
 
 
 class World:
@@ -75,6 +79,9 @@ class World:
         self.disks = {name: Disk() for name in self.names}
         self.clusters: dict[int, Cluster] = {}
         self.grants: dict[int, str] = {}
+        self.begun: dict[int, str] = {}  # at the endpoint: by epoch, the number that was said first
+        self.restore: set[int] = set()  # epochs whose cluster is made of a snapshot
+        self.offline = False
         self.cloud = True
         self.off: set[str] = set()
         self.cut: set[frozenset[str]] = set()
@@ -107,7 +114,8 @@ class World:
 
     def site(self, name: str) -> Site:
         generation, roster = self.rosters.get(name, (2, self.roster))
-        return Site(site="store-1", me=name, epoch=self.epoch, roster=roster, generation=generation)
+        restore = self.epoch in self.restore
+        return Site(site="store-1", me=name, epoch=self.epoch, roster=roster, generation=generation, restore=restore)
 
     async def round(self, rounds: int = 1) -> None:
         """Each node that has power takes a turn, in some order."""
@@ -128,6 +136,7 @@ class World:
             assert len(set(cluster.inits)) <= 1, f"epoch {epoch} was begun by {cluster.inits}"
             assert len(set(cluster.members.values())) <= 1, f"members with different authorities: {cluster.members}"
             assert cluster.most_joining <= 1, "two joined at once"
+            assert not (epoch in self.restore and cluster.inits and not cluster.restored), "an empty cluster was begun"
 
 
 class Node:
@@ -151,7 +160,7 @@ class Node:
         self.former = Former(parts)
         self.usher = Usher(
             parts.distribution, JoinLease(self.world), self.world, site=lambda: self.world.site(self.name),
-            member=lambda: self.former.member, log=structlog.get_logger(),
+            member=lambda: self.former.member == self.world.epoch, log=structlog.get_logger(),
         )  # fmt: skip
         self.reason = NOTHING
         self.settled = 0
@@ -186,11 +195,28 @@ class Gate:
     world: World
     name: str
 
-    async def decide(self, site: Site) -> Choice:
+    async def decide(self, site: Site, *, begins: bool) -> Choice:
         if not self.world.cloud:
             raise Retryable("the endpoint cannot be reached")
-        who = self.world.grants.setdefault(site.epoch, self.name)
+        who = self.world.grants.setdefault(site.epoch, self.name) if begins else self.world.grants.get(site.epoch)
+        if who is None:
+            raise Retryable("nobody is decided on yet")
         return Choice(who, who == self.name)
+
+    async def claim(self, site: Site) -> None:
+        if self.world.offline:
+            return
+        lives = self.world.disks[self.name].lives
+        if site.epoch not in lives:
+            self.world.point()
+            self.world.marks += 1
+            lives[site.epoch] = f"{self.name}.{self.world.marks}"
+        self.world.point()
+        if not self.world.cloud:
+            raise Retryable("the endpoint cannot be reached")
+        if self.world.begun.setdefault(site.epoch, lives[site.epoch]) != lives[site.epoch]:
+            raise BegunBefore("it was begun before")
+        self.world.point()
 
     async def begin(self, site: Site, *, resumes: bool) -> None:
         self.world.point()
@@ -306,8 +332,9 @@ class FakeCluster:
     async def init(self, plan: ClusterPlan) -> None:
         assert plan.secrets is not None and not plan.servers
         cluster, disk = self.world.cluster(plan.epoch), self.world.disks[self.node]
+        assert disk.began in (None, ("init", plan.epoch)), f"begun over {disk.began}"
         self.world.point()
-        disk.began = ("init", plan.epoch)
+        disk.began, disk.runs = ("init", plan.epoch), True
         cluster.inits.append(self.node)
         self.world.point()
         cluster.members.setdefault(plan.node, int(plan.secrets.token, 16))
@@ -321,9 +348,10 @@ class FakeCluster:
         cluster.joining.add(plan.node)
         cluster.most_joining = max(cluster.most_joining, len(cluster.joining))
         self.world.point()
+        assert disk.began in (None, ("join", plan.epoch), ("init", plan.epoch)), f"joined over {disk.began}"
         fresh = disk.began is None
         assert not (fresh and plan.node in cluster.members), "a ghost is in the way: the join hangs"
-        disk.began = ("join", plan.epoch)
+        disk.began, disk.runs = ("join", plan.epoch), True
         await asyncio.sleep(0)
         self.world.point()
         cluster.members[plan.node] = int(plan.secrets.token, 16)
@@ -342,6 +370,23 @@ class FakeCluster:
     async def remove(self, member: str) -> None:
         assert not self._runs(member), f"{member} is well, and is taken out"
         self.world.cluster(self.world.epoch).members.pop(member, None)
+
+    async def stop(self) -> None:
+        self.world.point()
+        self.world.disks[self.node].runs = False
+        self.world.point()
+
+    async def reset(self) -> None:
+        self.world.point()
+        self.world.disks[self.node].began, self.world.disks[self.node].runs = None, False
+        self.world.point()
+
+    async def snapshots(self) -> list[Snapshot]:
+        return list(self.world.disks[self.node].snapshots)
+
+    async def restore(self, snapshot: str, plan: ClusterPlan) -> None:
+        self.world.cluster(plan.epoch).restored.add(snapshot)
+        await self.init(plan)
 
     async def health(self) -> ClusterHealth:
         return ClusterHealth(api=True)

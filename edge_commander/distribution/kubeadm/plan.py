@@ -17,12 +17,15 @@ from edge_commander.distribution.kubeadm.facts import EtcdMember, LocalFacts, Se
 from edge_commander.distribution.kubeadm.settings import KubeadmSettings
 from edge_commander.distribution.kubeadm.steps import (
     DeleteNode,
+    EndProcesses,
     Finish,
+    FreeTurn,
     Link,
     MakeEtcd,
     Mark,
     Marker,
     NameAddress,
+    PutAway,
     Remove,
     RemoveEtcdMember,
     RestartComponent,
@@ -32,6 +35,8 @@ from edge_commander.distribution.kubeadm.steps import (
 )
 from edge_commander.distribution.port import ClusterPlan
 from edge_commander.secrets.model import SiteSecrets
+
+STOP_WORDS = "# Made by Edge Commander: the cluster of this node is of an older epoch."
 
 
 def checked(plan: ClusterPlan) -> SiteSecrets:
@@ -161,6 +166,7 @@ def restore(
         Write(file, config.init_documents(plan, settings)),
         Run(_kubeadm(settings), ("init", "--config", file), settings.init_seconds),
         *gone,
+        FreeTurn(),
         Finish(marker),
     ]
 
@@ -173,6 +179,23 @@ def rotate(facts: LocalFacts, revision: str, settings: KubeadmSettings) -> list[
         raise Rejected("this node is not a member of a cluster")
     renew = Run(_kubeadm(settings), config.renew_command(), 120)
     return [renew, *(RestartComponent(part, revision) for part in layout.EMBEDDED)]
+
+
+def stop(facts: LocalFacts, settings: KubeadmSettings) -> list[Step]:
+    """The steps of `stop`; none where there is nothing, or it is stopped. The manifests go first: from then on no boot
+    starts etcd. The kubelet stays down by a condition of its unit, which ends with the mark, so with a wipe."""
+    if facts.stopped or (facts.marker is None and not facts.traces):
+        return []
+    mark = f"{settings.state_dir}/{layout.STOPPED}"
+    drop_in = f"{STOP_WORDS}\n[Unit]\nConditionPathExists=!{mark}\n"
+    return [
+        PutAway(),
+        Write(layout.KUBELET_DROP_IN, drop_in.encode(), 0o644),
+        Write(mark, b""),
+        Run("systemctl", ("daemon-reload",), 60),
+        Run("systemctl", ("stop", layout.KUBELET_UNIT), 120),
+        EndProcesses(),
+    ]
 
 
 def reset(facts: LocalFacts, *, member: EtcdMember | None, settings: KubeadmSettings) -> list[Step]:
@@ -198,9 +221,12 @@ def wiped(settings: KubeadmSettings, *, half_made: bool) -> list[Step]:
     file = f"{settings.state_dir}/reset.yaml"
     return [
         Write(file, config.reset_documents(settings)),
-        Run("systemctl", ("stop", "kubelet.service"), 60),
+        Run("systemctl", ("stop", layout.KUBELET_UNIT), 60),
         Run(_kubeadm(settings), ("reset", "--config", file), 180),
         *(Remove(path) for path in layout.LEFT_BY_RESET),
+        Remove(layout.KUBELET_DROP_IN),
+        Remove(f"{settings.state_dir}/{layout.STOPPED}"),
+        Run("systemctl", ("daemon-reload",), 60),
     ]
 
 
