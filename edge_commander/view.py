@@ -56,7 +56,7 @@ _ADVICE: dict[Why, str] = {
     Why.MEMBER: "look whether this node is part of the cluster (kubectl get nodes)",
     Why.NODE_READY: "look at this node (kubectl describe node)",
     Why.EPOCH: "make the endpoint reachable: this node has seen a newer roster",
-    Why.WIPE: "wipe this node, so that it can join the site's new cluster; the older one is stopped, and its data are there",
+    Why.WIPE: "wipe this node, so that it can join the site's new cluster; the older one was stopped, its data stay",
     Why.SIBLINGS: "look whether the other nodes have power and a network; the node goes on by itself",
     Why.DECISION: "make the endpoint reachable, or the siblings where the site decides offline; nothing is lost",
     Why.SECRETS: "start a node that was a member before; if there is none any more, the site needs a new epoch",

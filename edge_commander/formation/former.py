@@ -157,7 +157,7 @@ class Former:
             epoch=site.epoch,
             stage=record.stage if current else Stage.NONE,
             initialiser=record.initialiser if current else "",
-            secrets=self.offered() is not None,
+            secrets=current and self.offered() is not None,
             generation=site.generation,
             snapshot=self._rebuild.mark(site),
         )
@@ -194,7 +194,7 @@ class Former:
             restore=site.restore,
             stopped=self._rebuild.stopped(site),
             snapshot=self._rebuild.mark(site),
-            patient=self._rebuild.patient(),
+            waited=self._rebuild.waited(),
         )
         return await self._take(next_step(facts), site, trusted=clock == NOTHING)
 

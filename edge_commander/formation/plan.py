@@ -23,7 +23,7 @@ class Facts:
     trusted. `answers`: siblings that answered just now. `secrets`: those of `epoch` are here. `slot`: addresses of
     servers to join, once it is this node's turn. `kept`: `var` was not wiped since the cluster was begun on it.
     `restore`: the epoch's cluster is made of a snapshot. `stopped`: the older cluster's part here is down. `snapshot`:
-    rebuild.mark; `patient`: it may still wait for a sibling with a newer one."""
+    rebuild.mark; `waited`: for how long it has known its own snapshots, s."""
 
     me: str
     epoch: int
@@ -37,7 +37,7 @@ class Facts:
     restore: bool = False
     stopped: bool = False
     snapshot: str = ""
-    patient: bool = True
+    waited: float = 0.0
 
     @property
     def known(self) -> Mapping[str, FormationStatus]:
@@ -215,7 +215,7 @@ def _undecided(facts: Facts) -> Step:
         return wait or Decide()
     if not facts.snapshot:
         return LookForSnapshots()
-    why_not = rebuild.why_not(facts.snapshot, facts.known, facts.others, patient=facts.patient)
+    why_not = rebuild.why_not(facts.snapshot, facts.known, facts.others, facts.waited)
     return Decide(begins=not why_not, why_not=why_not)
 
 

@@ -14,7 +14,8 @@ from agents.core.errors import Rejected
 from edge_commander.distribution.port import Snapshot
 
 PATIENCE_SECONDS = 120.0
-"""How long a node with a snapshot lets a sibling go first that has a newer one, or has not looked yet."""
+"""How long a node with a snapshot waits for each sibling that goes first: one with a newer one, or that has not looked
+yet."""
 NONE = "-"
 """The mark of a node that looked and has no snapshot: sorts before any other."""
 
@@ -47,18 +48,18 @@ def until_due(taken: int | None, now: int, seconds: float) -> float:
     return max(0.0, taken + seconds - now)
 
 
-def why_not(own: str, known: Mapping[str, FormationStatus], there: Collection[str], *, patient: bool) -> str:
+def why_not(own: str, known: Mapping[str, FormationStatus], there: Collection[str], waited: float) -> str:
     """Why this node does not ask to begin; empty where it does. `own`: its mark; `known`: siblings' answers about this
-    epoch; `there`: all that answered; `patient`: others may still go first."""
+    epoch; `there`: all that answered; `waited`: for how long, s."""
     if own == NONE:
         others = [said.snapshot for node, said in known.items() if said.snapshot not in ("", NONE)]
         if others or any(node not in known or not known[node].snapshot for node in there):
             return "no snapshot lies here: a node that has one begins"
         return "no node that answers has a snapshot: start one that has, or order an epoch that is not restored"
-    if not patient:
-        return ""
     unheard = sorted(node for node in there if node not in known or not known[node].snapshot)
-    if unheard:
-        return f"{unheard[0]} has not said yet which snapshot it has"
     newer = sorted(node for node, said in known.items() if said.snapshot > own)
-    return f"{newer[0]} has a newer snapshot and goes first" if newer else ""
+    if waited >= PATIENCE_SECONDS * len({*unheard, *newer}):
+        return ""
+    if newer:
+        return f"{newer[0]} has a newer snapshot and goes first"
+    return f"{unheard[0]} has not said yet which snapshot it has"

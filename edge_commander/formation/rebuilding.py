@@ -25,7 +25,7 @@ class Rebuilding:
         self._stopped_for = 0
         self._looked_for = 0
         self._mark = ""
-        self._until = 0.0
+        self._since = 0.0
 
     def stopped(self, site: Site) -> bool:
         """Whether the older cluster was brought down here, for the site's present epoch."""
@@ -35,9 +35,9 @@ class Rebuilding:
         """Of the newest snapshot here; empty before `look`."""
         return self._mark if self._looked_for == site.epoch else ""
 
-    def patient(self) -> bool:
-        """Whether siblings with newer snapshots may still go first."""
-        return self._clock.monotonic() < self._until
+    def waited(self) -> float:
+        """For how long it has known its own snapshots, s."""
+        return self._clock.monotonic() - self._since
 
     async def stop(self, site: Site) -> None:
         """Brings the older cluster's part down."""
@@ -45,10 +45,10 @@ class Rebuilding:
         self._stopped_for = site.epoch
 
     async def look(self, site: Site) -> None:
-        """Reads which snapshots are here; from then on patience runs."""
+        """Reads which snapshots are here; from then on siblings with newer ones are waited for."""
         found = await self._distribution.snapshots()
         self._mark, self._looked_for = rebuild.mark(found, site.site, site.epoch), site.epoch
-        self._until = self._clock.monotonic() + rebuild.PATIENCE_SECONDS
+        self._since = self._clock.monotonic()
         self._log.info("looked for snapshots", epoch=site.epoch, newest=self._mark)
 
     async def secrets(self, site: Site) -> SiteSecrets | None:

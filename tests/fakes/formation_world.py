@@ -82,6 +82,8 @@ class World:
         self.begun: dict[int, str] = {}  # at the endpoint: by epoch, the number that was said first
         self.restore: set[int] = set()  # epochs whose cluster is made of a snapshot
         self.offline = False
+        self.stuck: set[str] = set()  # nodes whose cluster does not stop
+        self.unfit_restore = False
         self.cloud = True
         self.off: set[str] = set()
         self.cut: set[frozenset[str]] = set()
@@ -373,6 +375,8 @@ class FakeCluster:
 
     async def stop(self) -> None:
         self.world.point()
+        if self.node in self.world.stuck:
+            raise Retryable("a process does not end")
         self.world.disks[self.node].runs = False
         self.world.point()
 
@@ -385,6 +389,8 @@ class FakeCluster:
         return list(self.world.disks[self.node].snapshots)
 
     async def restore(self, snapshot: str, plan: ClusterPlan) -> None:
+        if self.world.unfit_restore:
+            raise Retryable("etcdutl failed")
         self.world.cluster(plan.epoch).restored.add(snapshot)
         await self.init(plan)
 
