@@ -1,7 +1,6 @@
 """The client of a Kubernetes API server: requests, discovery, lists, watches, server-side apply.
 
-The only module (with kube_import) that touches kubernetes_asyncio, of which it uses how a kubeconfig or a pod's
-account becomes addresses, TLS and credentials. Requests go to its HTTP session directly, JSON by msgspec.
+Addresses, TLS and credentials are kube_connection's. Requests go to its HTTP session directly, JSON by msgspec.
 """
 
 from __future__ import annotations
@@ -16,14 +15,13 @@ from typing import Any, Literal
 import aiohttp
 import msgspec
 from aiohttp.abc import AbstractStreamWriter
-from yaml import YAMLError
 
 from agents.core.errors import Rejected, Retryable
 from agents.core.ports import Object
 from agents.io import kube_discovery
+from agents.io.kube_connection import SharedConnection
 from agents.io.kube_discovery import Discovery, Resource
 from agents.io.kube_errors import Gone, KubeRejected, NotServed, ServerFault, error_of
-from agents.io.kube_import import ApiClient, ConfigException, Configuration, load_incluster_config, load_kube_config
 
 __all__ = ["Discovery", "Event", "Gone", "Kube", "KubeRejected", "Listed", "NotServed", "Resource", "ServerFault"]
 
@@ -31,8 +29,6 @@ APPLY = "application/apply-patch+yaml"
 """Server-side apply. JSON is YAML, so the body is sent as JSON."""
 _MAX_EVENT_BYTES = 16 * 1024 * 1024
 _PAGE = 500
-_UNUSABLE = (ConfigException, YAMLError, OSError, ValueError, KeyError, TypeError, AttributeError)
-"""What reading a kubeconfig ends in when it is not one, or names files that are not there."""
 
 
 @dataclass(frozen=True)
@@ -76,94 +72,24 @@ class _Gated(aiohttp.BytesPayload):
         await super().write_with_length(writer, content_length)
 
 
-class _Shared:
-    """What all views of one connection share. `load` may be tried again until it succeeds; then it does nothing, but
-    where the server's certificate was refused and the kubeconfig is another one by now: a cluster that was made anew
-    has other authorities. What was opened by the old one is closed with the whole."""
-
-    def __init__(self, kubeconfig: Path | None, user_agent: str) -> None:
-        self.kubeconfig = kubeconfig
-        self.user_agent = user_agent
-        self.client: Any = None
-        self.configuration: Any = None
-        self.discovery: Discovery | None = None
-        self.discovering = asyncio.Lock()
-        self._loading = asyncio.Lock()
-        self._read: object = None  # what told the kubeconfig from any other when it was read
-        self._old: list[Any] = []
-        self.doubted = False
-
-    @property
-    def session(self) -> aiohttp.ClientSession:
-        """The HTTP session, once loaded."""
-        session: aiohttp.ClientSession = self.client.rest_client.pool_manager
-        return session
-
-    async def load(self) -> None:
-        """Reads addresses, TLS and credentials. Raises Rejected when they are not there or not usable."""
-        async with self._loading:
-            if self.client is None:
-                self._read = self._mark()
-                await self._load()
-            elif self.doubted:
-                self.doubted = False
-                if (mark := self._mark()) not in (None, self._read):
-                    old = self.client
-                    await self._load()
-                    self._read, self._old = mark, [*self._old, old]
-
-    def _mark(self) -> object:
-        """Changes whenever the kubeconfig is replaced; None where there is none."""
-        try:
-            found = self.kubeconfig.stat() if self.kubeconfig is not None else None
-        except OSError:
-            return None
-        return found and (found.st_ino, found.st_mtime_ns)
-
-    async def aclose(self) -> None:
-        """Closes all that was opened."""
-        for client in filter(None, [*self._old, self.client]):
-            await client.close()
-
-    async def _load(self) -> None:
-        kubeconfig, configuration = self.kubeconfig, Configuration()
-        try:
-            if kubeconfig is None:
-                load_incluster_config(client_configuration=configuration)
-            else:
-                if not kubeconfig.is_file():
-                    raise Rejected("no such kubeconfig", file=str(kubeconfig))
-                await load_kube_config(config_file=str(kubeconfig), client_configuration=configuration)
-            configuration.connection_pool_maxsize = 0  # open watches must not starve requests
-            self.client = ApiClient(configuration)
-        except _UNUSABLE as error:
-            # Only the kind of error: the text may quote the file, and the file holds credentials.
-            where = str(kubeconfig) if kubeconfig else "in-cluster configuration"
-            detail = str(error) if isinstance(error, ConfigException) else type(error).__name__
-            if isinstance(error, YAMLError):
-                detail = f"it is not one YAML document ({detail})"
-            raise Rejected(f"not usable: {detail}"[:300], file=where) from None
-        self.configuration = configuration
-
-
 class Kube:
     """A connection, seen as one user. `acting_as` gives the same connection as another user."""
 
-    def __init__(self, shared: _Shared, impersonate: str | None) -> None:
+    def __init__(self, shared: SharedConnection, impersonate: str | None) -> None:
         self._shared = shared
         self.user = impersonate
 
     @classmethod
     async def connect(cls, *, kubeconfig: Path | None, impersonate: str | None = None, user_agent: str) -> Kube:
         """Loads the configuration (None: in-cluster); sends nothing yet. Raises Rejected when it is not usable."""
-        kube = cls(_Shared(kubeconfig, user_agent), impersonate)
+        kube = cls(SharedConnection(kubeconfig, user_agent), impersonate)
         await kube._shared.load()
         return kube
 
     @classmethod
     def deferred(cls, *, kubeconfig: Path | None, user_agent: str) -> Kube:
         """Loads the configuration with the first request. While it is missing or not usable requests are Retryable."""
-        return cls(_Shared(kubeconfig, user_agent), None)
+        return cls(SharedConnection(kubeconfig, user_agent), None)
 
     def acting_as(self, user: str | None) -> Kube:
         """The same connection, impersonating `user` (such as `system:serviceaccount:ns:name`)."""

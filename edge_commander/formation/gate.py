@@ -14,7 +14,7 @@ from edge_commander.election.box import BallotBox
 from edge_commander.election.decision import Act, Because, Facts, Outcome, decide
 from edge_commander.election.driver import Elector, Got
 from edge_commander.election.electorate import Self
-from edge_commander.formation.former import BegunBefore, Choice
+from edge_commander.formation.permission import BegunBefore, Choice
 from edge_commander.formation.site import Site
 from edge_commander.secrets.offer import Caller
 
@@ -44,7 +44,7 @@ class SiblingVoters:
 
 
 class BallotGate:
-    """The port `Gate` of former.py. `grant` None where no endpoint is configured."""
+    """The port `Gate` of permission.py. `grant` None where no endpoint is configured."""
 
     def __init__(self, box: BallotBox, me: Self, elector: Elector, grant: Granting | None) -> None:
         self._box = box

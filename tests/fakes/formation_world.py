@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -14,55 +14,17 @@ from agents.contracts.identity import Member
 from agents.contracts.siblings import FormationStatus, SlotAnswer, SlotRequest, Stage
 from agents.core.errors import Rejected, Retryable
 from edge_commander.distribution.port import ClusterHealth, ClusterMember, ClusterPlan, Snapshot
-from edge_commander.formation.former import BegunBefore, Choice, Former, Parts
+from edge_commander.formation.former import Former, Parts
+from edge_commander.formation.permission import BegunBefore, Choice
 from edge_commander.formation.record import Record, is_kept
 from edge_commander.formation.site import Site
 from edge_commander.formation.slot import Held
 from edge_commander.formation.usher import Usher
 from edge_commander.reasons import NOTHING, Reason
-from edge_commander.secrets.model import Authority, SiteSecrets
+from edge_commander.secrets.model import SiteSecrets
+from tests.fakes.formation_disk import Cluster, Crash, Disk, secrets_of
 
-FAKE = Authority(cert="cert", key="key")
-
-
-class Crash(BaseException):
-    """The power is gone at this very point."""
-
-
-def secrets_of(site: str, epoch: int, mark: int) -> SiteSecrets:
-    return SiteSecrets(
-        site=site, epoch=epoch, cluster=FAKE, etcd=FAKE, front_proxy=FAKE, service_account_key="k", token=f"{mark:064x}"
-    )
-
-
-@dataclass
-class Cluster:
-    """What exists in the site for one epoch. `inits`: each init that was begun, by node."""
-
-    inits: list[str] = field(default_factory=list)
-    members: dict[str, int] = field(default_factory=dict)  # Node's name to the token's mark it joined with
-    joining: set[str] = field(default_factory=set)
-    most_joining: int = 0
-    holder: Held = field(default_factory=Held)
-    restored: set[str] = field(default_factory=set)  # the snapshots that it was made of
-
-
-@dataclass
-class Disk:
-    """`ident` and `var` of one node."""
-
-    record: Record = field(default_factory=Record)
-    secrets: SiteSecrets | None = None
-    copy: Record | None = None  # of the record, on var
-    lost: set[int] = field(default_factory=set)
-    ended: set[int] = field(default_factory=set)  # epochs whose init the ballot box has as done
-    began: tuple[str, int] | None = None  # the distribution's own marker, on var
-    runs: bool = False  # the cluster's part here is up, and comes back at a boot
-    snapshots: list[Snapshot] = field(default_factory=list)  # on keep
-    lives: dict[int, str] = field(default_factory=dict)  # the number drawn for each epoch
-
-    def wipe_var(self) -> None:
-        self.secrets, self.began, self.copy, self.runs = None, None, None, False
+__all__ = ["Cluster", "Crash", "Disk", "World", "secrets_of", "stages"]
 
 
 class World:

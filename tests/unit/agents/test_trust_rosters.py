@@ -310,27 +310,6 @@ def test_at_a_trial_site_the_endpoints_word_makes_members_and_nothing_goes_back(
         trial(msgspec.structs.replace(plain, epoch=2), operators=operators())
 
 
-def test_a_stolen_endpoint_restores_no_site_and_holds_no_restoration_back() -> None:
-    """What is restored is taken off the nodes first: that is an operators' word alone, where there are any."""
-    ordered = roster(epoch=2, authorisation=authorisation(restore=True))
-    assert judge(ordered).restore
-    assert judge(msgspec.structs.replace(ordered, restore=False)).restore
-    assert not judge(roster(epoch=2, authorisation=authorisation(), restore=True)).restore
-    assert not judge(roster(restore=True)).restore
-    plain = trial_roster(2)
-    assert not trial(plain).restore and trial(msgspec.structs.replace(plain, restore=True)).restore
-
-
-def trial_roster(epoch: int) -> Roster:
-    """Of a site without operators."""
-    return roster(epoch=epoch, members=[msgspec.structs.replace(one, entry=None) for one in roster().members])
-
-
-def test_a_roster_that_is_not_restored_reads_as_it_always_did() -> None:
-    """Its payload is compared byte for byte with what nodes took before this field was there."""
-    assert b"restore" not in encode(roster())
-
-
 def test_strangers_that_left_a_trial_site_are_forgotten_and_entries_never() -> None:
     many = [msgspec.structs.replace(STRANGER.member(), entry=None)]
     known = trial(roster(members=many)).known
