@@ -82,7 +82,7 @@ def test_a_disk_without_room_takes_none(tmp_path: Path, monkeypatch: pytest.Monk
     database = tmp_path / "db"
     database.write_bytes(b"x" * 1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=SPARE_BYTES + 999))
-    with pytest.raises(Retryable, match="64 MiB are free" if (SPARE_BYTES + 999) >> 20 == 64 else "are free"):
+    with pytest.raises(Retryable, match="64 MiB are free, a snapshot needs 64"):
         snapshots.make_room(tmp_path / "keep", database)
     room("keep", 1000, SPARE_BYTES + 1000)
 
@@ -129,7 +129,7 @@ def keeping(disk: Disk, member: Callable[[], bool] = lambda: True, seconds: floa
 async def live(one: SnapshotKeeping, clock: VirtualClock, hours: float) -> None:
     end = clock.monotonic() + hours * HOUR
     while clock.monotonic() < end:
-        await clock.advance(await one.turn())
+        clock.now += await one.turn()
 
 
 async def test_a_member_takes_one_every_six_hours_also_over_a_start(disk: Disk, clock: VirtualClock) -> None:
