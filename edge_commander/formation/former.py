@@ -291,6 +291,7 @@ class Former:
             choice = await self._p.gate.decide(site, begins=begins)
         except GalleyError as error:
             return Reason(Why.DECISION, why_not or str(error))
+        self._slot = ()  # what was granted was for a cluster of before
         before, who = self._p.records.record, choice.initialiser
         after = records.decided(
             before, epoch=site.epoch, initialiser=who, may_begin=choice.may_begin, restore=site.restore
