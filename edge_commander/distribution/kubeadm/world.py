@@ -17,7 +17,7 @@ from edge_commander.distribution.kubeadm.certs import client
 from edge_commander.distribution.kubeadm.config import hosts, kubeconfig
 from edge_commander.distribution.kubeadm.etcd import Access, Etcd
 from edge_commander.distribution.kubeadm.facts import LocalFacts
-from edge_commander.distribution.kubeadm.machine import END_SECONDS, Machine
+from edge_commander.distribution.kubeadm.machine import Machine
 from edge_commander.distribution.kubeadm.settings import KubeadmSettings
 from edge_commander.distribution.kubeadm.steps import Marker
 from edge_commander.secrets.model import SiteSecrets
@@ -26,6 +26,8 @@ POLL = 0.5
 NOT_YET = (401, 403)
 """An API server that was just started may answer so until it has read its accounts and roles."""
 MASTERS = "system:masters"
+STOP_SECONDS = 15.0
+"""How long a part of the control plane may take to end before it is killed: etcd loses nothing by that."""
 
 
 class NodeWorld(Machine):
@@ -156,7 +158,7 @@ class NodeWorld(Machine):
 
     async def end_processes(self) -> None:
         """See World. By name: the kubelet, stopped, cannot be asked, and takes down only what it has started itself."""
-        await self.end(layout.COMPONENTS, END_SECONDS)
+        await self.end(layout.COMPONENTS, STOP_SECONDS)
 
     async def revision(self, database: str) -> int:
         """Of the last change in a snapshot's database. Raises Retryable where it is none."""
