@@ -88,7 +88,7 @@ def test_the_survivor_restores_the_site_and_new_boxes_join_it(site: FormingSite)
     survivor.kubectl("create", "configmap", "till-float", "--from-literal=cash=217")
     at = int(survivor.kubectl("get", "configmap", "till-float", "-o", "jsonpath={.metadata.resourceVersion}"))
     site.wait(lambda: revision(survivor) >= at, 90, "a scheduled snapshot holds it")
-    assert 0 <= snapshot(site, survivor)["age"] < 600
+    site.wait(lambda: 0 <= snapshot(site, survivor).get("age", -1) < 600, 60, "the status says how old it is")
 
     for host in others:
         host.cut_power()
