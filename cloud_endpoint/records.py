@@ -16,7 +16,8 @@ from agents.contracts.signed import SignedDocument
 
 class SiteRecord(Struct, frozen=True, kw_only=True):
     """One restaurant. `generation` rises with any change of its labels, Atlas, roster or epoch. `epoch` counts its
-    clusters, `election` says who decides which node begins one; `epoch_authorisation`: the signature that raised it."""
+    clusters, `election` says who decides which node begins one; `epoch_authorisation`: the signature that raised it,
+    `restore`: by making its cluster of a snapshot."""
 
     site: SiteId
     labels: dict[Short, Short] = {}
@@ -26,16 +27,19 @@ class SiteRecord(Struct, frozen=True, kw_only=True):
     epoch: int = 1
     election: Election = Election.CLOUD
     epoch_authorisation: str = ""
+    restore: bool = False
 
 
 class GrantRecord(Struct, frozen=True, kw_only=True):
-    """Which device, with which signing key, may run the `cluster-init` of a site's epoch."""
+    """Which device, with which signing key, may run the `cluster-init` of a site's epoch. `begun_ms`: when it
+    said that it begins, 0 for not yet."""
 
     site: SiteId
     epoch: int
     node: NodeId
     kid: str
     granted_ms: int
+    begun_ms: int = 0
 
 
 class OrderRecord(Struct, frozen=True, kw_only=True):

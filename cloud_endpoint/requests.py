@@ -97,11 +97,13 @@ class SitePut(Strict, frozen=True, kw_only=True):
 
 class EpochPut(Strict, frozen=True, kw_only=True):
     """The site's next epoch: a new cluster, whose members are all wiped. `election`: None for as before.
-    `authorisation`: the operator's signature, a JWS that nodes verify."""
+    `authorisation`: the operator's signature, a JWS that nodes verify. `restore`: the cluster is made of a snapshot of
+    the older one; where operators sign, their authorisation must say the same."""
 
     to: Epoch
     election: Election | None = None
     authorisation: Text = ""
+    restore: bool = False
 
 
 class OrderPut(Strict, frozen=True, kw_only=True):

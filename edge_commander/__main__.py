@@ -6,6 +6,7 @@ import random
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agents.contracts.identity import Role
 from agents.contracts.ids import Stream
@@ -38,6 +39,9 @@ from edge_commander.tokens import Tokens
 from edge_commander.trust.keeper import NodeTrust
 from edge_commander.trust.record import Basis
 from edge_commander.verbs import handlers
+
+if TYPE_CHECKING:
+    from edge_commander.formation.keeping import SnapshotKeeping  # only a node that forms its cluster pays for it
 
 CHECK_SECONDS = 5.0
 COMMANDS = {
@@ -98,15 +102,22 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
         context.stack.push_async_callback(cloud.aclose)
         tokens = Tokens(cloud, endpoint.issuer, context.clock, times.now_s, random.uniform)
         context.stack.push_async_callback(tokens.aclose)
-    formation, more = None, []
+    formation, more = None, list[Loop]()
+    keeping: SnapshotKeeping | None = None
     if isinstance(distribution, Apart):
         from edge_commander.formation.build import build as build_formation
 
-        formation, siblings = build_formation(
+        formation, keeping, more = build_formation(
             context, distribution=distribution, box=box, keys=keys, times=times, cloud=cloud, tokens=tokens
         )
-        more = [siblings]
-    told = routes(memory, tokens, outbox, trust.view, lambda: formation.generations if formation else (0, 0))
+    told = routes(
+        memory,
+        tokens,
+        outbox,
+        trust.view,
+        generations=lambda: formation.generations if formation else (0, 0),
+        snapshot=lambda: keeping.view() if keeping is not None else None,
+    )
     socket = IdentitySocket(_doors(context), _roles(own), told, context.log)
     context.stack.push_async_callback(socket.aclose)
     await socket.start()

@@ -13,7 +13,7 @@ from edge_commander.memory import Memory
 from edge_commander.socket_server import Answer
 from edge_commander.tokens import Tokens
 from edge_commander.trust.view import TrustView
-from edge_commander.view import StatusDocument, of_record
+from edge_commander.view import SnapshotView, StatusDocument, of_record
 
 WAIT_SECONDS = 5.0
 
@@ -23,9 +23,11 @@ def routes(
     tokens: Tokens | None,
     outbox: Outbox,
     trust: Callable[[], TrustView | None] = lambda: None,
+    *,
     generations: Callable[[], tuple[int, int]] = lambda: (0, 0),
+    snapshot: Callable[[], SnapshotView | None] = lambda: None,
 ) -> Mapping[Route, Answer]:
-    """The table, route to answer. `trust`: as it is shown now; `generations`: of the site's secrets, see of_record."""
+    """The table, route to answer. `trust`, `snapshot`: as they are shown now; `generations`: see of_record."""
 
     def known() -> Tokens:
         if tokens is None:
@@ -54,6 +56,7 @@ def routes(
             consumed=memory.ledger.consumed,
             trust=trust(),
             generations=generations(),
+            snapshot=snapshot(),
         )
 
     table: dict[Route, Any] = {

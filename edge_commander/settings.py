@@ -69,6 +69,7 @@ class CommanderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     for a machine where every daemon runs as one user.
     `siblings`: where the siblings' channel (mutual TLS) listens; this port is also where siblings are looked for,
     unless the roster's address names one. 0 turns the listener off.
+    `snapshot_seconds`: how often each member takes a snapshot of the cluster by itself; 0: never.
     `image_build`: Unix s before which no clock can be right; `image_build_file` holds the same as text.
     """
 
@@ -93,3 +94,4 @@ class CommanderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     site_seconds: Positive = 300.0
     observe_seconds: Positive = 15.0
     command_seconds: Positive = 60.0
+    snapshot_seconds: Annotated[float, msgspec.Meta(ge=0)] = 21600.0

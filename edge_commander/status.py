@@ -87,6 +87,8 @@ def as_text(document: StatusDocument, running: bool) -> str:
         lines.append(f"secrets  generation {document.secrets}{behind}")
     if document.trust is not None:
         lines += document.trust.lines()
+    if document.snapshot is not None:
+        lines.append(document.snapshot.line())
     if hint := advice(document):
         lines.append(f"you can  {hint}")
     return "\n".join(lines)

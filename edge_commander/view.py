@@ -9,6 +9,22 @@ from edge_commander.reasons import NodeRecord, Why
 from edge_commander.trust.view import TrustView
 
 
+class SnapshotView(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest snapshot of the cluster on this node. `age` in s, -1 where there is none; `bytes`: of its database;
+    `problem`: why the last attempt at another one failed."""
+
+    path: str = ""
+    epoch: int = 0
+    age: int = -1
+    bytes: int = 0
+    problem: str = ""
+
+    def line(self) -> str:
+        """The same for people."""
+        text = f"{self.age // 3600} h {self.age // 60 % 60} min old, {self.bytes / 1e6:.1f} MB" if self.path else "none"
+        return f"snapshot {text}{f'; the last attempt failed: {self.problem}' if self.problem else ''}"
+
+
 class StatusDocument(msgspec.Struct, frozen=True, kw_only=True):
     """`GET /v1/status` at the identity socket. `since`: Unix ms. `pending`: messages in the outbox. `secrets`:
     generation of the site's secrets that this node holds, `runs`: that by which its servers run; 0: none."""
@@ -24,6 +40,7 @@ class StatusDocument(msgspec.Struct, frozen=True, kw_only=True):
     trust: TrustView | None = None
     secrets: int = 0
     runs: int = 0
+    snapshot: SnapshotView | None = None
 
 
 _ADVICE: dict[Why, str] = {
@@ -42,7 +59,7 @@ _ADVICE: dict[Why, str] = {
     Why.MEMBER: "look whether this node is part of the cluster (kubectl get nodes)",
     Why.NODE_READY: "look at this node (kubectl describe node)",
     Why.EPOCH: "make the endpoint reachable: this node has seen a newer roster",
-    Why.WIPE: "wipe this node, so that it can join the site's new cluster",
+    Why.WIPE: "wipe this node, so that it can join the site's new cluster; the older one was stopped, its data stay",
     Why.SIBLINGS: "look whether the other nodes have power and a network; the node goes on by itself",
     Why.DECISION: "make the endpoint reachable, or the siblings where the site decides offline; nothing is lost",
     Why.SECRETS: "start a node that was a member before; if there is none any more, the site needs a new epoch",
@@ -64,6 +81,7 @@ def of_record(
     consumed: int = 0,
     trust: TrustView | None = None,
     generations: tuple[int, int] = (0, 0),
+    snapshot: SnapshotView | None = None,
 ) -> StatusDocument:
     """The document of a durable record. `generations`: what is held of the site's secrets, and what runs by them."""
     return StatusDocument(
@@ -77,6 +95,7 @@ def of_record(
         trust=trust,
         secrets=generations[0],
         runs=generations[1],
+        snapshot=snapshot,
     )
 
 

@@ -26,7 +26,8 @@ class Stage(StrEnum):
 class FormationStatus(Struct, frozen=True, kw_only=True):
     """`GET /v1/formation` between siblings. `initialiser` empty: not decided. `secrets`: it holds the epoch's.
     `generation`: of the roster that it believes; 0: not told. `holds`: generation of the site's secrets on its disk;
-    `runs`: that by which its servers run; `renewing`: it took a turn to renew, and has not ended it."""
+    `runs`: that by which its servers run; `renewing`: it took a turn to renew, and has not ended it. `snapshot`: its
+    newest one, as text that sorts by age, `-` for none; empty where it has not looked."""
 
     v: int = 1
     node: NodeId
@@ -38,6 +39,7 @@ class FormationStatus(Struct, frozen=True, kw_only=True):
     holds: Annotated[int, msgspec.Meta(ge=0)] = 0
     runs: Annotated[int, msgspec.Meta(ge=0)] = 0
     renewing: bool = False
+    snapshot: Short = ""
 
 
 class SlotRequest(Struct, frozen=True, kw_only=True):

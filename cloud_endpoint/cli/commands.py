@@ -55,7 +55,12 @@ async def site_epoch(client: Client, options: argparse.Namespace) -> Any:
             authorisation = options.authorisation.read_text().strip()
         except (OSError, UnicodeDecodeError):
             raise Rejected("cannot be read", file=str(options.authorisation), path="--authorisation") from None
-    body = {"to": options.to, "election": options.election, "authorisation": authorisation}
+    body = {
+        "to": options.to,
+        "election": options.election,
+        "authorisation": authorisation,
+        "restore": options.restore,
+    }
     return await client.call("PUT", f"/v1/admin/sites/{quote(options.id)}/epoch", body)
 
 
@@ -224,8 +229,9 @@ COMMANDS: tuple[Command, ...] = (
             ("--to", {"required": True, "type": int, "help": "the next epoch's number"}),
             _ELECTION,
             ("--authorisation", {"type": Path, "help": "file with the operator's signature (a JWS)"}),
+            ("--restore", {"action": "store_true", "help": "make its cluster of the newest snapshot of the older one"}),
         ],
-        ("site", "epoch", "election", "generation"),
+        ("site", "epoch", "election", "restore", "generation"),
     ),
     Command(
         ("site", "list"), "sites", site_list, columns=("site", "generation", "epoch", "election", "labels", "atlas.url")

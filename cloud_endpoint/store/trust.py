@@ -190,6 +190,7 @@ def signed_site(
         members=found,
         withdrawn=withdrawn,
         authorisation=_authorisation(document.epoch_authorisation),
+        restore=True if document.restore else msgspec.UNSET,
     )
     return msgspec.structs.replace(
         document,
@@ -200,12 +201,17 @@ def signed_site(
     )
 
 
-def check_authorisation(tx: Tx, site: str, epoch: int, text: str) -> None:
-    """Refuses an epoch that the nodes would refuse: where operators' keys are known, one of them must have signed it.
-    Raises TrustRefused."""
+def check_authorisation(tx: Tx, site: str, epoch: int, text: str, *, restore: bool) -> None:
+    """Refuses an epoch that the nodes would refuse, or read otherwise: where operators' keys are known, one of them
+    must have signed it, and whether it is restored. Raises TrustRefused."""
     operators = newest(tx)
-    if operators is not None:
-        verify_authorisation(_authorisation(text), operators, site=site, epoch=epoch)
+    if operators is None:
+        return
+    signed = verify_authorisation(_authorisation(text), operators, site=site, epoch=epoch)
+    if signed.restore != restore:
+        words = "says" if signed.restore else "does not say"
+        text = f"the authorisation {words} --restore, the request {'does' if restore else 'does not'}"
+        raise TrustRefused(TrustCode.EPOCH_AUTHORISATION, text)
 
 
 def put_order(tx: Tx, site: str, given: SignedDocument | SiteOrder, signer: Signer, actor: str) -> OrderRecord:

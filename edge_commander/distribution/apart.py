@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import msgspec
 
 from agents.core.errors import Rejected, Retryable
-from edge_commander.distribution.port import ClusterHealth, ClusterMember, ClusterPlan, Operation
+from edge_commander.distribution.port import ClusterHealth, ClusterMember, ClusterPlan, Operation, Snapshot
 from edge_commander.distribution.wire import MAX_ANSWER, SETTLE, Answer, Ask, Family
 
 SECONDS = 1800.0
@@ -87,6 +87,18 @@ class Apart:
     async def reset(self) -> None:
         """See Distribution."""
         await self._ask(Operation.RESET)
+
+    async def stop(self) -> None:
+        """See Distribution."""
+        await self._ask(Operation.STOP)
+
+    async def snapshots(self) -> list[Snapshot]:
+        """See Distribution."""
+        found = await self._ask(Operation.SNAPSHOTS)
+        try:
+            return msgspec.convert(found, list[Snapshot])
+        except msgspec.ValidationError as error:
+            raise Retryable(f"{self._socket}: the list of snapshots is malformed: {error}") from None
 
     async def settle(self, plan: ClusterPlan) -> None:
         """Gives the suite's daemons their rights and kubeconfigs, by the site's authority in the plan. Idempotent."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from agents.core.errors import Rejected
+from agents.core.errors import Rejected, Retryable
 from edge_commander.secrets.model import SiteSecrets
 
 
@@ -29,6 +29,8 @@ class Operation(StrEnum):
     ROTATE = "rotate"
     UPGRADE = "upgrade"
     RESET = "reset"
+    STOP = "stop"
+    SNAPSHOTS = "snapshots"
 
 
 class Unsupported(Rejected):
@@ -68,6 +70,36 @@ class ClusterMember:
 
 
 @dataclass(frozen=True)
+class Snapshot:
+    """A whole snapshot on this node's `keep`. `taken`: Unix s; `revision`: etcd's, 0 where it is not known; `bytes`: of
+    its database. `secrets`: those that a cluster made of it must have, in its epoch; None where any will do."""
+
+    path: str
+    site: str
+    epoch: int
+    taken: int
+    revision: int = 0
+    bytes: int = 0
+    secrets: SiteSecrets | None = None
+
+    @property
+    def age(self) -> tuple[int, int, int]:
+        """Sorts by what it holds: a clock that was wrong makes none the newest."""
+        return self.epoch, self.revision, self.taken
+
+
+AUTO = "auto-"
+"""Begins the names of snapshots that Edge Commander takes by itself."""
+SPARE_BYTES = 64 * 1024 * 1024
+
+
+def room(folder: str, needed: int, free: int) -> None:
+    """Raises Retryable where a snapshot of `needed` bytes would fill the disk: logs lie beside it."""
+    if free < needed + SPARE_BYTES:
+        raise Retryable(f"{folder}: {free >> 20} MiB are free, a snapshot needs {(needed + SPARE_BYTES) >> 20}")
+
+
+@dataclass(frozen=True)
 class ClusterHealth:
     """`api`: the API server says it is ready. `problem`: why not, for people; empty when it is."""
 
@@ -101,7 +133,11 @@ class Distribution(Protocol):
         when this node may not ask (credentials, configuration)."""
 
     async def snapshot(self, name: str) -> str:
-        """Saves the cluster's state with what is needed to restore it; returns its path. Raises when incomplete."""
+        """Saves the cluster's state with what is needed to restore it; returns its path. Raises when incomplete, and
+        Retryable where the disk has no room for it. Of those called `auto-...` the oldest go."""
+
+    async def snapshots(self) -> list[Snapshot]:
+        """Those on this node that are whole, checked to the last byte, the newest first. Needs no cluster."""
 
     async def restore(self, snapshot: str, plan: ClusterPlan) -> None:
         """Makes a one-server cluster of `plan.epoch` out of a snapshot; the caller fences the old epoch first."""
@@ -113,6 +149,10 @@ class Distribution(Protocol):
     async def upgrade(self, version: str) -> None:
         """Brings this node alone to `version`, and returns once it is Ready in it. Rejected when versions may not
         be skipped so."""
+
+    async def stop(self) -> None:
+        """Brings the cluster's part on this node down, and keeps it down over a boot, until `reset` or a wipe. Its data
+        stay as they are. Nothing when there is none, or it is down."""
 
     async def reset(self) -> None:
         """Takes every trace of the cluster off this node; identity and roster stay. Nothing when there is none."""

@@ -112,6 +112,11 @@ class Formation:
         """Of the site's secrets: held, and what runs by them; zeros before there are any."""
         return self._inner.rotor.generations if self._inner is not None else (0, 0)
 
+    @property
+    def member(self) -> bool:
+        """Whether this node is a member of its site's present cluster, by its record."""
+        return self._inner is not None and self._site is not None and self._inner.former.member == self._site.epoch
+
     def _rolled_back(self, epoch: int, keys: DeviceKeys) -> Reason | None:
         """The highest epoch that this box was ever in never goes back; in a TPM not even with the disk."""
         if self._highest > epoch:
@@ -178,7 +183,7 @@ class Formation:
             lease,
             m.clock,
             site=lambda: self._site,
-            member=lambda: former.member,
+            member=lambda: self._site is not None and former.member == self._site.epoch,
             log=m.log,
             upgrading=lease.upgrading,
             renews=rotation.holder,

@@ -21,7 +21,9 @@ from agents.core.ports import Clock
 from edge_commander.distribution.port import ClusterPlan, Distribution
 from edge_commander.formation import plan as plans
 from edge_commander.formation import record as records
+from edge_commander.formation.permission import BegunBefore, Gate
 from edge_commander.formation.plan import Facts, Step, next_step
+from edge_commander.formation.rebuilding import Rebuilding
 from edge_commander.formation.record import Happening, Part, Record
 from edge_commander.formation.site import Site
 from edge_commander.reasons import NOTHING, Reason, Why
@@ -75,31 +77,6 @@ class SecretsStore(Protocol):
 
 
 @dataclass(frozen=True)
-class Choice:
-    """Who initialises the epoch's cluster, and whether this very box may begin it."""
-
-    initialiser: str
-    may_begin: bool
-
-
-class Gate(Protocol):
-    """The site's one `cluster-init` of an epoch, as far as this box has to do with it. Durable before it returns.
-    Raises Retryable with what it waits for, or Rejected."""
-
-    async def decide(self, site: Site) -> Choice:
-        """Asks the endpoint or the siblings."""
-
-    async def begin(self, site: Site, *, resumes: bool) -> None:
-        """Before the first step of init; Rejected where this box may not. `resumes`: it is recorded that it began."""
-
-    async def end(self, site: Site) -> None:
-        """Init succeeded; before anybody may join."""
-
-    async def lost(self) -> None:
-        """The cluster that this box began is gone from its disk: it begins none in this epoch."""
-
-
-@dataclass(frozen=True)
 class Parts:
     """What the former works with. `make(site, epoch)`: new secrets. `settle(plan)`: gives the suite's daemons their
     rights and kubeconfigs, once a start. `ran(secrets)`: hears by which secrets this node was made a member.
@@ -128,15 +105,17 @@ class Former:
         self._slot: tuple[str, ...] = ()
         self._settled: bool | None = None  # False: by a clock that could not be trusted
         self._look_at = float("-inf")
+        self._rebuild = Rebuilding(parts.distribution, parts.clock, parts.log)
         self._failed: Reason | None = None
         self._again_at = float("-inf")
         self._backoff = Backoff(base=1.0, cap=60.0)
         self._roller: Roller | None = None
 
     @property
-    def member(self) -> bool:
-        """Whether this node was a member of its epoch's cluster, by its record."""
-        return self._p.records.record.stage is Stage.MEMBER
+    def member(self) -> int:
+        """The epoch of the cluster that this node is a member of, by its record; 0 for none."""
+        record = self._p.records.record
+        return record.epoch if record.stage is Stage.MEMBER else 0
 
     @property
     def aside(self) -> Reason:
@@ -159,8 +138,9 @@ class Former:
             epoch=site.epoch,
             stage=record.stage if current else Stage.NONE,
             initialiser=record.initialiser if current else "",
-            secrets=self.offered() is not None,
+            secrets=current and self.offered() is not None,
             generation=site.generation,
+            snapshot=self._rebuild.mark(site),
         )
 
     def offered(self) -> SiteSecrets | None:
@@ -179,7 +159,7 @@ class Former:
             return reason
         if self._failed is not None and self._p.clock.monotonic() < self._again_at:
             return self._failed
-        asks = not self.member or self._held(site) is None
+        asks = self.member != site.epoch or self._held(site) is None
         answers = await self._ask_all(site) if asks else {}
         record = self._p.records.record
         facts = Facts(
@@ -192,7 +172,11 @@ class Former:
             secrets=self._held(site) is not None,
             generation=held.generation if (held := self._held(site)) is not None else 0,
             slot=self._slot,
-            kept=self._p.records.kept,
+            kept=self._p.records.kept or self._holds(record.epoch),
+            restore=site.restore,
+            stopped=self._rebuild.stopped(site),
+            snapshot=self._rebuild.mark(site),
+            waited=self._rebuild.waited(),
         )
         return await self._take(next_step(facts), site, trusted=clock == NOTHING)
 
@@ -233,8 +217,14 @@ class Former:
                 answer = reason
             case plans.Watch():
                 answer = await self._watch(site, trusted=trusted)
-            case plans.Decide():
-                answer = await self._decide(site)
+            case plans.Decide(begins, why_not):
+                answer = await self._decide(site, begins=begins, why_not=why_not)
+            case plans.Stop():
+                answer = self._begin("stop the older cluster", self._rebuild.stop(site), starts=False)
+            case plans.LookForSnapshots():
+                answer = await self._look_for_snapshots(site)
+            case plans.Clear():
+                answer = self._begin("clear the older cluster", self._clear(), starts=False)
             case plans.Forget():
                 answer = await self._forget()
             case plans.MakeSecrets():
@@ -244,7 +234,7 @@ class Former:
             case plans.AskSlot(members, fresh):
                 answer = await self._ask_slot(site, members, fresh)
             case plans.Init():
-                answer = self._begin("init", self._init(site, resumes=self._p.records.record.stage is Stage.STARTED))
+                answer = await self._claimed(site)
             case plans.Join(servers):
                 answer = self._begin("join", self._join(site, servers))
         return answer
@@ -278,6 +268,30 @@ class Former:
         found = await self._roller.turn(site)
         return found if isinstance(found, Reason) else self._begin(found.what, found.run)
 
+    async def _look_for_snapshots(self, site: Site) -> Reason:
+        try:
+            await self._rebuild.look(site)
+        except GalleyError as error:
+            return Reason(Why.DISTRIBUTION, f"snapshots: {error}")
+        return Reason(Why.STARTING, "looked for snapshots")
+
+    async def _clear(self) -> None:
+        await self._p.distribution.reset()
+        self._happened(Happening.CLEARED)
+
+    async def _claimed(self, site: Site) -> Reason:
+        """Init, once the endpoint has heard that it begins: what was made here is offered to siblings from then on."""
+        resumes = self._p.records.record.stage is Stage.STARTED
+        try:
+            if not resumes:
+                await self._p.gate.claim(site)
+        except BegunBefore as error:
+            self._p.log.warning("this node does not begin the cluster", cause=error.cause)
+            return await self._forget()
+        except GalleyError as error:
+            return Reason(Why.DECISION, str(error))
+        return self._begin("init", self._init(site, resumes=resumes))
+
     async def _forget(self) -> Reason:
         self._slot = ()  # it was given to one that had something to go on with
         try:
@@ -290,18 +304,23 @@ class Former:
         return Reason(Why.SECRETS, "the cluster's data on this disk is gone")
 
     async def _make(self, site: Site) -> Reason:
-        made = await asyncio.to_thread(self._p.make, site.site, site.epoch)
+        made = await self._rebuild.secrets(site) if self._p.records.record.restore else None
+        if made is None:
+            made = await asyncio.to_thread(self._p.make, site.site, site.epoch)
         await asyncio.to_thread(self._p.secrets.save, made)
         self._p.log.info("made the site's authorities", epoch=site.epoch)
         return Reason(Why.STARTING, "init")
 
-    async def _decide(self, site: Site) -> Reason:
+    async def _decide(self, site: Site, *, begins: bool, why_not: str) -> Reason:
         try:
-            choice = await self._p.gate.decide(site)
+            choice = await self._p.gate.decide(site, begins=begins)
         except GalleyError as error:
-            return Reason(Why.DECISION, str(error))
+            return Reason(Why.DECISION, why_not or str(error))
+        self._slot = ()  # what was granted was for a cluster of before
         before, who = self._p.records.record, choice.initialiser
-        after = records.decided(before, epoch=site.epoch, initialiser=who, may_begin=choice.may_begin)
+        after = records.decided(
+            before, epoch=site.epoch, initialiser=who, may_begin=choice.may_begin, restore=site.restore
+        )
         self._p.records.save(after)
         self._p.log.info("decided", epoch=site.epoch, initialiser=who, part=str(after.part))
         return Reason(Why.STARTING, "decided")
@@ -335,11 +354,12 @@ class Former:
         self._p.log.info("no member gave a turn", cause=text)
         return Reason(Why.TURN, text or "no member answers")
 
-    def _begin(self, what: str, work: Coroutine[Any, Any, None]) -> Reason:
-        """Records that it begins, before anything does; then runs it beside the turns."""
+    def _begin(self, what: str, work: Coroutine[Any, Any, None], *, starts: bool = True) -> Reason:
+        """Records that it begins, before anything does, where it `starts` this node's part in the cluster; then runs it
+        beside the turns."""
         record = self._p.records.record
         try:
-            if record.stage is Stage.DECIDED:
+            if starts and record.stage is Stage.DECIDED:
                 self._p.records.save(records.happened(record, Happening.STARTED))
         except BaseException:
             work.close()
@@ -352,6 +372,11 @@ class Former:
     async def _settle(self, site: Site, *, trusted: bool) -> None:
         await self._p.settle(self._plan(site, ()))
         self._settled = trusted
+
+    def _holds(self, epoch: int) -> bool:
+        """Whether secrets of that epoch lie on `var`: it was not wiped, though its copy of the record may be gone."""
+        held = self._p.secrets.secrets
+        return held is not None and held.epoch == epoch > 0
 
     def _held(self, site: Site) -> SiteSecrets | None:
         held = self._p.secrets.secrets
@@ -367,7 +392,10 @@ class Former:
     async def _init(self, site: Site, *, resumes: bool) -> None:
         await self._p.gate.begin(site, resumes=resumes)
         plan = self._plan(site, ())
-        await self._p.distribution.init(plan)
+        if self._p.records.record.restore:
+            await self._rebuild.restore(site, plan)
+        else:
+            await self._p.distribution.init(plan)
         await self._p.gate.end(site)
         self._ran(plan)
         self._happened(Happening.MEMBER)
@@ -384,6 +412,8 @@ class Former:
 
     def _happened(self, what: Happening) -> None:
         self._p.records.save(records.happened(self._p.records.record, what))
+        if what is Happening.MEMBER:
+            self._settled = None  # the daemons' access is by this cluster's authorities
         self._p.log.info("formation", what=what.value, stage=self._p.records.record.stage.value)
 
     async def aclose(self) -> None:

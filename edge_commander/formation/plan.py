@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from agents.contracts.identity import Member
 from agents.contracts.siblings import FormationStatus, Stage
 from edge_commander.distribution.port import ClusterMember
+from edge_commander.formation import rebuild
 from edge_commander.formation.record import Part, Record
 from edge_commander.reasons import NOTHING, Reason, Why
 
@@ -20,8 +21,9 @@ from edge_commander.reasons import NOTHING, Reason, Why
 class Facts:
     """What is known now. `epoch`, `roster`: of the newest verified document. `clock`: NOTHING, or why it cannot be
     trusted. `answers`: siblings that answered just now. `secrets`: those of `epoch` are here. `slot`: addresses of
-    servers to join, once it is this node's turn. `generation`: of those secrets. `kept`: `var` was
-    not wiped since the cluster was begun on it."""
+    servers to join, once it is this node's turn. `generation`: of those secrets. `kept`: `var` was not wiped since the
+    cluster was begun on it. `restore`: the epoch's cluster is made of a snapshot. `stopped`: the older cluster's part
+    here is down. `snapshot`: rebuild.mark; `waited`: for how long it has known its own snapshots, s."""
 
     me: str
     epoch: int
@@ -33,11 +35,20 @@ class Facts:
     slot: tuple[str, ...] = ()
     kept: bool = False
     generation: int = 0
+    restore: bool = False
+    stopped: bool = False
+    snapshot: str = ""
+    waited: float = 0.0
 
     @property
     def known(self) -> Mapping[str, FormationStatus]:
         """Siblings' answers about this epoch."""
         return {node: said for node, said in (self.answers or {}).items() if said.epoch == self.epoch}
+
+    @property
+    def others(self) -> frozenset[str]:
+        """Siblings that answered, of whatever epoch."""
+        return frozenset(self.answers or ())
 
 
 @dataclass(frozen=True)
@@ -49,7 +60,25 @@ class Wait:
 
 @dataclass(frozen=True)
 class Decide:
-    """Ask who initialises: the endpoint, or the siblings' election."""
+    """Ask who initialises: the endpoint, or the siblings' election. `begins`: this node may be it; `why_not`."""
+
+    begins: bool = True
+    why_not: str = ""
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Bring the older cluster's part on this node down, and keep it down."""
+
+
+@dataclass(frozen=True)
+class LookForSnapshots:
+    """Read which snapshots lie on this node."""
+
+
+@dataclass(frozen=True)
+class Clear:
+    """Take what the older cluster left off this node, `Distribution.reset`: an operator's word allows it."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +123,20 @@ class Watch:
     """It is a member: look at the cluster."""
 
 
-Step = Wait | Decide | Forget | MakeSecrets | FetchSecrets | AskSlot | Init | Join | Watch
+Step = (
+    Wait
+    | Decide
+    | Stop
+    | LookForSnapshots
+    | Clear
+    | Forget
+    | MakeSecrets
+    | FetchSecrets
+    | AskSlot
+    | Init
+    | Join
+    | Watch
+)
 
 
 def leaving(me: str, roster: Sequence[str], members: Sequence[ClusterMember]) -> str | None:
@@ -129,13 +171,22 @@ def next_step(facts: Facts) -> Step:
 
 
 def _other_epoch(facts: Facts) -> Step | None:
-    """An older roster is never followed, and an older cluster never touched by what is new."""
+    """An older roster is never followed; an older cluster stops, and is touched no further without a person's word: a
+    wipe, or that the site is restored."""
     record = facts.record
     if record.epoch > facts.epoch:
         return Wait(Reason(Why.EPOCH, f"the roster is of epoch {facts.epoch}, this node saw {record.epoch}"))
-    if record.epoch < facts.epoch and record.stage in (Stage.STARTED, Stage.MEMBER):
-        return Wait(Reason(Why.WIPE, f"the cluster of epoch {record.epoch} is over, the site is at {facts.epoch}"))
-    return None
+    began = record.epoch < facts.epoch and record.stage in (Stage.STARTED, Stage.MEMBER)
+    older = record.epoch if began and facts.kept else record.older
+    if not older:
+        return None
+    if not facts.stopped:
+        return Stop()
+    if not facts.restore:
+        return Wait(Reason(Why.WIPE, f"the cluster of epoch {older} is over, the site is at {facts.epoch}"))
+    if record.epoch == facts.epoch:
+        return None
+    return Wait(facts.clock) if facts.clock != NOTHING else _undecided(facts)
 
 
 def _within(facts: Facts) -> Step:
@@ -161,7 +212,12 @@ def _too_few(facts: Facts) -> Wait | None:
 
 
 def _undecided(facts: Facts) -> Step:
-    return _too_few(facts) or Decide()
+    if (wait := _too_few(facts)) is not None or not facts.restore:
+        return wait or Decide()
+    if not facts.snapshot:
+        return LookForSnapshots()
+    why_not = rebuild.why_not(facts.snapshot, facts.known, facts.others, facts.waited)
+    return Decide(begins=not why_not, why_not=why_not)
 
 
 def _initialising(facts: Facts) -> Step:
@@ -172,7 +228,9 @@ def _initialising(facts: Facts) -> Step:
             return Forget()
         if (wait := _too_few(facts)) is not None:
             return wait
-    return Init() if facts.secrets else MakeSecrets()
+    if not facts.secrets:
+        return MakeSecrets()
+    return Clear() if facts.record.older else Init()
 
 
 def _fetching(facts: Facts) -> Step:
@@ -183,9 +241,11 @@ def _fetching(facts: Facts) -> Step:
 
 
 def _lost(facts: Facts) -> str:
-    """Where the first server left the roster, what no waiting will bring; empty where it may still come. It may have
-    begun, so nobody takes its place within the epoch."""
+    """Where the first server left the roster, or is this very node, what no waiting will bring; empty where it may
+    still come. It may have begun, so nobody takes its place within the epoch."""
     first = facts.record.initialiser
+    if first == facts.me:
+        return "the cluster that this node began is not on its disk: it may only join, a member must be there"
     if any(one.node == first for one in facts.roster):
         return ""
     return f"the first server, {first}, left the roster: where no member lives, only the next epoch helps"
@@ -202,4 +262,6 @@ def _joining(facts: Facts) -> Step:
     members = tuple(sorted(node for node, said in known.items() if said.stage is Stage.MEMBER))
     if not members:
         return Wait(Reason(Why.FIRST, _lost(facts) or "no sibling that answers is a member yet"))
+    if facts.record.older:  # not before the new cluster stands: until then a person may still need the old data
+        return Clear()
     return AskSlot(members, fresh=facts.record.stage is Stage.DECIDED)

@@ -11,8 +11,8 @@ from agents.core.trust import VerifiedRoster
 
 @dataclass(frozen=True)
 class Site:
-    """What the newest verified document says. `me`: this node's id. `generation`: the roster's.
-    `orders`: operators' orders for this epoch, one of a kind at most."""
+    """What the newest verified document says. `me`: this node's id. `generation`: the roster's. `orders`: operators'
+    orders for this epoch, one of a kind at most. `restore`: the epoch's cluster is made of an older one's snapshot."""
 
     site: str
     me: str
@@ -22,6 +22,7 @@ class Site:
     voters: tuple[Voter, ...] = ()
     generation: int = 0
     orders: tuple[SiteOrder, ...] = ()
+    restore: bool = False
 
     @property
     def own(self) -> Member:
@@ -57,4 +58,5 @@ def site_of(node: str, verified: VerifiedRoster | None, orders: tuple[SiteOrder,
         voters=tuple(roster.voters),
         generation=roster.generation,
         orders=orders,
+        restore=verified.restore,
     )

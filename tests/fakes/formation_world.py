@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -13,52 +13,18 @@ import structlog
 from agents.contracts.identity import Member
 from agents.contracts.siblings import FormationStatus, SlotAnswer, SlotRequest, Stage
 from agents.core.errors import Rejected, Retryable
-from edge_commander.distribution.port import ClusterHealth, ClusterMember, ClusterPlan
-from edge_commander.formation.former import Choice, Former, Parts
+from edge_commander.distribution.port import ClusterHealth, ClusterMember, ClusterPlan, Snapshot
+from edge_commander.formation.former import Former, Parts
+from edge_commander.formation.permission import BegunBefore, Choice
 from edge_commander.formation.record import Record, is_kept
 from edge_commander.formation.site import Site
 from edge_commander.formation.slot import Held
 from edge_commander.formation.usher import Usher
 from edge_commander.reasons import NOTHING, Reason
-from edge_commander.secrets.model import Authority, SiteSecrets
+from edge_commander.secrets.model import SiteSecrets
+from tests.fakes.formation_disk import Cluster, Crash, Disk, secrets_of
 
-FAKE = Authority(cert="cert", key="key")
-
-
-class Crash(BaseException):
-    """The power is gone at this very point."""
-
-
-def secrets_of(site: str, epoch: int, mark: int) -> SiteSecrets:
-    return SiteSecrets(
-        site=site, epoch=epoch, cluster=FAKE, etcd=FAKE, front_proxy=FAKE, service_account_key="k", token=f"{mark:064x}"
-    )
-
-
-@dataclass
-class Cluster:
-    """What exists in the site for one epoch. `inits`: each init that was begun, by node."""
-
-    inits: list[str] = field(default_factory=list)
-    members: dict[str, int] = field(default_factory=dict)  # Node's name to the token's mark it joined with
-    joining: set[str] = field(default_factory=set)
-    most_joining: int = 0
-    holder: Held = field(default_factory=Held)
-
-
-@dataclass
-class Disk:
-    """`ident` and `var` of one node."""
-
-    record: Record = field(default_factory=Record)
-    secrets: SiteSecrets | None = None
-    copy: Record | None = None  # of the record, on var
-    lost: set[int] = field(default_factory=set)
-    ended: set[int] = field(default_factory=set)  # epochs whose init the ballot box has as done
-    began: tuple[str, int] | None = None  # the distribution's own marker, on var
-
-    def wipe_var(self) -> None:
-        self.secrets, self.began, self.copy = None, None, None
+__all__ = ["Cluster", "Crash", "Disk", "World", "secrets_of", "stages"]
 
 
 class World:
@@ -75,6 +41,11 @@ class World:
         self.disks = {name: Disk() for name in self.names}
         self.clusters: dict[int, Cluster] = {}
         self.grants: dict[int, str] = {}
+        self.begun: dict[int, str] = {}  # at the endpoint: by epoch, the number that was said first
+        self.restore: set[int] = set()  # epochs whose cluster is made of a snapshot
+        self.offline = False
+        self.stuck: set[str] = set()  # nodes whose cluster does not stop
+        self.unfit_restore = False
         self.cloud = True
         self.off: set[str] = set()
         self.cut: set[frozenset[str]] = set()
@@ -107,7 +78,8 @@ class World:
 
     def site(self, name: str) -> Site:
         generation, roster = self.rosters.get(name, (2, self.roster))
-        return Site(site="store-1", me=name, epoch=self.epoch, roster=roster, generation=generation)
+        restore = self.epoch in self.restore
+        return Site(site="store-1", me=name, epoch=self.epoch, roster=roster, generation=generation, restore=restore)
 
     async def round(self, rounds: int = 1) -> None:
         """Each node that has power takes a turn, in some order."""
@@ -128,6 +100,7 @@ class World:
             assert len(set(cluster.inits)) <= 1, f"epoch {epoch} was begun by {cluster.inits}"
             assert len(set(cluster.members.values())) <= 1, f"members with different authorities: {cluster.members}"
             assert cluster.most_joining <= 1, "two joined at once"
+            assert not (epoch in self.restore and cluster.inits and not cluster.restored), "an empty cluster was begun"
 
 
 class Node:
@@ -151,7 +124,7 @@ class Node:
         self.former = Former(parts)
         self.usher = Usher(
             parts.distribution, JoinLease(self.world), self.world, site=lambda: self.world.site(self.name),
-            member=lambda: self.former.member, log=structlog.get_logger(),
+            member=lambda: self.former.member == self.world.epoch, log=structlog.get_logger(),
         )  # fmt: skip
         self.reason = NOTHING
         self.settled = 0
@@ -186,11 +159,28 @@ class Gate:
     world: World
     name: str
 
-    async def decide(self, site: Site) -> Choice:
+    async def decide(self, site: Site, *, begins: bool) -> Choice:
         if not self.world.cloud:
             raise Retryable("the endpoint cannot be reached")
-        who = self.world.grants.setdefault(site.epoch, self.name)
+        who = self.world.grants.setdefault(site.epoch, self.name) if begins else self.world.grants.get(site.epoch)
+        if who is None:
+            raise Retryable("nobody is decided on yet")
         return Choice(who, who == self.name)
+
+    async def claim(self, site: Site) -> None:
+        if self.world.offline:
+            return
+        lives = self.world.disks[self.name].lives
+        if site.epoch not in lives:
+            self.world.point()
+            self.world.marks += 1
+            lives[site.epoch] = f"{self.name}.{self.world.marks}"
+        self.world.point()
+        if not self.world.cloud:
+            raise Retryable("the endpoint cannot be reached")
+        if self.world.begun.setdefault(site.epoch, lives[site.epoch]) != lives[site.epoch]:
+            raise BegunBefore("it was begun before")
+        self.world.point()
 
     async def begin(self, site: Site, *, resumes: bool) -> None:
         self.world.point()
@@ -306,8 +296,9 @@ class FakeCluster:
     async def init(self, plan: ClusterPlan) -> None:
         assert plan.secrets is not None and not plan.servers
         cluster, disk = self.world.cluster(plan.epoch), self.world.disks[self.node]
+        assert disk.began in (None, ("init", plan.epoch)), f"begun over {disk.began}"
         self.world.point()
-        disk.began = ("init", plan.epoch)
+        disk.began, disk.runs = ("init", plan.epoch), True
         cluster.inits.append(self.node)
         self.world.point()
         cluster.members.setdefault(plan.node, int(plan.secrets.token, 16))
@@ -321,9 +312,10 @@ class FakeCluster:
         cluster.joining.add(plan.node)
         cluster.most_joining = max(cluster.most_joining, len(cluster.joining))
         self.world.point()
+        assert disk.began in (None, ("join", plan.epoch), ("init", plan.epoch)), f"joined over {disk.began}"
         fresh = disk.began is None
         assert not (fresh and plan.node in cluster.members), "a ghost is in the way: the join hangs"
-        disk.began = ("join", plan.epoch)
+        disk.began, disk.runs = ("join", plan.epoch), True
         await asyncio.sleep(0)
         self.world.point()
         cluster.members[plan.node] = int(plan.secrets.token, 16)
@@ -342,6 +334,27 @@ class FakeCluster:
     async def remove(self, member: str) -> None:
         assert not self._runs(member), f"{member} is well, and is taken out"
         self.world.cluster(self.world.epoch).members.pop(member, None)
+
+    async def stop(self) -> None:
+        self.world.point()
+        if self.node in self.world.stuck:
+            raise Retryable("a process does not end")
+        self.world.disks[self.node].runs = False
+        self.world.point()
+
+    async def reset(self) -> None:
+        self.world.point()
+        self.world.disks[self.node].began, self.world.disks[self.node].runs = None, False
+        self.world.point()
+
+    async def snapshots(self) -> list[Snapshot]:
+        return list(self.world.disks[self.node].snapshots)
+
+    async def restore(self, snapshot: str, plan: ClusterPlan) -> None:
+        if self.world.unfit_restore:
+            raise Retryable("etcdutl failed")
+        self.world.cluster(plan.epoch).restored.add(snapshot)
+        await self.init(plan)
 
     async def health(self) -> ClusterHealth:
         return ClusterHealth(api=True)

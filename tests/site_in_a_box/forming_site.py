@@ -35,9 +35,12 @@ class FormingSite:
 
     site = "store-00007"
 
-    def __init__(self, folder: Path, *, count: int = 3, election: str = "cloud") -> None:
+    def __init__(
+        self, folder: Path, *, count: int = 3, election: str = "cloud", snapshot_seconds: float = 21600.0
+    ) -> None:
         self.folder = folder
         self.election = election
+        self.snapshot_seconds = snapshot_seconds
         self.endpoint = Endpoint(folder / "cloud", names=[GATEWAY])
         (folder / "git").mkdir(parents=True)
         self.atlas = GitRepo(folder / "git", self.site)
@@ -80,6 +83,7 @@ class FormingSite:
                 "enrol_seconds": 2,
                 "site_seconds": 2,
                 "observe_seconds": 2,
+                "snapshot_seconds": self.snapshot_seconds,
                 "siblings": {"bind": "0.0.0.0", "port": 9411},
                 "distribution": {"overlap_hours": 0.01},
             },
@@ -140,6 +144,19 @@ class FormingSite:
         path = host.path(link)
         path.unlink(missing_ok=True)
         path.symlink_to(f"/etc/systemd/system/{unit}")
+
+    def revoke(self, host: ClusterHost) -> None:
+        """The endpoint takes a box's token, place and vote."""
+        self.put(f"/v1/admin/devices/{self.node_id(host)}/revoke", method="POST")
+
+    def put(self, path: str, body: Any = None, *, method: str = "PUT") -> Any:
+        """An operator's request."""
+
+        async def ask() -> Any:
+            async with self.endpoint.operator() as operator:
+                return await operator.call(method, path, body)
+
+        return asyncio.run(ask())
 
     def power(self, host: ClusterHost) -> None:
         """Gives a host that is off the boot id of its next boot."""

@@ -23,7 +23,7 @@ from edge_commander.distribution.kubeadm.membership import may_leave, removal
 from edge_commander.distribution.kubeadm.settings import KubeadmSettings
 from edge_commander.distribution.kubeadm.steps import Marker, Step
 from edge_commander.distribution.kubeadm.world import NodeWorld
-from edge_commander.distribution.port import ClusterHealth, ClusterMember, ClusterPlan
+from edge_commander.distribution.port import ClusterHealth, ClusterMember, ClusterPlan, Snapshot
 from edge_commander.secrets.authority import service_account_public
 from edge_commander.secrets.model import SiteSecrets
 
@@ -104,18 +104,28 @@ class KubeadmCluster:
 
     async def snapshot(self, name: str) -> str:
         """See Distribution."""
+        folder, keep = Path(self._settings.snapshots_dir), self._settings.snapshots_keep
         async with self._alone():
             marker = await self._done()
             nodes = await self._world.api.nodes()
-            new = await asyncio.to_thread(snapshots.begin, Path(self._settings.snapshots_dir), name)
+            await asyncio.to_thread(snapshots.make_room, folder, Path(layout.ETCD_DATABASE))
+            new = await asyncio.to_thread(snapshots.begin, folder, name)
             database = new / snapshots.DATABASE
             self._say(f"save a snapshot to {database}")
             await self._world.etcd.save(str(database))
             record = snapshots.Record(
                 site=marker.site, epoch=marker.epoch, cluster=marker.cluster, version=marker.version, nodes=nodes,
-                sha256=await asyncio.to_thread(snapshots.digest, database),
+                sha256=await asyncio.to_thread(snapshots.digest, database), taken=int(time.time()),
+                revision=await self._world.revision(str(database)),
             )  # fmt: skip
-            return str(await asyncio.to_thread(snapshots.complete, new, record))
+            path = str(await asyncio.to_thread(snapshots.complete, new, record))
+            for one in await asyncio.to_thread(snapshots.thin_out, folder, keep):
+                self._say(f"removed {one}: {keep} newer ones are there")
+            return path
+
+    async def snapshots(self) -> list[Snapshot]:
+        """See Distribution."""
+        return await asyncio.to_thread(snapshots.whole, Path(self._settings.snapshots_dir))
 
     async def restore(self, snapshot: str, plan_: ClusterPlan) -> None:
         """See Distribution."""
@@ -171,6 +181,11 @@ class KubeadmCluster:
             if steps:
                 await self._etcd_whole()
 
+    async def stop(self) -> None:
+        """See Distribution. Pods that are no part of the control plane run on until the node is reset or boots."""
+        async with self._alone():
+            await self._do(plan.stop(await self._local(marker_needed=False), self._settings))
+
     async def reset(self) -> None:
         """See Distribution. Where the cluster can do without this node, it takes itself out of etcd first; where it
         cannot be asked, or could not, it is left to the others to remove this one."""
@@ -192,9 +207,12 @@ class KubeadmCluster:
     async def _local(self, *, marker_needed: bool = True) -> LocalFacts:
         traces = [path for path in layout.TRACES if await self._world.exists(path)]
         current, versions = await self._world.versions(self._settings.programs)
+        stopped = await self._world.exists(f"{self._settings.state_dir}/{layout.STOPPED}")
+        stopped = stopped and not self._world.processes(layout.COMPONENTS)
         return LocalFacts(
-            marker=self._world.marker(needed=marker_needed), traces=bool(traces), current=current, versions=versions
-        )
+            marker=self._world.marker(needed=marker_needed), traces=bool(traces), current=current, versions=versions,
+            stopped=stopped,
+        )  # fmt: skip
 
     async def _formed(self, facts: LocalFacts, secrets: SiteSecrets) -> bool:
         """Whether what was begun here is a whole server already: kubeadm marks the Node late. Waits a while for the
@@ -248,7 +266,7 @@ class KubeadmCluster:
         return MemberFacts(marker.node, members, healthy, await self._world.api.nodes())
 
     async def _own_member(self, facts: LocalFacts) -> EtcdMember | None:
-        if facts.marker is None or not facts.marker.done:
+        if facts.marker is None or not facts.marker.done or facts.stopped:
             return None
         try:
             async with asyncio.timeout(LEAVE_SECONDS):

@@ -18,12 +18,15 @@ from edge_commander.distribution.kubeadm.facts import EtcdMember, LocalFacts, Se
 from edge_commander.distribution.kubeadm.settings import KubeadmSettings
 from edge_commander.distribution.kubeadm.steps import (
     DeleteNode,
+    EndProcesses,
     Finish,
+    FreeTurn,
     Link,
     MakeEtcd,
     Mark,
     Marker,
     NameAddress,
+    PutAway,
     Remove,
     RemoveEtcdMember,
     RestartComponent,
@@ -34,6 +37,8 @@ from edge_commander.distribution.kubeadm.steps import (
 )
 from edge_commander.distribution.port import ClusterPlan
 from edge_commander.secrets.model import SiteSecrets
+
+STOP_WORDS = "# Made by Edge Commander: the cluster of this node is of an older epoch."
 
 
 def checked(plan: ClusterPlan) -> SiteSecrets:
@@ -163,6 +168,7 @@ def restore(
         Write(file, config.init_documents(plan, settings)),
         Run(_kubeadm(settings), ("init", "--config", file), settings.init_seconds),
         *gone,
+        FreeTurn(),
         Finish(marker),
     ]
 
@@ -207,6 +213,23 @@ def _service_accounts(plan: ClusterPlan, marker: Marker, keys: str, accepted: st
     ]
 
 
+def stop(facts: LocalFacts, settings: KubeadmSettings) -> list[Step]:
+    """The steps of `stop`; none where there is nothing, or it is stopped. The manifests go first: from then on no boot
+    starts etcd. The kubelet stays down by a condition of its unit, which ends with the mark, so with a wipe."""
+    if facts.stopped or (facts.marker is None and not facts.traces):
+        return []
+    mark = f"{settings.state_dir}/{layout.STOPPED}"
+    drop_in = f"{STOP_WORDS}\n[Unit]\nConditionPathExists=!{mark}\n"
+    return [
+        PutAway(),
+        Write(layout.KUBELET_DROP_IN, drop_in.encode(), 0o644),
+        Write(mark, b""),
+        Run("systemctl", ("daemon-reload",), 60),
+        Run("systemctl", ("stop", layout.KUBELET_UNIT), 120),
+        EndProcesses(),
+    ]
+
+
 def reset(facts: LocalFacts, *, member: EtcdMember | None, settings: KubeadmSettings) -> list[Step]:
     """The steps of `reset`; none where there is nothing. `member`: our own in etcd, where the others can do without."""
     if facts.marker is None and not facts.traces:
@@ -230,9 +253,12 @@ def wiped(settings: KubeadmSettings, *, half_made: bool) -> list[Step]:
     file = f"{settings.state_dir}/reset.yaml"
     return [
         Write(file, config.reset_documents(settings)),
-        Run("systemctl", ("stop", "kubelet.service"), 60),
+        Run("systemctl", ("stop", layout.KUBELET_UNIT), 60),
         Run(_kubeadm(settings), ("reset", "--config", file), 180),
         *(Remove(path) for path in layout.LEFT_BY_RESET),
+        Remove(layout.KUBELET_DROP_IN),
+        Remove(f"{settings.state_dir}/{layout.STOPPED}"),
+        Run("systemctl", ("daemon-reload",), 60),
     ]
 
 

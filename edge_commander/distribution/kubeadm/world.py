@@ -26,6 +26,8 @@ POLL = 0.5
 NOT_YET = (401, 403)
 """An API server that was just started may answer so until it has read its accounts and roles."""
 MASTERS = "system:masters"
+STOP_SECONDS = 15.0
+"""How long a part of the control plane may take to end before it is killed: etcd loses nothing by that."""
 
 
 class NodeWorld(Machine):
@@ -148,6 +150,33 @@ class NodeWorld(Machine):
         if marker := self.marker():
             self.through_own(marker.address)
             await self._until(self.api.cluster, f"the API server of {marker.node} is not ready")
+
+    async def put_away(self) -> None:
+        """See World."""
+        for component in layout.COMPONENTS:
+            await self.rename(layout.manifest(component), layout.put_away(component))
+
+    async def end_processes(self) -> None:
+        """See World. By name: the kubelet, stopped, cannot be asked, and takes down only what it has started itself."""
+        await self.end(layout.COMPONENTS, STOP_SECONDS)
+
+    async def revision(self, database: str) -> int:
+        """Of the last change in a snapshot's database. Raises Retryable where it is none."""
+        etcdutl = f"{self.settings.programs}/current/etcdutl"
+        said = await self.run(etcdutl, "snapshot", "status", database, "-w", "json", seconds=120)
+        try:
+            return int(msgspec.json.decode(said)["revision"])
+        except (msgspec.MsgspecError, KeyError, TypeError, ValueError):
+            raise Retryable(f"etcdutl: the status of {database} is malformed") from None
+
+    async def free_turn(self) -> None:
+        """See World."""
+
+        async def deleted() -> bool:
+            await self.api.delete(layout.JOIN_LEASE)
+            return True
+
+        await self._until(deleted, "the Lease galley-join is not deleted")
 
     async def bring_back(self) -> None:
         """Ends a restart that a crash cut short."""

@@ -213,7 +213,9 @@ async def test_a_site_that_elects_offline_and_its_next_epoch(profile: Path, site
         run, "cloud_endpoint.cli", "--profile", profile, "site", "epoch", name, "--to", "9"
     )
     assert refused.returncode == 1 and "the next is 3" in refused.stderr
-    missing = ["site", "epoch", name, "--to", "3", "--authorisation", tmp_path / "none"]
+    made = await galley(profile, "site", "epoch", name, "--to", "3", "--restore")
+    assert (made["epoch"], made["restore"]) == (3, True)
+    missing = ["site", "epoch", name, "--to", "4", "--authorisation", tmp_path / "none"]
     refused = await asyncio.to_thread(run, "cloud_endpoint.cli", "--profile", profile, *missing)
     assert refused.returncode == 1 and "cannot be read" in refused.stderr
 

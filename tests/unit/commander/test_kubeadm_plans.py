@@ -11,11 +11,15 @@ from edge_commander.distribution.kubeadm.facts import EtcdMember, LocalFacts, Se
 from edge_commander.distribution.kubeadm.settings import KubeadmSettings
 from edge_commander.distribution.kubeadm.steps import (
     DeleteNode,
+    EndProcesses,
     Finish,
+    FreeTurn,
     MakeEtcd,
     Mark,
     Marker,
     NameAddress,
+    PutAway,
+    Remove,
     RemoveEtcdMember,
     RestartComponent,
     Run,
@@ -212,3 +216,30 @@ def test_no_step_shows_a_secret():
     for steps in (initialise(BLANK), join(BLANK, seed)):
         for one in steps:
             assert not [secret for secret in ("CA KEY", "SA KEY", "DISCOVERY") if secret in f"{one!r}{one.describe()}"]
+
+
+def test_a_stop_puts_the_manifests_away_first_and_touches_no_data():
+    steps = plan.stop(facts(done=True), SETTINGS)
+    assert isinstance(steps[0], PutAway), "from here on no boot starts etcd"
+    assert isinstance(steps[-1], EndProcesses)
+    written = {one.path: one.data.decode() for one in steps if isinstance(one, Write)}
+    mark = f"{SETTINGS.state_dir}/stopped"
+    assert f"ConditionPathExists=!{mark}" in written[layout.KUBELET_DROP_IN] and written[mark] == ""
+    assert not [one for one in steps if isinstance(one, Remove)]
+    assert [one.arguments[0] for one in steps if isinstance(one, Run)] == ["daemon-reload", "stop"]
+
+
+def test_a_stop_is_done_once_and_a_half_made_cluster_is_stopped_too():
+    stopped = LocalFacts(marker=marker(done=True), traces=True, stopped=True)
+    assert plan.stop(stopped, SETTINGS) == [] == plan.stop(BLANK, SETTINGS)
+    assert plan.stop(facts(), SETTINGS) and plan.stop(LocalFacts(traces=True), SETTINGS)
+
+
+def test_a_reset_lets_the_kubelet_start_again():
+    gone = [one.path for one in plan.reset(facts(done=True), member=None, settings=SETTINGS) if isinstance(one, Remove)]
+    assert {layout.KUBELET_DROP_IN, f"{SETTINGS.state_dir}/stopped"} <= set(gone)
+
+
+def test_a_restored_cluster_forgets_whose_turn_it_was_before_anybody_may_ask():
+    steps = plan.restore(PLAN, BLANK, "/keep/etcd.db", others=["n1", "n2"], public_key="PUBLIC", settings=SETTINGS)
+    assert steps[-3:-1] == [DeleteNode("n2"), FreeTurn()] and isinstance(steps[-1], Finish)
