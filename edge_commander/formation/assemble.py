@@ -26,8 +26,10 @@ from edge_commander.formation.gate import BallotGate, Granting, SiblingVoters
 from edge_commander.formation.lease import JoinLease
 from edge_commander.formation.site import Site
 from edge_commander.formation.store import RecordFile
-from edge_commander.formation.talk import SiblingTalk, routes
+from edge_commander.formation.talk import SLOT, STATUS, SiblingTalk, routes
 from edge_commander.formation.usher import Usher
+from edge_commander.formation.worker_access import ROUTE as ACCESS
+from edge_commander.formation.worker_access import for_servers, give
 from edge_commander.keys import DeviceKeys
 from edge_commander.reasons import Reason, Why
 from edge_commander.secrets.authority import make_secrets
@@ -75,6 +77,7 @@ class Formation:
         self._inner: _Inner | None = None
         self._known = asyncio.Event()
         self._highest = 0
+        self._worker = False
 
     async def turn(self, site: Site, keys: DeviceKeys, clock: Reason) -> Reason:
         """One step; why it waits, NOTHING for a member. Raises Retryable when the disk cannot be written."""
@@ -87,6 +90,9 @@ class Formation:
             if self._inner is None:
                 self._inner = self._assemble(site.me, keys)
                 self._known.set()
+            elif site.is_worker != self._worker:
+                await self._inner.former.aclose()
+                return Reason(Why.WIPE, "the roster changed this node's role: restart Edge Commander")
             return await self._inner.former.turn(site, clock)
         except Rejected as error:  # a file of a newer version, secrets that do not fit: it stays so, and must be seen
             return Reason(Why.DISTRIBUTION, str(error))
@@ -128,7 +134,7 @@ class Formation:
             m.box, me, SiblingVoters(client, lambda voter: find(self._roster(), voter)), m.clock, m.uniform
         )
         secrets = SecretsStore(m.state_dir)
-        former = Former(
+        former = self._former(
             Parts(
                 distribution=m.distribution,
                 siblings=SiblingTalk(client, node, keys),
@@ -149,8 +155,25 @@ class Formation:
             member=lambda: former.member,
             log=m.log,
         )
-        table = {**routes(node, keys, former, usher, lambda: self._site), ("POST", PATH): elector.serve}
+        site = lambda: self._site  # noqa: E731
+        table = routes(node, keys, former, usher, site)
+        inner = for_servers({**table, ("POST", PATH): elector.serve}, site)
+        workers = {
+            ACCESS: give(site, former.offered, lambda: former.member, m.times),
+            STATUS: table[STATUS],
+            SLOT: table[SLOT],
+        }
+        table = {**inner, **workers}
         return _Inner(former, usher, SiblingServer(m.listener, tls, table, m.clock, m.log), client)
 
+    def _former(self, parts: Parts) -> Former:
+        assert self._site is not None
+        self._worker = self._site.is_worker
+        if not self._worker:
+            return Former(parts)
+        from edge_commander.formation.worker import WorkerFormer  # only a worker pays for it
+
+        return WorkerFormer(parts)
+
     def _roster(self) -> tuple[Member, ...]:
-        return self._site.roster if self._site is not None else ()
+        return self._site.members if self._site is not None else ()

@@ -17,7 +17,7 @@ from agents.contracts.siblings import FormationStatus, SlotAnswer, SlotRequest, 
 from agents.core.backoff import Backoff
 from agents.core.errors import GalleyError, Rejected, Retryable
 from agents.core.ports import Clock
-from edge_commander.distribution.port import ClusterPlan, Distribution
+from edge_commander.distribution.port import ClusterPlan, Distribution, NodeAccess
 from edge_commander.formation import plan as plans
 from edge_commander.formation import record as records
 from edge_commander.formation.plan import Facts, Step, next_step
@@ -41,6 +41,9 @@ class Siblings(Protocol):
 
     async def slot(self, member: Member, request: SlotRequest) -> SlotAnswer:
         """Whether it is our turn to join."""
+
+    async def access(self, member: Member, epoch: int) -> NodeAccess:
+        """A worker's: certificates that a member made for a new key of ours."""
 
 
 class RecordStore(Protocol):
@@ -247,7 +250,7 @@ class Former:
             members = await self._p.distribution.members()
         except GalleyError:
             return NOTHING  # whoever looks at the cluster says so
-        name = plans.leaving(site.own.name, [one.name for one in site.roster], members)
+        name = plans.leaving(site.own.name, [one.name for one in site.members], members)
         if name is None or not plans.agreed(site.generation, site.others.keys(), await self._ask_all(site)):
             return NOTHING
         self._p.log.warning("the roster no longer names a member: it is taken out", member=name)

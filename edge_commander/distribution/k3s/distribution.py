@@ -25,7 +25,7 @@ from edge_commander.distribution.k3s.facts import Facts, Marker, Role
 from edge_commander.distribution.k3s.host import SECRET_FILES, Host
 from edge_commander.distribution.k3s.plan import member, plan_init, plan_join, plan_reset, plan_restore, plan_rotate
 from edge_commander.distribution.k3s.settings import K3sSettings
-from edge_commander.distribution.port import ClusterHealth, ClusterMember, ClusterPlan, Operation
+from edge_commander.distribution.port import ClusterHealth, ClusterMember, ClusterPlan, Operation, Unsupported
 from edge_commander.secrets.model import SiteSecrets
 
 PROBE_SECONDS = 2.0
@@ -83,7 +83,9 @@ class K3s:
             await self._executor.run(plan_init(await self._facts(), plan, self._settings))
 
     async def join(self, plan: ClusterPlan) -> None:
-        """See Distribution."""
+        """See Distribution. Workers are not made: `k3s agent` joins by a token, and the site has only the servers'."""
+        if plan.access is not None:
+            raise Unsupported(self.name, Operation.JOIN, "workers are made with kubeadm alone")
         async with self._alone():
             answers = await asyncio.gather(*(self._probe(server) for server in plan.servers))
             answering = tuple(server for server, yes in zip(plan.servers, answers, strict=True) if yes)

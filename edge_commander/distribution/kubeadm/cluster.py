@@ -15,7 +15,7 @@ from pathlib import Path
 from agents.core.errors import Rejected, Retryable
 from agents.io.lock import Lock
 from edge_commander.distribution.existing import Connect, ExistingCluster
-from edge_commander.distribution.kubeadm import layout, manifest, plan, snapshots, upgrade
+from edge_commander.distribution.kubeadm import layout, manifest, plan, snapshots, upgrade, worker
 from edge_commander.distribution.kubeadm.certs import client, public_key
 from edge_commander.distribution.kubeadm.config import JOINERS, kubeconfig
 from edge_commander.distribution.kubeadm.facts import EtcdMember, LocalFacts, MemberFacts, SeedFacts
@@ -57,6 +57,8 @@ class KubeadmCluster:
 
     async def join(self, plan_: ClusterPlan) -> None:
         """See Distribution."""
+        if plan_.access is not None:
+            return await self._join_worker(plan_)
         secrets = plan.checked(plan_)
         async with self._alone():
             facts = await self._local()
@@ -73,6 +75,14 @@ class KubeadmCluster:
                 public_key=public_key(secrets.service_account_key), settings=self._settings,
             )  # fmt: skip
             await self._do(steps)
+
+    async def _join_worker(self, plan_: ClusterPlan) -> None:
+        access = worker.checked(plan_)
+        async with self._alone():
+            facts = await self._local()
+            seed = await self._world.through_worker(plan_.node, plan_.servers, access, self._say)
+            named = await self._world.named(self._settings.endpoint_name)
+            await self._do(worker.join(plan_, facts, seed, named=named, settings=self._settings))
 
     async def members(self) -> list[ClusterMember]:
         """See Distribution: its Nodes. Retryable also while this node has no cluster."""

@@ -62,7 +62,7 @@ def begun(plan: ClusterPlan, facts: LocalFacts, role: str) -> bool:
         )
     if marker.node != plan.node or marker.address != plan.address:
         raise Rejected(f"this node is {marker.node} at {marker.address} there, not {plan.node} at {plan.address}")
-    if not marker.done and marker.role != role:
+    if marker.role != role and (not marker.done or "worker" in (marker.role, role)):
         raise Rejected(f"{marker.role} was begun here, not {role}: reset this node first")
     return True
 
