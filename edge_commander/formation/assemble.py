@@ -145,6 +145,8 @@ class Formation:
                 make=lambda site, epoch: make_secrets(site, epoch, m.times),
                 clock=m.clock,
                 log=m.log,
+                now_ms=m.times.now_ms,
+                confirmed=lambda: m.times.confirmed,
             )
         )
         usher = Usher(

@@ -23,8 +23,10 @@ from edge_commander.formation import record as records
 from edge_commander.formation.plan import Facts, Step, next_step
 from edge_commander.formation.record import Happening, Part, Record
 from edge_commander.formation.site import Site
+from edge_commander.formation.witness import by_siblings
 from edge_commander.reasons import NOTHING, Reason, Why
 from edge_commander.secrets.model import SiteSecrets
+from edge_commander.siblings.client import OutOfTime
 
 LOOK_SECONDS = 60.0
 """How often a member looks whether another is still of the site."""
@@ -101,7 +103,8 @@ class Gate(Protocol):
 @dataclass(frozen=True)
 class Parts:
     """What the former works with. `make(site, epoch)`: new secrets. `settle(plan)`: gives the suite's daemons their
-    rights and kubeconfigs, once a start."""
+    rights and kubeconfigs, once a start. `now_ms`: the time that this node believes, Unix ms; `confirmed`: the endpoint
+    said it, so that no sibling is asked."""
 
     distribution: Distribution
     siblings: Siblings
@@ -112,6 +115,8 @@ class Parts:
     make: Callable[[str, int], SiteSecrets]
     clock: Clock
     log: FilteringBoundLogger
+    now_ms: Callable[[], int] = lambda: 0
+    confirmed: Callable[[], bool] = lambda: True
 
 
 class Former:
@@ -126,6 +131,7 @@ class Former:
         self._look_at = float("-inf")
         self._failed: Reason | None = None
         self._again_at = float("-inf")
+        self._told: dict[str, int | None] = {}  # what siblings' clocks say, see witness.py
         self._backoff = Backoff(base=1.0, cap=60.0)
 
     @property
@@ -151,6 +157,7 @@ class Former:
             initialiser=record.initialiser if current else "",
             secrets=self.offered() is not None,
             generation=site.generation,
+            now=max(0, self._p.now_ms()),
         )
 
     def offered(self) -> SiteSecrets | None:
@@ -169,8 +176,9 @@ class Former:
             return reason
         if self._failed is not None and self._p.clock.monotonic() < self._again_at:
             return self._failed
-        asks = not self.member or self._held(site) is None
+        asks = not self.member or self._held(site) is None or not self._settled
         answers = await self._ask_all(site) if asks else {}
+        clock = self._witnessed(site, clock)
         record = self._p.records.record
         facts = Facts(
             me=site.me,
@@ -208,13 +216,28 @@ class Former:
         others = [one for one in site.others.values() if one.signing]
 
         async def one(member: Member) -> FormationStatus | None:
+            self._told.pop(member.node, None)
             try:
-                return await self._p.siblings.status(member)
+                answer = await self._p.siblings.status(member)
+            except OutOfTime:
+                self._told[member.node] = None
             except GalleyError:
-                return None
+                pass
+            else:
+                if answer.now:
+                    self._told[member.node] = answer.now - self._p.now_ms()
+                return answer
+            return None
 
         said = await asyncio.gather(*(one(member) for member in others))
         return {member.node: answer for member, answer in zip(others, said, strict=True) if answer is not None}
+
+    def _witnessed(self, site: Site, clock: Reason) -> Reason:
+        """The clock's standing, with what siblings have to say where the endpoint was not asked yet."""
+        if clock != NOTHING or self._p.confirmed():
+            return clock
+        told = {node: said for node, said in self._told.items() if node in site.others}
+        return by_siblings(told, len(site.others))
 
     async def _take(self, step: Step, site: Site, *, trusted: bool) -> Reason:
         match step:

@@ -48,6 +48,7 @@ class WorkerFormer(Former):
             return self._failed
         record, kept = self._p.records.record, self._p.records.kept
         answers = {} if self.member and kept else await self._ask_all(site)
+        clock = self._witnessed(site, clock)
         facts = WorkerFacts(site.epoch, record, clock, answers, self._slot, kept)
         return await self._do(next_worker_step(facts), site)
 
