@@ -1,4 +1,4 @@
-"""The next step towards one cluster, from what is known. Pure: leaves no choice to who carries it out.
+"""The next step towards one cluster, from what is known: leaves no choice to who carries it out. Pure.
 
 Safety does not hang on timing: a node begins `init` only where the decision of the epoch names it, its own record says
 that it never began anything else, and the epoch's secrets, which it made before, still lie on its disk.
