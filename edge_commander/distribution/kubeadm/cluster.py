@@ -96,7 +96,7 @@ class KubeadmCluster:
             return ClusterHealth(api=False, problem=NO_CLUSTER)
         health = await self._observer.health()
         marker = self._world.marker()
-        if health.api and marker is not None and marker.done:
+        if health.api and marker is not None and marker.done and marker.role != "worker":
             self._world.through_own(marker.address)
             try:
                 cluster = await self._world.api.cluster()
@@ -237,6 +237,8 @@ class KubeadmCluster:
         marker = self._world.marker()
         if marker is None or not marker.done:
             raise Rejected("this node is not a member of a cluster")
+        if marker.role == "worker":
+            raise Rejected("this node is a worker: a server must be asked")
         self._world.through_own(marker.address)
         return marker
 
@@ -246,7 +248,7 @@ class KubeadmCluster:
         return MemberFacts(marker.node, members, healthy, await self._world.api.nodes())
 
     async def _own_member(self, facts: LocalFacts) -> EtcdMember | None:
-        if facts.marker is None or not facts.marker.done:
+        if facts.marker is None or not facts.marker.done or facts.marker.role == "worker":
             return None
         try:
             async with asyncio.timeout(LEAVE_SECONDS):

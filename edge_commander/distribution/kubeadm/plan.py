@@ -169,8 +169,8 @@ def rotate(facts: LocalFacts, revision: str, settings: KubeadmSettings) -> list[
     """Renews, then restarts what holds its certificate in memory: controller manager and scheduler, whose kubeconfigs
     embed it. API server and etcd read their files anew (k8s.io/apiserver: dynamiccertificates; etcd: transport), and
     never go down for this. `revision`: new with each rotation."""
-    if facts.marker is None or not facts.marker.done:
-        raise Rejected("this node is not a member of a cluster")
+    if facts.marker is None or not facts.marker.done or facts.marker.role == "worker":
+        raise Rejected("this node is not a member of a cluster that has certificates to renew")
     renew = Run(_kubeadm(settings), config.renew_command(), 120)
     return [renew, *(RestartComponent(part, revision) for part in layout.EMBEDDED)]
 

@@ -9,7 +9,7 @@ from edge_commander.distribution.port import ClusterMember
 from edge_commander.formation.plan import leaving
 from edge_commander.formation.record import Part
 from edge_commander.reasons import NOTHING, Reason, Why
-from tests.fakes.formation_world import World
+from tests.fakes.formation_world import Disk, World
 
 SERVERS = ("n0", "n1", "n2")
 WORKERS = ("n3", "n4")
@@ -56,6 +56,20 @@ async def test_a_wiped_worker_joins_again_and_its_ghost_goes_first(name: str) ->
     assert world.formed() and world.disks[name].record.part is Part.WORKER
 
 
+async def test_a_worker_that_left_the_roster_is_taken_out_and_its_successor_joins_by_the_same_name() -> None:
+    world = await formed()
+    left, world.workers = world.workers[0], world.workers[1:]
+    world.off.add("n3")
+    world.now += 100.0
+    await world.round(25)
+    assert "nuc-n3" not in world.clusters[1].members and len(world.clusters[1].members) == 4
+    world.workers = (*world.workers, left)
+    world.disks["n3"], world.off = Disk(), set()
+    world.nodes["n3"].restart()
+    await world.round(20)
+    assert world.formed() and world.disks["n3"].record.part is Part.WORKER
+
+
 async def test_a_worker_goes_by_another_server_when_its_own_is_gone() -> None:
     world = await formed()
     door = world.doors["n3"]
@@ -95,10 +109,8 @@ async def test_an_older_cluster_is_left_alone_until_the_worker_is_wiped() -> Non
     world.epoch = 2
     await world.round(3)
     assert world.nodes["n3"].reason.why is Why.WIPE
-    for disk in world.disks.values():
-        disk.wipe_var()
-    world.epoch = 1
-    await world.round(1)
+    assert world.disks["n3"].record.stage is Stage.MEMBER and world.disks["n3"].record.epoch == 1
+    assert 2 not in world.clusters or "nuc-n3" not in world.clusters[2].members
 
 
 def test_a_worker_of_the_roster_is_never_taken_out_and_one_that_left_is() -> None:

@@ -129,3 +129,15 @@ def test_no_key_is_shown():
 def test_the_name_in_a_hosts_file():
     text = "127.0.0.1 localhost\n# 10.0.0.1 api\n10.0.0.2 other api # x\n10.0.0.3 api\n"
     assert (config.named(text, "api"), config.named(text, "none")) == ("10.0.0.2", "")
+
+
+def test_a_worker_is_reset_like_any_node_and_leaves_no_etcd():
+    steps = plan.reset(facts(done=True), member=None, settings=SETTINGS)
+    told = [one.describe() for one in steps]
+    assert told[-1] == Mark(None).describe() and not [one for one in told if "etcd member" in one]
+    assert [one.arguments[0] for one in steps if isinstance(one, Run) and one.program.endswith("kubeadm")] == ["reset"]
+
+
+def test_what_is_a_servers_work_is_refused_on_a_worker():
+    with pytest.raises(Rejected, match="certificates to renew"):
+        plan.rotate(facts(done=True), "r", SETTINGS)
