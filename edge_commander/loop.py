@@ -257,7 +257,7 @@ class NodeLoop:
             return NOTHING
         site = site_of(node, self.parts.trust.roster, self.parts.trust.orders)
         if site is None:
-            return Reason(Why.SITE, "no roster that this node believes names it as a server")
+            return Reason(Why.SITE, "no roster that this node believes names it")
         return await formation.turn(site, self._keys, clock)
 
     async def _observe(self) -> Observation:

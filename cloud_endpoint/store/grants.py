@@ -9,7 +9,7 @@ from agents.contracts.election import InitAsk, InitGrant
 from agents.contracts.identity import Election
 from agents.core.errors import Rejected
 from cloud_endpoint.records import GrantRecord, SiteRecord
-from cloud_endpoint.store import audit, devices, sites
+from cloud_endpoint.store import audit, devices, sites, voters
 from cloud_endpoint.store.port import Tx
 from cloud_endpoint.store.text import dump, record
 
@@ -24,6 +24,8 @@ def ask(tx: Tx, node: str, site: str, asked: InitAsk) -> InitGrant:
         raise Rejected(f"the site's epoch is {known.epoch}, and not {asked.epoch}", path="$.epoch")
     if known.election is not Election.CLOUD:
         raise Rejected(f"in epoch {known.epoch} the site elects offline: the voters decide")
+    if asked.want and node in voters.of_workers(tx, site):
+        raise Rejected("a worker begins no cluster")
     if asked.want:
         rows = tx.execute(
             "INSERT INTO init_grants (site, epoch, node, kid, granted_ms) VALUES (?, ?, ?, ?, ?)"

@@ -8,7 +8,7 @@ that an implementation cannot do at all raises Unsupported.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -43,11 +43,23 @@ class Unsupported(Rejected):
 
 
 @dataclass(frozen=True)
+class NodeAccess:
+    """All that a worker holds of its cluster, PEM: the `authority`'s certificate, and a `key` of its own with two
+    certificates, which end soon: one is its `kubelet`'s first, the other lets its `commander` look at Nodes."""
+
+    authority: str
+    key: str = field(repr=False)
+    kubelet: str
+    commander: str
+
+
+@dataclass(frozen=True)
 class ClusterPlan:
     """What a new or existing cluster is to be. `epoch` rises with every cluster a site ever had.
 
     `node`: this node's name in Kubernetes. `address`: its own on the LAN, where one is to be named. `servers`: LAN
     addresses of those that are members already. `secrets`: the site's; placed before anything starts.
+    `access`: this node is a worker, and has this in their place.
     """
 
     site: str
@@ -56,6 +68,7 @@ class ClusterPlan:
     servers: Sequence[str] = ()
     address: str = ""
     secrets: SiteSecrets | None = None
+    access: NodeAccess | None = None
 
 
 @dataclass(frozen=True)
@@ -119,7 +132,8 @@ class Distribution(Protocol):
         of; where this node already runs the cluster of `plan.epoch` it does nothing, of another epoch: Rejected."""
 
     async def join(self, plan: ClusterPlan) -> None:
-        """Makes this node a member of the running cluster at `plan.servers`; nothing when it is one already."""
+        """Makes this node a member of the running cluster at `plan.servers`; nothing when it is one already. A worker
+        is asked again when its server is gone: it then goes by the first of `plan.servers` that answers."""
 
     async def members(self) -> list[ClusterMember]:
         """Every member, sorted by name, as the cluster's API says now. Raises Retryable when it does not answer."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from agents.core.errors import Rejected, Retryable
 from agents.core.ports import Object
-from edge_commander.distribution.grants import write_access
+from edge_commander.distribution.grants import WORKER, write_access, write_worker_access
 from edge_commander.distribution.kubeadm.certs import client
 from edge_commander.distribution.kubeadm.config import kubeconfig
 from edge_commander.distribution.port import ClusterPlan
@@ -38,6 +38,7 @@ def rights() -> list[tuple[str, Object]]:
         return {"apiVersion": version, "kind": kind, "metadata": {"name": name, "labels": dict(_LABELS)}, **rest}
 
     subject = [{"apiGroup": _RBAC, "kind": "User", "name": USER}]
+    lookers = [*subject, {"apiGroup": _RBAC, "kind": "User", "name": WORKER}]
     base = f"/apis/{_RBAC}/v1"
     nodes = [
         {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "patch"]},
@@ -54,7 +55,7 @@ def rights() -> list[tuple[str, Object]]:
     return [
         (f"{base}/clusterroles/{USER}", named("ClusterRole", USER, rules=nodes)),
         (f"{base}/clusterrolebindings/{USER}",
-         named("ClusterRoleBinding", USER, roleRef={**role, "kind": "ClusterRole"}, subjects=subject)),
+         named("ClusterRoleBinding", USER, roleRef={**role, "kind": "ClusterRole"}, subjects=lookers)),
         (f"{local}/roles/{USER}", named("Role", USER, rules=leases)),
         (f"{local}/rolebindings/{USER}",
          named("RoleBinding", USER, roleRef={**role, "kind": "Role"}, subjects=subject)),
@@ -71,6 +72,8 @@ async def settle(
 
     What administers the cluster for a moment is a kubeconfig of two hours in a folder of its own, gone when it ends.
     """
+    if plan.access is not None:
+        return await asyncio.to_thread(write_worker_access, plan, settings)
     if plan.secrets is None or not plan.address:
         raise Rejected("the plan names no secrets or no address")
     with tempfile.TemporaryDirectory(prefix="galley-settle-") as folder:

@@ -29,6 +29,8 @@ PLANNED = frozenset({Operation.INIT.value, Operation.JOIN.value, Operation.RESTO
 """Operations that take a plan."""
 MAY_BE_PLANNED = frozenset({Operation.ROTATE.value})
 """Operations that take a plan or none."""
+WORKERS = frozenset({Operation.JOIN.value, SETTLE})
+"""Of these, what a worker's plan is for: it never begins a cluster."""
 ASKED = frozenset({*(one.value for one in Operation), SETTLE})
 NAME = re.compile(r"[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?")
 """A Node's name (RFC 1123): it becomes part of paths and of lines in files that root writes."""
@@ -75,6 +77,8 @@ def problem(ask: Ask) -> str:
         return f"{ask.operation} takes {'a' if ask.operation in PLANNED else 'no'} plan"
     if ask.operation == Operation.REMOVE and NAME.fullmatch(ask.argument) is None:
         return "remove takes a member's name, such as nuc-1"
+    if ask.plan is not None and ask.plan.access is not None and ask.operation not in WORKERS:
+        return f"{ask.operation} is not for a worker"
     return _unfit(ask.plan) if ask.plan is not None else ""
 
 
@@ -82,6 +86,8 @@ def _unfit(plan: ClusterPlan) -> str:
     """What of a plan is not what it must be; no text of a plan goes into a file of root's as anything else."""
     if not is_site_id(plan.site) or plan.epoch < 1:
         return "the plan names no site or no epoch"
+    if plan.secrets is not None and plan.access is not None:
+        return "a worker holds no secrets of the site"
     if NAME.fullmatch(plan.node) is None:
         return "the plan's node is no Node's name"
     if any(HOST.fullmatch(one) is None for one in (*plan.servers, *filter(None, (plan.address,)))):

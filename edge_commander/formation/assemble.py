@@ -27,8 +27,10 @@ from edge_commander.formation.gate import BallotGate, Granting, SiblingVoters
 from edge_commander.formation.lease import JoinLease
 from edge_commander.formation.site import Site
 from edge_commander.formation.store import RecordFile
-from edge_commander.formation.talk import SiblingTalk, routes
+from edge_commander.formation.talk import SLOT, STATUS, SiblingTalk, routes
 from edge_commander.formation.usher import Usher
+from edge_commander.formation.worker_access import ROUTE as ACCESS
+from edge_commander.formation.worker_access import for_servers, give
 from edge_commander.keys import DeviceKeys
 from edge_commander.reasons import NOTHING, Reason, Why
 from edge_commander.rotation import leaf, rotor
@@ -90,6 +92,7 @@ class Formation:
         self._inner: _Inner | None = None
         self._known = asyncio.Event()
         self._highest = 0
+        self._worker = False
 
     async def turn(self, site: Site, keys: DeviceKeys, clock: Reason) -> Reason:
         """One step; why it waits, NOTHING for a member. Raises Retryable when the disk cannot be written."""
@@ -102,8 +105,13 @@ class Formation:
             if self._inner is None:
                 self._inner = self._assemble(site.me, keys)
                 self._known.set()
+            elif site.is_worker != self._worker:
+                await self._inner.former.aclose()
+                return Reason(Why.WIPE, "the roster changed this node's role: restart Edge Commander")
             reason = await self._inner.former.turn(site, clock)
-            return reason if reason != NOTHING else await self._inner.rotor.turn(site, clock)
+            if reason != NOTHING or site.is_worker:  # a worker holds none of the site's secrets
+                return reason
+            return await self._inner.rotor.turn(site, clock)
         except Rejected as error:  # a file of a newer version, secrets that do not fit: it stays so, and must be seen
             return Reason(Why.DISTRIBUTION, str(error))
 
@@ -115,7 +123,10 @@ class Formation:
     @property
     def member(self) -> bool:
         """Whether this node is a member of its site's present cluster, by its record."""
-        return self._inner is not None and self._site is not None and self._inner.former.member == self._site.epoch
+        return self._inner is not None and self._is_of_present(self._inner.former)
+
+    def _is_of_present(self, former: Former) -> bool:
+        return self._site is not None and former.member == self._site.epoch
 
     def _rolled_back(self, epoch: int, keys: DeviceKeys) -> Reason | None:
         """The highest epoch that this box was ever in never goes back; in a TPM not even with the disk."""
@@ -163,7 +174,7 @@ class Formation:
         siblings = SiblingTalk(client, node, keys)
         rotation = RotationLease(m.distribution.client)
         rotating = self._rotor(siblings, rotation, lease, secrets)
-        former = Former(
+        former = self._former(
             Parts(
                 distribution=m.distribution,
                 siblings=siblings,
@@ -176,6 +187,8 @@ class Formation:
                 log=m.log,
                 ran=rotating.ran,
                 roller=lambda: self._roller(lease, rotation.holder),
+                now_ms=m.times.now_ms,
+                confirmed=lambda: m.times.confirmed,
             )
         )
         usher = Usher(
@@ -183,13 +196,19 @@ class Formation:
             lease,
             m.clock,
             site=lambda: self._site,
-            member=lambda: self._site is not None and former.member == self._site.epoch,
+            member=lambda: self._is_of_present(former),
             log=m.log,
             upgrading=lease.upgrading,
             renews=rotation.holder,
         )
-        told = routes(node, keys, former, usher, lambda: self._site, told=rotating.told)
-        table = {**told, ("POST", PATH): elector.serve}
+        site = lambda: self._site  # noqa: E731
+        told = routes(node, keys, former, usher, site, told=rotating.told)
+        workers = {
+            ACCESS: give(site, former.offered, lambda: self._is_of_present(former), m.times),
+            STATUS: told[STATUS],
+            SLOT: told[SLOT],
+        }
+        table = {**for_servers({**told, ("POST", PATH): elector.serve}, site), **workers}
         return _Inner(former, rotating, usher, SiblingServer(m.listener, tls, table, m.clock, m.log), client)
 
     def _rotor(self, siblings: SiblingTalk, lease: RotationLease, joins: JoinLease, secrets: SecretsStore) -> Rotor:
@@ -235,5 +254,14 @@ class Formation:
             )
         )
 
+    def _former(self, parts: Parts) -> Former:
+        assert self._site is not None
+        self._worker = self._site.is_worker
+        if not self._worker:
+            return Former(parts)
+        from edge_commander.formation.worker import WorkerFormer  # only a worker pays for it
+
+        return WorkerFormer(parts)
+
     def _roster(self) -> tuple[Member, ...]:
-        return self._site.roster if self._site is not None else ()
+        return self._site.members if self._site is not None else ()

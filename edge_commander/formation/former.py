@@ -18,7 +18,7 @@ from agents.contracts.siblings import FormationStatus, SlotAnswer, SlotRequest, 
 from agents.core.backoff import Backoff
 from agents.core.errors import GalleyError, Rejected, Retryable
 from agents.core.ports import Clock
-from edge_commander.distribution.port import ClusterPlan, Distribution
+from edge_commander.distribution.port import ClusterPlan, Distribution, NodeAccess
 from edge_commander.formation import plan as plans
 from edge_commander.formation import record as records
 from edge_commander.formation.permission import BegunBefore, Gate
@@ -26,8 +26,10 @@ from edge_commander.formation.plan import Facts, Step, next_step
 from edge_commander.formation.rebuilding import Rebuilding
 from edge_commander.formation.record import Happening, Part, Record
 from edge_commander.formation.site import Site
+from edge_commander.formation.witness import by_siblings
 from edge_commander.reasons import NOTHING, Reason, Why
 from edge_commander.secrets.model import SiteSecrets
+from edge_commander.siblings.client import OutOfTime
 
 if TYPE_CHECKING:
     from edge_commander.rolling.roller import Roller  # only a site that was ordered an upgrade pays for it
@@ -47,6 +49,9 @@ class Siblings(Protocol):
 
     async def slot(self, member: Member, request: SlotRequest) -> SlotAnswer:
         """Whether it is our turn to join."""
+
+    async def access(self, member: Member, epoch: int) -> NodeAccess:
+        """A worker's: certificates that a member made for a new key of ours."""
 
 
 class RecordStore(Protocol):
@@ -80,7 +85,8 @@ class SecretsStore(Protocol):
 class Parts:
     """What the former works with. `make(site, epoch)`: new secrets. `settle(plan)`: gives the suite's daemons their
     rights and kubeconfigs, once a start. `ran(secrets)`: hears by which secrets this node was made a member.
-    `roller`: makes what upgrades; None where nothing does."""
+    `roller`: makes what upgrades; None where nothing does. `now_ms`: the time that this node believes, Unix ms;
+    `confirmed`: the endpoint said it, so that no sibling is asked."""
 
     distribution: Distribution
     siblings: Siblings
@@ -93,6 +99,8 @@ class Parts:
     log: FilteringBoundLogger
     ran: Callable[[SiteSecrets], None] = lambda secrets: None
     roller: Callable[[], Roller] | None = None
+    now_ms: Callable[[], int] = lambda: 0
+    confirmed: Callable[[], bool] = lambda: True
 
 
 class Former:
@@ -108,6 +116,7 @@ class Former:
         self._rebuild = Rebuilding(parts.distribution, parts.clock, parts.log)
         self._failed: Reason | None = None
         self._again_at = float("-inf")
+        self._told: dict[str, int | None] = {}  # what siblings' clocks say, see witness.py
         self._backoff = Backoff(base=1.0, cap=60.0)
         self._roller: Roller | None = None
 
@@ -141,6 +150,7 @@ class Former:
             secrets=current and self.offered() is not None,
             generation=site.generation,
             snapshot=self._rebuild.mark(site),
+            now=max(0, self._p.now_ms()),
         )
 
     def offered(self) -> SiteSecrets | None:
@@ -159,8 +169,9 @@ class Former:
             return reason
         if self._failed is not None and self._p.clock.monotonic() < self._again_at:
             return self._failed
-        asks = self.member != site.epoch or self._held(site) is None
+        asks = self.member != site.epoch or self._held(site) is None or not self._settled
         answers = await self._ask_all(site) if asks else {}
+        clock = self._witnessed(site, clock)
         record = self._p.records.record
         facts = Facts(
             me=site.me,
@@ -203,13 +214,28 @@ class Former:
         others = [one for one in site.others.values() if one.signing]
 
         async def one(member: Member) -> FormationStatus | None:
+            self._told.pop(member.node, None)
             try:
-                return await self._p.siblings.status(member)
+                answer = await self._p.siblings.status(member)
+            except OutOfTime:
+                self._told[member.node] = None
             except GalleyError:
-                return None
+                pass
+            else:
+                if answer.now:
+                    self._told[member.node] = answer.now - self._p.now_ms()
+                return answer
+            return None
 
         said = await asyncio.gather(*(one(member) for member in others))
         return {member.node: answer for member, answer in zip(others, said, strict=True) if answer is not None}
+
+    def _witnessed(self, site: Site, clock: Reason) -> Reason:
+        """The clock's standing, with what siblings have to say where the endpoint was not asked yet."""
+        if clock != NOTHING or self._p.confirmed():
+            return clock
+        told = {node: said for node, said in self._told.items() if node in site.others}
+        return by_siblings(told, len(site.others))
 
     async def _take(self, step: Step, site: Site, *, trusted: bool) -> Reason:
         match step:
@@ -253,7 +279,7 @@ class Former:
             members = await self._p.distribution.members()
         except GalleyError:
             return NOTHING  # whoever looks at the cluster says so
-        name = plans.leaving(site.own.name, [one.name for one in site.roster], members)
+        name = plans.leaving(site.own.name, [one.name for one in site.members], members)
         if name is None or not plans.agreed(site.generation, site.others.keys(), await self._ask_all(site)):
             return NOTHING
         self._p.log.warning("the roster no longer names a member: it is taken out", member=name)

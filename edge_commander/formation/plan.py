@@ -1,4 +1,4 @@
-"""The next step towards one cluster, from what is known. Pure: leaves no choice to who carries it out.
+"""The next step towards one cluster, from what is known: leaves no choice to who carries it out. Pure.
 
 Safety does not hang on timing: a node begins `init` only where the decision of the epoch names it, its own record says
 that it never began anything else, and the epoch's secrets, which it made before, still lie on its disk.
@@ -191,6 +191,8 @@ def _other_epoch(facts: Facts) -> Step | None:
 
 def _within(facts: Facts) -> Step:
     record = facts.record
+    if record.part is Part.WORKER and record.epoch == facts.epoch:
+        return _was_worker(facts)
     if record.stage in (Stage.STARTED, Stage.MEMBER) and not facts.secrets:
         return _fetching(facts) if facts.kept else Forget()  # one damaged file makes no fresh box of a member
     if record.stage is Stage.MEMBER:
@@ -200,6 +202,17 @@ def _within(facts: Facts) -> Step:
     if record.epoch < facts.epoch or record.stage is Stage.NONE:
         return _undecided(facts)
     return _initialising(facts) if record.part is Part.INIT else _joining(facts)
+
+
+def _was_worker(facts: Facts) -> Step:
+    """The roster made a server of a worker: what it was goes first, then it is decided as for any new server."""
+    if facts.record.stage is Stage.DECIDED:
+        return _too_few(facts) or Decide()
+    return (
+        Wait(Reason(Why.WIPE, "this node is a worker of its cluster, the roster names it a server"))
+        if facts.kept
+        else Forget()
+    )
 
 
 def _too_few(facts: Facts) -> Wait | None:

@@ -9,6 +9,7 @@ from agents.contracts.codec import ContractError, decode, encode
 from agents.contracts.identity import Member
 from agents.contracts.siblings import FormationStatus, SlotAnswer, SlotRequest
 from agents.core.errors import Retryable
+from edge_commander.distribution.port import NodeAccess
 from edge_commander.formation.former import Former
 from edge_commander.formation.site import Site
 from edge_commander.formation.usher import Usher
@@ -47,6 +48,12 @@ class SiblingTalk:
     async def slot(self, member: Member, request: SlotRequest) -> SlotAnswer:
         """See Siblings."""
         return _read(await self._client.call(member, *SLOT, encode(request), timeout=8.0), SlotAnswer)
+
+    async def access(self, member: Member, epoch: int) -> NodeAccess:
+        """See Siblings."""
+        from edge_commander.formation import worker_access  # only a worker pays for it
+
+        return await worker_access.ask(self._client, member, epoch)
 
 
 def routes(

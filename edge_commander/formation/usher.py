@@ -60,11 +60,12 @@ class Usher:
     async def ask(self, peer: str, request: SlotRequest) -> SlotAnswer:
         """`peer` is a node id out of a verified certificate. What stands in the way is in the answer."""
         site = self._site()
-        if site is None or not self._member() or request.epoch != site.epoch or peer not in site.others:
+        others = {one.node: one for one in site.members if one.node != site.me} if site is not None else {}
+        if site is None or not self._member() or request.epoch != site.epoch or peer not in others:
             return SlotAnswer(granted=False, reason="this node is no member of the cluster of that epoch")
         try:
             async with self._one:
-                return await self._ask(site, site.others[peer].name, request.fresh)
+                return await self._ask(site, others[peer].name, request.fresh)
         except (Retryable, Rejected) as error:
             return SlotAnswer(granted=False, reason=str(error)[:300])
 

@@ -131,6 +131,10 @@ class SiblingClient:
             await pool.session.close()
 
 
+class OutOfTime(Retryable):
+    """The member's certificate is its own, and not valid at this node's time: one of the two clocks is wrong."""
+
+
 def _read(what: str, status: int, content: bytes) -> bytes:
     if 200 <= status < 300:
         return content
@@ -145,7 +149,7 @@ def _unproven(member: Member, error: Exception) -> Retryable | Rejected:
     """A certificate that is out of its time may pass by itself; any other is somebody else's."""
     if isinstance(error, ssl.SSLCertVerificationError):
         text = f"{member.node}: certificate refused: {error.verify_message}"
-        return Retryable(text) if error.verify_code in TIME_CODES else Rejected(text)
+        return OutOfTime(text) if error.verify_code in TIME_CODES else Rejected(text)
     return Rejected(f"{member.node}: certificate refused")
 
 

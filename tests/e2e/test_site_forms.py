@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from agents.contracts.trust import MemberRole
 from images.containers.control_plane import PAUSE
 from tests.site_in_a_box.cluster_host import ClusterHost, each
 from tests.site_in_a_box.forming_site import FormingSite
@@ -52,7 +53,7 @@ def site(cluster_parts: None) -> Iterator[FormingSite]:
     before = KernelSettings.now()
     folder = Path(tempfile.mkdtemp(prefix="galley-fs-"))
     folder.chmod(0o755)
-    site = FormingSite(folder)
+    site = FormingSite(folder, signed=True)
     try:
         site.up(files("hello"))
         yield site
@@ -232,3 +233,63 @@ def test_a_box_whose_cluster_was_wiped_may_only_join(site: FormingSite) -> None:
 
     site.wait(joined, 300, "it joined")
     assert site.clusters() == {before}
+
+
+SECRET_PLACES = (
+    "/etc/kubernetes/pki/ca.key", "/etc/kubernetes/admin.conf", "/etc/kubernetes/manifests/etcd.yaml",
+    "/var/lib/etcd/member", "/var/lib/galley/edge-commander/site-secrets.json", "/run/galley-access/vessel.kubeconfig",
+)  # fmt: skip
+"""What no worker holds."""
+_CONDITION = ".status.conditions[?(@.type=='Ready')]"
+READY = f"jsonpath={{{_CONDITION}.status}} {{{_CONDITION}.lastTransitionTime}}"
+
+
+def test_a_worker_joins_runs_a_pod_and_outlives_its_server(site: FormingSite) -> None:
+    site.hosts.add()
+    worker = site.hosts.more[0]
+    asyncio.run(site.ship(worker, "GALLEY-FORM-WORKER", MemberRole.WORKER))
+    worker.boot()
+    worker.import_images(site.hosts.kube.version)
+    took = site.wait(lambda: well(site, worker), 240, "the worker is a member")
+    print(f"a worker joined in {took:.0f} s")
+    assert not [place for place in SECRET_PLACES if worker.holds(place)]
+
+    asker = site.hosts[0]
+    labels = json.loads(asker.kubectl("get", "node", worker.name, "-o", "jsonpath={.metadata.labels}"))
+    assert "node-role.kubernetes.io/control-plane" not in labels
+    spec = {"spec": {"nodeName": worker.name, "terminationGracePeriodSeconds": 1}}
+    asker.kubectl("run", "bread", f"--image={PAUSE}", "--image-pull-policy=Never", f"--overrides={json.dumps(spec)}")
+    site.wait(lambda: phase(asker, "bread") == "Running", 90, "a pod runs on the worker")
+
+    door = api_address(worker)
+    gone = next(host for host in site.hosts if host.address == door)
+    living = next(host for host in site.hosts if host is not gone)
+    before = living.kubectl("get", "node", worker.name, "-o", READY)
+    gone.cut_power()
+    moved = site.wait(lambda: api_address(worker) not in ("", door), 120, "the worker goes by another server")
+    renewed = lease(living, worker)
+    site.wait(lambda: lease(living, worker) not in ("", renewed), 60, "its kubelet speaks with it")
+    print(f"moved to another server in {moved:.0f} s; Ready before and after: {before}")
+    assert living.kubectl("get", "node", worker.name, "-o", READY) == before, "it was not Ready meanwhile"
+    site.wait(lambda: well(site, worker), 60, "the worker says so")
+    assert phase(living, "bread") == "Running"
+
+
+def well(site: FormingSite, host: ClusterHost) -> bool:
+    now = site.status(host)
+    return now.get("state") == "ready" and not now["reason"]
+
+
+def phase(host: ClusterHost, pod: str) -> str:
+    return host.kubectl("get", "pod", pod, "-o", "jsonpath={.status.phase}", check=False)
+
+
+def api_address(host: ClusterHost) -> str:
+    """Which server the control plane's name is on that host."""
+    lines = (line.split() for line in host.run("cat", "/etc/hosts").splitlines())
+    return next((words[0] for words in lines if "api.galley.internal" in words[1:]), "")
+
+
+def lease(host: ClusterHost, node: ClusterHost) -> str:
+    return host.kubectl("get", "lease", node.name, "-n", "kube-node-lease", "-o", "jsonpath={.spec.renewTime}",
+                        check=False)  # fmt: skip

@@ -179,6 +179,7 @@ class ClusterHosts:
         self.galley = galley or {}
         self.options = tuple(options)
         self.hosts: list[ClusterHost] = []
+        self.more: list[ClusterHost] = []
         self.names = [free_name(f"nuc{number}") for number in range(1, count + 1)]
         self._kernel = KernelSettings()
         self._folders = 0
@@ -211,6 +212,12 @@ class ClusterHosts:
         self.hosts[index] = self._make(index)
         return self.hosts[index]
 
+    def add(self) -> ClusterHost:
+        """One more box, which is none of the `count`: not in `hosts`, and not booted."""
+        self.names.append(free_name(f"nuc{len(self.names) + 1}"))
+        self.more.append(self._make(len(self.names) - 1))
+        return self.more[-1]
+
     def _make(self, index: int) -> ClusterHost:
         self._folders += 1
         galley = {
@@ -231,7 +238,7 @@ class ClusterHosts:
             place,
             self.lan,
             index + 1,
-            hosts=self.count,
+            hosts=max(self.count, index + 1),
             kube=self.kube,
             galley=galley,
             options=self.options,
@@ -252,10 +259,11 @@ class ClusterHosts:
 
     def down(self) -> None:
         """Cuts all, and puts the machine back as it was."""
-        each([host for host in self.hosts if host.pid1 or host.program.running], ClusterHost.cut_power)
+        everyone = [*self.hosts, *self.more]
+        each([host for host in everyone if host.pid1 or host.program.running], ClusterHost.cut_power)
         self.lan.down()
         self._kernel.restore()
-        for host in self.hosts:
+        for host in everyone:
             shutil.rmtree(host.folder, ignore_errors=True)
 
 

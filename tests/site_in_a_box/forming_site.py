@@ -12,17 +12,24 @@ import shutil
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from agents.contracts.ids import node_id
+import msgspec
+
+from agents.contracts.ids import hardware_digest, node_id, node_of
+from agents.contracts.trust import MemberRole, OperatorKey, OperatorsDocument, ShippingEntry
+from agents.core.entries import sign_entry
+from agents.core.jose import SoftwareKey
+from agents.core.operators import sign_operators
 from tests.site_in_a_box.cluster_host import ClusterHost, ClusterHosts, each
 from tests.site_in_a_box.endpoint import Endpoint
 from tests.site_in_a_box.gitrepos import GitRepo
 from tests.site_in_a_box.host_suite import USERS
 from tests.site_in_a_box.process import Program
 
+WORKER_UNITS = ("edge-commander", "heartbeat")
 UNITS = ("edge-commander", "heartbeat", "vessel")
 GATEWAY = "10.77.0.1"
 PORT = 8443
@@ -36,9 +43,17 @@ class FormingSite:
     site = "store-00007"
 
     def __init__(
-        self, folder: Path, *, count: int = 3, election: str = "cloud", snapshot_seconds: float = 21600.0
+        self,
+        folder: Path,
+        *,
+        count: int = 3,
+        election: str = "cloud",
+        snapshot_seconds: float = 21600.0,
+        signed: bool = False,
     ) -> None:
+        """`signed`: an operator signs each device's entry, and the nodes go by that operator's key."""
         self.folder = folder
+        self.alice = SoftwareKey.generate("Ed25519") if signed else None
         self.election = election
         self.snapshot_seconds = snapshot_seconds
         self.endpoint = Endpoint(folder / "cloud", names=[GATEWAY])
@@ -65,6 +80,7 @@ class FormingSite:
         self._relay_in = [*relay, f"tcp:{GATEWAY}:{PORT}", f"unix:{pipe}"]
 
     def _settings(self) -> dict[str, Any]:
+        operators = {"operators_file": "/etc/galley/operators-1.json"} if self.alice is not None else {}
         return {
             "node": {"machine": "file:/etc/galley/machine.json"},
             "endpoint": {
@@ -86,6 +102,7 @@ class FormingSite:
                 "snapshot_seconds": self.snapshot_seconds,
                 "siblings": {"bind": "0.0.0.0", "port": 9411},
                 "distribution": {"overlap_hours": 0.01},
+                **operators,
             },
         }
 
@@ -115,26 +132,47 @@ class FormingSite:
 
     async def _ship_all(self) -> None:
         async with self.endpoint.operator() as operator:
+            if self.alice is not None:
+                await operator.call("POST", "/v1/admin/operators-documents", self._operators())
             body = {"labels": {}, "atlas": None, "election": self.election}
             await operator.call("PUT", f"/v1/admin/sites/{self.site}", body)
         for host in self.hosts:
             await self.ship(host)
 
-    async def ship(self, host: ClusterHost, serial: str = "") -> None:
+    async def ship(self, host: ClusterHost, serial: str = "", role: MemberRole = MemberRole.SERVER) -> None:
         """Puts a box on the shipping list, and its code and hardware on its disk; it must be off."""
         self.serials[host.name] = serial or f"GALLEY-FORM-{host.number}"
         async with self.endpoint.operator() as operator:
-            code = await operator.ship(self.serials[host.name], self.site, host.name, address=host.address)
-        self._lay(host, code)
+            code = await operator.ship(
+                self.serials[host.name], self.site, host.name, address=host.address, entry=self._entry(host, role)
+            )
+        self._lay(host, code, UNITS if role is MemberRole.SERVER else WORKER_UNITS)
 
-    def _lay(self, host: ClusterHost, code: str) -> None:
+    def _operators(self) -> Any:
+        assert self.alice is not None
+        document = OperatorsDocument(generation=1, keys=[OperatorKey(name="alice", key=self.alice.public)])
+        return msgspec.to_builtins(sign_operators(document, [self.alice]))
+
+    def _entry(self, host: ClusterHost, role: MemberRole) -> Any:
+        if self.alice is None:
+            return None
+        hardware, now = hardware_digest(self.serials[host.name]), int(time.time())
+        entry = ShippingEntry(
+            node=node_of(hardware), hardware=hardware, site=self.site, name=host.name, role=role, proof="code",
+            sequence=now, issued=now,
+        )  # fmt: skip
+        return msgspec.to_builtins(sign_entry(entry, self.alice))
+
+    def _lay(self, host: ClusterHost, code: str, units: Sequence[str]) -> None:
         self.power(host)
+        if self.alice is not None:
+            host.path("/etc/galley/operators-1.json").write_text(json.dumps(self._operators()))
         host.path("/etc/galley/ca.pem").write_text(self.endpoint.ca_file.read_text())
         secret = host.path("/etc/galley/enrol-code")
         secret.touch(mode=0o600)
         secret.write_text(code)
         os.chown(secret, USERS["edge-commander"], USERS["edge-commander"])
-        for unit in UNITS:
+        for unit in units:
             self._enable(host, f"{WANTS}/galley-{unit}.service", f"galley-{unit}.service")
         self._enable(
             host, "/etc/systemd/system/sockets.target.wants/galley-distribution.socket", "galley-distribution.socket"

@@ -33,7 +33,15 @@ from edge_commander.distribution.k3s.plan import (
     plan_stop,
 )
 from edge_commander.distribution.k3s.settings import K3sSettings
-from edge_commander.distribution.port import AUTO, ClusterHealth, ClusterMember, ClusterPlan, Operation, Snapshot
+from edge_commander.distribution.port import (
+    AUTO,
+    ClusterHealth,
+    ClusterMember,
+    ClusterPlan,
+    Operation,
+    Snapshot,
+    Unsupported,
+)
 from edge_commander.secrets.model import SiteSecrets
 
 PROBE_SECONDS = 2.0
@@ -91,7 +99,9 @@ class K3s:
             await self._executor.run(plan_init(await self._facts(), plan, self._settings))
 
     async def join(self, plan: ClusterPlan) -> None:
-        """See Distribution."""
+        """See Distribution. Workers are not made: `k3s agent` joins by a token, and the site has only the servers'."""
+        if plan.access is not None:
+            raise Unsupported(self.name, Operation.JOIN, "workers are made with kubeadm alone")
         async with self._alone():
             answers = await asyncio.gather(*(self._probe(server) for server in plan.servers))
             answering = tuple(server for server, yes in zip(plan.servers, answers, strict=True) if yes)

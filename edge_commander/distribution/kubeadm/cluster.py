@@ -15,7 +15,7 @@ from pathlib import Path
 from agents.core.errors import Rejected, Retryable
 from agents.io.lock import Lock
 from edge_commander.distribution.existing import Connect, ExistingCluster
-from edge_commander.distribution.kubeadm import layout, manifest, plan, snapshots, upgrade
+from edge_commander.distribution.kubeadm import layout, manifest, plan, snapshots, upgrade, worker
 from edge_commander.distribution.kubeadm.certs import client
 from edge_commander.distribution.kubeadm.config import JOINERS, kubeconfig
 from edge_commander.distribution.kubeadm.facts import EtcdMember, LocalFacts, MemberFacts, SeedFacts
@@ -58,6 +58,8 @@ class KubeadmCluster:
 
     async def join(self, plan_: ClusterPlan) -> None:
         """See Distribution."""
+        if plan_.access is not None:
+            return await self._join_worker(plan_)
         secrets = plan.checked(plan_)
         async with self._alone():
             facts = await self._local()
@@ -75,6 +77,14 @@ class KubeadmCluster:
             )  # fmt: skip
             await self._do(steps)
 
+    async def _join_worker(self, plan_: ClusterPlan) -> None:
+        access = worker.checked(plan_)
+        async with self._alone():
+            facts = await self._local()
+            seed = await self._world.through_worker(plan_.node, plan_.servers, access, self._say)
+            named = await self._world.named(self._settings.endpoint_name)
+            await self._do(worker.join(plan_, facts, seed, named=named, settings=self._settings))
+
     async def members(self) -> list[ClusterMember]:
         """See Distribution: its Nodes. Retryable also while this node has no cluster."""
         if not await self._world.exists(layout.ADMIN):
@@ -87,7 +97,7 @@ class KubeadmCluster:
             return ClusterHealth(api=False, problem=NO_CLUSTER)
         health = await self._observer.health()
         marker = self._world.marker()
-        if health.api and marker is not None and marker.done:
+        if health.api and marker is not None and marker.done and marker.role != "worker":
             self._world.through_own(marker.address)
             try:
                 cluster = await self._world.api.cluster()
@@ -257,6 +267,8 @@ class KubeadmCluster:
         marker = self._world.marker()
         if marker is None or not marker.done:
             raise Rejected("this node is not a member of a cluster")
+        if marker.role == "worker":
+            raise Rejected("this node is a worker: a server must be asked")
         self._world.through_own(marker.address)
         return marker
 
@@ -266,7 +278,7 @@ class KubeadmCluster:
         return MemberFacts(marker.node, members, healthy, await self._world.api.nodes())
 
     async def _own_member(self, facts: LocalFacts) -> EtcdMember | None:
-        if facts.marker is None or not facts.marker.done or facts.stopped:
+        if facts.marker is None or not facts.marker.done or facts.stopped or facts.marker.role == "worker":
             return None
         try:
             async with asyncio.timeout(LEAVE_SECONDS):

@@ -86,6 +86,27 @@ def join_documents(plan: ClusterPlan, settings: KubeadmSettings) -> bytes:
     )
 
 
+def worker_documents(plan: ClusterPlan, settings: KubeadmSettings) -> bytes:
+    """JoinConfiguration of a worker: it asks for its kubelet's certificate with the one in the discovery file."""
+    return _documents(
+        {
+            "apiVersion": KUBEADM,
+            "kind": "JoinConfiguration",
+            "discovery": {"file": {"kubeConfigPath": discovery_file(settings)}},
+            "nodeRegistration": _registration(plan, settings),
+            "patches": {"directory": patches_dir(settings)},
+            "skipPhases": [one for one in settings.skip_phases if not one.startswith("addon")],
+            "timeouts": _timeouts(settings),
+        }
+    )
+
+
+def named(text: str, name: str) -> str:
+    """The first address that a hosts file has for a name; empty where it has none."""
+    lines = (line.split("#")[0].split() for line in text.splitlines())
+    return next((words[0] for words in lines if name in words[1:]), "")
+
+
 def reset_documents(settings: KubeadmSettings) -> bytes:
     """ResetConfiguration. The etcd member is taken out by us, who know whether the others can do without."""
     return _documents(

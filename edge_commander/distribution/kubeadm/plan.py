@@ -69,7 +69,7 @@ def begun(plan: ClusterPlan, facts: LocalFacts, role: str) -> bool:
         )
     if marker.node != plan.node or marker.address != plan.address:
         raise Rejected(f"this node is {marker.node} at {marker.address} there, not {plan.node} at {plan.address}")
-    if not marker.done and marker.role != role:
+    if marker.role != role and (not marker.done or "worker" in (marker.role, role)):
         raise Rejected(f"{marker.role} was begun here, not {role}: reset this node first")
     return True
 
@@ -187,8 +187,8 @@ def rotate(
     never go down for this. `revision`: new with each rotation. `plan`: by whose secrets it is to run from now on, with
     the service accounts' public `keys`; `accepted`: those that are accepted here. The API server reads them once, when
     it starts."""
-    if facts.marker is None or not facts.marker.done:
-        raise Rejected("this node is not a member of a cluster")
+    if facts.marker is None or not facts.marker.done or facts.marker.role == "worker":
+        raise Rejected("this node is not a member of a cluster that has certificates to renew")
     first: list[Step] = [] if plan is None else _service_accounts(plan, facts.marker, keys, accepted)
     renew = Run(_kubeadm(settings), config.renew_command(), 120)
     parts = (RestartComponent(part, revision) for part in layout.EMBEDDED)

@@ -25,7 +25,7 @@ class Marker(Struct, frozen=True, kw_only=True):
     epoch: Annotated[int, msgspec.Meta(ge=1)]
     node: str
     address: str
-    role: Literal["init", "join", "restore"]
+    role: Literal["init", "join", "restore", "worker"]
     done: bool = False
     cluster: str = ""
     version: str = ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -11,15 +11,16 @@ import msgspec
 from agents.core.errors import Rejected, Retryable
 from agents.io.state import StateFile
 from edge_commander.distribution.existing import Connect
-from edge_commander.distribution.kubeadm import layout, manifest
+from edge_commander.distribution.kubeadm import layout, manifest, worker
 from edge_commander.distribution.kubeadm.api import Api
 from edge_commander.distribution.kubeadm.certs import client
-from edge_commander.distribution.kubeadm.config import hosts, kubeconfig
+from edge_commander.distribution.kubeadm.config import hosts, kubeconfig, named
 from edge_commander.distribution.kubeadm.etcd import Access, Etcd
 from edge_commander.distribution.kubeadm.facts import LocalFacts
 from edge_commander.distribution.kubeadm.machine import Machine
 from edge_commander.distribution.kubeadm.settings import KubeadmSettings
 from edge_commander.distribution.kubeadm.steps import Marker
+from edge_commander.distribution.port import NodeAccess
 from edge_commander.secrets.model import SiteSecrets
 
 POLL = 0.5
@@ -93,6 +94,27 @@ class NodeWorld(Machine):
             await self.write(f"{run_dir}/{name}", text.encode(), 0o600)
         self._api = Api(Path(run_dir, "admin.conf"), self._connect)
         self._etcd = self._etcd_at(address, *(f"{run_dir}/{name}" for name in names))
+
+    async def through_worker(
+        self, node: str, servers: Sequence[str], access: NodeAccess, say: Callable[[str], None]
+    ) -> str:
+        """Asks the first of `servers` that answers, as the node that a worker is or is to be; its address, empty for
+        none. One whose etcd has no quorum does not answer."""
+        file = Path(self.settings.run_dir, "worker.conf")
+        for address in servers:
+            await self.write(str(file), worker.kubeconfig(address, access), 0o600)
+            self._api = Api(file, self._connect)
+            try:
+                await self._api.node_ready(node)
+            except Retryable as error:
+                say(f"{address} does not answer: {error}")
+            else:
+                return address
+        return ""
+
+    async def named(self, name: str) -> str:
+        """The address that the hosts file has for a name."""
+        return named(await self.read(layout.HOSTS) or "", name)
 
     def _etcd_at(self, address: str, ca: str, cert: str, key: str) -> Etcd:
         access = Access([f"https://{address}:{layout.ETCD_PORT}"], ca, cert, key)
@@ -194,6 +216,9 @@ class NodeWorld(Machine):
 
     async def finish(self, marker: Marker) -> None:
         """See World."""
+        if marker.role == "worker":  # it has no API server, and may not ask for the namespace
+            await self.mark(msgspec.structs.replace(marker, done=True))
+            return
         self.through_own(marker.address)
         cluster = await self._until(self.api.cluster, f"the API server of {marker.node} is not ready")
         await self.mark(msgspec.structs.replace(marker, done=True, cluster=str(cluster)))
