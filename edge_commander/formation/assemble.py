@@ -16,6 +16,7 @@ from agents.core.jose import thumbprint
 from agents.core.ports import Clock
 from agents.core.settings import Listener
 from agents.supervise.pulse import Pulse
+from edge_commander.discovery.hintfile import HintReader
 from edge_commander.distribution.apart import Apart
 from edge_commander.election.box import BallotBox
 from edge_commander.election.driver import Elector
@@ -24,6 +25,7 @@ from edge_commander.epoch import EpochFloor, check_not_older
 from edge_commander.formation.former import Former, Parts
 from edge_commander.formation.gate import BallotGate, Granting, SiblingVoters
 from edge_commander.formation.lease import JoinLease
+from edge_commander.formation.own_address import OwnAddress
 from edge_commander.formation.site import Site
 from edge_commander.formation.store import RecordFile
 from edge_commander.formation.talk import SiblingTalk, routes
@@ -42,7 +44,7 @@ from edge_commander.times import Times
 @dataclass(frozen=True)
 class Means:
     """What formation works with. `grant` None where no endpoint is configured; `floor`: the highest epoch that
-    this box was ever in; `uniform` spreads waits."""
+    this box was ever in; `uniform` spreads waits. `hints_file`: what was heard on the LAN; empty: nothing is."""
 
     listener: Listener
     ident: Path
@@ -56,6 +58,7 @@ class Means:
     floor: Callable[[DeviceKeys], EpochFloor]
     uniform: Callable[[float, float], float]
     log: FilteringBoundLogger
+    hints_file: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ class _Inner:
     usher: Usher
     server: SiblingServer
     client: SiblingClient
+    own: OwnAddress
 
 
 class Formation:
@@ -87,7 +91,8 @@ class Formation:
             if self._inner is None:
                 self._inner = self._assemble(site.me, keys)
                 self._known.set()
-            return await self._inner.former.turn(site, clock)
+            self._site, moved = self._inner.own.fill(site, self._inner.former.status(site), self._inner.client.reached)
+            return moved or await self._inner.former.turn(self._site, clock)
         except Rejected as error:  # a file of a newer version, secrets that do not fit: it stays so, and must be seen
             return Reason(Why.DISTRIBUTION, str(error))
 
@@ -121,7 +126,8 @@ class Formation:
     def _assemble(self, node: str, keys: DeviceKeys) -> _Inner:
         m = self._m
         tls = SiblingTls(node, keys.signer, self._roster, m.times, m.run_dir)
-        client = SiblingClient(tls, m.listener.port or 9411)
+        hints = HintReader(Path(m.hints_file), m.clock.monotonic) if m.hints_file else lambda node: ()
+        client = SiblingClient(tls, m.listener.port or 9411, hints)
         assert self._site is not None
         me = Self(self._site.site, node, thumbprint(keys.signer.public))
         elector = Elector(
@@ -150,7 +156,9 @@ class Formation:
             log=m.log,
         )
         table = {**routes(node, keys, former, usher, lambda: self._site), ("POST", PATH): elector.serve}
-        return _Inner(former, usher, SiblingServer(m.listener, tls, table, m.clock, m.log), client)
+        return _Inner(
+            former, usher, SiblingServer(m.listener, tls, table, m.clock, m.log), client, OwnAddress(m.state_dir)
+        )
 
     def _roster(self) -> tuple[Member, ...]:
         return self._site.roster if self._site is not None else ()

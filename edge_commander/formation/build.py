@@ -48,6 +48,7 @@ def build(
             floor=keys.floor,
             uniform=random.uniform,
             log=context.log,
+            hints_file=own.hints_file,
         )
     )
     context.stack.push_async_callback(formation.aclose)
