@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import logging
 import random
 import signal
 import sys
@@ -130,6 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--interface", action="append", default=[], help="a LAN's interface; may be given again")
     options = parser.parse_args(argv)
     log = logs.configure("discovery")
+    logging.getLogger("zeroconf").setLevel(logging.CRITICAL)  # no stranger's datagram fills the journal
     try:
         machine = open_machine(options.machine)
     except Rejected as error:
