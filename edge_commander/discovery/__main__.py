@@ -85,7 +85,7 @@ class Discovery:
 
     async def _follow(self, lan: Lan) -> None:
         """Another address, another voice: what was announced before is not true any more."""
-        if lan == self._lan:
+        if lan == self._lan and (self._voice is None or self._voice.works):
             return
         await self._close()
         if lan.senders:

@@ -75,6 +75,12 @@ class Voice:
         # Without asking whether the name is free: whoever says that it is not would keep this node from announcing.
         await (await zeroconf.async_register_service(info, cooperating_responders=True))
 
+    @property
+    def works(self) -> bool:
+        """False once a socket of it is gone: one datagram that the library does not bear may end its reading."""
+        engine = self._zeroconf.zeroconf.engine if self._zeroconf is not None else None
+        return engine is not None and not any(one.transport.is_closing() for one in engine.readers)
+
     def ask(self) -> None:
         """Asks the LAN once who is there."""
         if self._zeroconf is not None:

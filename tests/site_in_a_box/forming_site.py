@@ -28,15 +28,23 @@ GATEWAY = "10.77.0.1"
 PORT = 8443
 ACCESS = "/run/galley-access"
 WANTS = "/etc/systemd/system/multi-user.target.wants"
+PLAYED = "/usr/local/lib/galley-machine.json"
+PLAYED_FOR_DISCOVERY = f"""\
+[Service]
+ExecStart=
+ExecStart=/opt/galley/bin/python3 -I -m edge_commander.discovery --machine file:{PLAYED}
+"""
 
 
 class FormingSite:
-    """`count` hosts of `store-00007`. `up` boots them; nothing is formed by the harness."""
+    """`count` hosts of `store-00007`. `up` boots them; nothing is formed by the harness. `addresses` False: the roster
+    names none, and the hosts must find one another on their LAN."""
 
     site = "store-00007"
 
-    def __init__(self, folder: Path, *, count: int = 3, election: str = "cloud") -> None:
+    def __init__(self, folder: Path, *, count: int = 3, election: str = "cloud", addresses: bool = True) -> None:
         self.folder = folder
+        self.addresses = addresses
         self.election = election
         self.endpoint = Endpoint(folder / "cloud", names=[GATEWAY])
         (folder / "git").mkdir(parents=True)
@@ -114,7 +122,8 @@ class FormingSite:
         """Puts a box on the shipping list, and its code and hardware on its disk; it must be off."""
         self.serials[host.name] = serial or f"GALLEY-FORM-{host.number}"
         async with self.endpoint.operator() as operator:
-            code = await operator.ship(self.serials[host.name], self.site, host.name, address=host.address)
+            address = host.address if self.addresses else ""
+            code = await operator.ship(self.serials[host.name], self.site, host.name, address=address)
         self._lay(host, code)
 
     def _lay(self, host: ClusterHost, code: str) -> None:
@@ -126,6 +135,10 @@ class FormingSite:
         os.chown(secret, USERS["edge-commander"], USERS["edge-commander"])
         for unit in UNITS:
             self._enable(host, f"{WANTS}/galley-{unit}.service", f"galley-{unit}.service")
+        if not self.addresses:
+            self._enable(host, f"{WANTS}/galley-discovery.service", "galley-discovery.service")
+            host.path(PLAYED).write_text(host.path("/etc/galley/machine.json").read_text())
+            host.path("/etc/systemd/system/galley-discovery.service.d/machine.conf").write_text(PLAYED_FOR_DISCOVERY)
         self._enable(
             host, "/etc/systemd/system/sockets.target.wants/galley-distribution.socket", "galley-distribution.socket"
         )
