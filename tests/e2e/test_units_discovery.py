@@ -11,7 +11,7 @@ import pytest
 
 from agents.contracts.ids import node_id
 from tests.site_in_a_box.host_suite import USERS, SuiteHost, free_name
-from tests.site_in_a_box.lan import BRIDGE, Lan, address
+from tests.site_in_a_box.lan import Lan, address
 from tests.site_in_a_box.lan_machine import Machine
 
 SERIAL = "GALLEY-E2E-0053"
@@ -42,15 +42,26 @@ def neighbour(lan: Lan, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ma
 
 
 @pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory, host_base: Path, lan: Lan) -> Iterator[SuiteHost]:
-    """A node whose interface has no address yet."""
+def place(lan: Lan, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """The network that the node stands in; its interface has no address yet."""
+    machine = Machine(lan, 1, tmp_path_factory.mktemp("place"))
+    try:
+        machine.up()
+        machine.run(*f"ip address del {address(1)}/24 dev eth0".split())
+        yield machine
+    finally:
+        machine.down()
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory, host_base: Path, place: Machine) -> Iterator[SuiteHost]:
+    """The node."""
     host = SuiteHost(
         free_name("disc"),
         tmp_path_factory.mktemp("host"),
         serial=SERIAL,
         units=("edge-commander", "discovery"),
-        options=[f"--network-bridge={BRIDGE}"],
-        enter=lan.enter,
+        enter=place.enter(),
     )
     host.lay_out(host.settings(), {}, {})
     try:
@@ -78,8 +89,7 @@ def test_it_starts_without_a_lan_and_speaks_once_there_is_one(host: SuiteHost, n
     host.wait_active("edge-commander", "discovery")
     until(lambda: "there is no LAN" in host.journal("discovery"), host)
     assert heard(host) == {} and host.property(UNIT, "NRestarts") == "0"
-    host.run("ip", "address", "add", f"{address(1)}/24", "dev", "host0")
-    host.run("ip", "link", "set", "host0", "up")
+    host.run("ip", "address", "add", f"{address(1)}/24", "dev", "eth0")
     until(lambda: neighbour.hears(node_id(SERIAL)) == (address(1),), host)
     until(lambda: heard(host) == {neighbour.node: address(2)}, host)
 
