@@ -26,6 +26,7 @@ class Why(StrEnum):
     KEYS = "waiting: a person (device keys)"  # damaged or gone; new ones are never made silently
     TPM = "waiting: tpm"  # it holds the device keys, and does not answer
     HARDWARE = "waiting: a person (other hardware)"  # this identity belongs to another machine
+    ADDRESS = "waiting: a person (address changed)"  # the cluster knows this node at another address
     MOVED = "waiting: wipe (another site)"  # the cloud assigned a node of one site to another
     CLOCK = "waiting: clock"
     SITE = "waiting: site"  # no site document yet, or its roster lacks this node

@@ -70,11 +70,14 @@ class CommanderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     `siblings`: where the siblings' channel (mutual TLS) listens; this port is also where siblings are looked for,
     unless the roster's address names one. 0 turns the listener off.
     `snapshot_seconds`: how often each member takes a snapshot of the cluster by itself; 0: never.
+    `hints_file`: where galley-discovery leaves what it heard on the LAN: addresses to try a sibling at that does not
+    answer at the roster's; they must prove themselves as everywhere. Empty: no hints are used.
     `image_build`: Unix s before which no clock can be right; `image_build_file` holds the same as text.
     """
 
     health: Listener = Listener(port=9404)
     siblings: Listener = Listener(bind="0.0.0.0", port=9411)  # noqa: S104 - the LAN's; who may talk is in the roster
+    hints_file: str = "/run/galley-discovery/hints.json"
     keys_dir: str = "/var/lib/galley-ident"
     keys: Literal["auto", "file", "tpm"] = "auto"
     tcti: Tcti = "device:/dev/tpmrm0"

@@ -52,6 +52,7 @@ _ADVICE: dict[Why, str] = {
     Why.KEYS: "put the device keys back from a copy, or have the endpoint retire this device and wipe it",
     Why.TPM: "look whether the firmware still shows the TPM; the node goes on by itself when it answers",
     Why.HARDWARE: "put the disk back into its own machine, or wipe it",
+    Why.ADDRESS: "give this node its address back (a reservation in the LAN's DHCP), or wipe it, so that it joins anew",
     Why.MOVED: "wipe this node before it serves another site",
     Why.CLOCK: "set the clock, or make NTP reachable",
     Why.SITE: "add this node to the site's roster at the endpoint",

@@ -17,6 +17,7 @@ from agents.core.jose import thumbprint
 from agents.core.ports import Clock
 from agents.core.settings import Listener
 from agents.supervise.pulse import Pulse
+from edge_commander.discovery.hintfile import HintReader
 from edge_commander.distribution.apart import Apart
 from edge_commander.election.box import BallotBox
 from edge_commander.election.driver import Elector
@@ -25,6 +26,7 @@ from edge_commander.epoch import EpochFloor, check_not_older
 from edge_commander.formation.former import Former, Parts
 from edge_commander.formation.gate import BallotGate, Granting, SiblingVoters
 from edge_commander.formation.lease import JoinLease
+from edge_commander.formation.own_address import OwnAddress
 from edge_commander.formation.site import Site
 from edge_commander.formation.store import RecordFile
 from edge_commander.formation.talk import SLOT, STATUS, SiblingTalk, routes
@@ -55,7 +57,7 @@ if TYPE_CHECKING:
 class Means:
     """What formation works with. `grant` None where no endpoint is configured; `floor`: the highest epoch that
     this box was ever in; `uniform` spreads waits; `overlap_hours`: see DistributionSettings; `holds`: whether a
-    version's programs lie on this node."""
+    version's programs lie on this node. `hints_file`: what was heard on the LAN; empty: nothing is."""
 
     listener: Listener
     ident: Path
@@ -72,6 +74,7 @@ class Means:
     overlap_hours: float = 24.0
     holds: Callable[[str], bool] = lambda version: False
     upgrades: UpgradeSettings = field(default_factory=UpgradeSettings)
+    hints_file: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,7 @@ class _Inner:
     usher: Usher
     server: SiblingServer
     client: SiblingClient
+    own: OwnAddress
 
 
 class Formation:
@@ -108,10 +112,12 @@ class Formation:
             elif site.is_worker != self._worker:
                 await self._inner.former.aclose()
                 return Reason(Why.WIPE, "the roster changed this node's role: restart Edge Commander")
-            reason = await self._inner.former.turn(site, clock)
+            inner = self._inner
+            self._site, moved = inner.own.fill(site, inner.former.status(site), inner.client.reached)
+            reason = moved or await inner.former.turn(self._site, clock)
             if reason != NOTHING or site.is_worker:  # a worker holds none of the site's secrets
                 return reason
-            return await self._inner.rotor.turn(site, clock)
+            return await inner.rotor.turn(self._site, clock)
         except Rejected as error:  # a file of a newer version, secrets that do not fit: it stays so, and must be seen
             return Reason(Why.DISTRIBUTION, str(error))
 
@@ -122,8 +128,8 @@ class Formation:
 
     @property
     def member(self) -> bool:
-        """Whether this node is a member of its site's present cluster, by its record."""
-        return self._inner is not None and self._is_of_present(self._inner.former)
+        """Whether this node is a server of its site's present cluster, by its record."""
+        return self._inner is not None and not self._worker and self._is_of_present(self._inner.former)
 
     def _is_of_present(self, former: Former) -> bool:
         return self._site is not None and former.member == self._site.epoch
@@ -164,7 +170,8 @@ class Formation:
     def _assemble(self, node: str, keys: DeviceKeys) -> _Inner:
         m = self._m
         tls = SiblingTls(node, keys.signer, self._roster, m.times, m.run_dir)
-        client = SiblingClient(tls, m.listener.port or 9411)
+        hints = HintReader(Path(m.hints_file), m.clock.monotonic) if m.hints_file else lambda node: ()
+        client = SiblingClient(tls, m.listener.port or 9411, hints)
         assert self._site is not None
         me = Self(self._site.site, node, thumbprint(keys.signer.public))
         elector = Elector(
@@ -209,7 +216,8 @@ class Formation:
             SLOT: told[SLOT],
         }
         table = {**for_servers({**told, ("POST", PATH): elector.serve}, site), **workers}
-        return _Inner(former, rotating, usher, SiblingServer(m.listener, tls, table, m.clock, m.log), client)
+        server = SiblingServer(m.listener, tls, table, m.clock, m.log)
+        return _Inner(former, rotating, usher, server, client, OwnAddress(m.state_dir))
 
     def _rotor(self, siblings: SiblingTalk, lease: RotationLease, joins: JoinLease, secrets: SecretsStore) -> Rotor:
         m = self._m

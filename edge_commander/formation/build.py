@@ -53,6 +53,7 @@ def build(
             log=context.log,
             holds=lambda version: holds(own.distribution, version),
             upgrades=own.upgrades,
+            hints_file=own.hints_file,
         )
     )
     context.stack.push_async_callback(formation.aclose)

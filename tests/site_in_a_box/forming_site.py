@@ -35,10 +35,17 @@ GATEWAY = "10.77.0.1"
 PORT = 8443
 ACCESS = "/run/galley-access"
 WANTS = "/etc/systemd/system/multi-user.target.wants"
+PLAYED = "/usr/local/lib/galley-machine.json"
+PLAYED_FOR_DISCOVERY = f"""\
+[Service]
+ExecStart=
+ExecStart=/opt/galley/bin/python3 -I -m edge_commander.discovery --machine file:{PLAYED}
+"""
 
 
 class FormingSite:
-    """`count` hosts of `store-00007`. `up` boots them; nothing is formed by the harness."""
+    """`count` hosts of `store-00007`. `up` boots them; nothing is formed by the harness. `addresses` False: the roster
+    names none, and the hosts must find one another on their LAN."""
 
     site = "store-00007"
 
@@ -48,11 +55,14 @@ class FormingSite:
         *,
         count: int = 3,
         election: str = "cloud",
+        addresses: bool = True,
         snapshot_seconds: float = 21600.0,
         signed: bool = False,
     ) -> None:
-        """`signed`: an operator signs each device's entry, and the nodes go by that operator's key."""
+        """`signed`: an operator signs each device's entry, and the nodes go by that operator's key. `addresses`: whether
+        the roster names them."""
         self.folder = folder
+        self.addresses = addresses
         self.alice = SoftwareKey.generate("Ed25519") if signed else None
         self.election = election
         self.snapshot_seconds = snapshot_seconds
@@ -144,7 +154,11 @@ class FormingSite:
         self.serials[host.name] = serial or f"GALLEY-FORM-{host.number}"
         async with self.endpoint.operator() as operator:
             code = await operator.ship(
-                self.serials[host.name], self.site, host.name, address=host.address, entry=self._entry(host, role)
+                self.serials[host.name],
+                self.site,
+                host.name,
+                address=host.address if self.addresses else "",
+                entry=self._entry(host, role),
             )
         self._lay(host, code, UNITS if role is MemberRole.SERVER else WORKER_UNITS)
 
@@ -174,6 +188,10 @@ class FormingSite:
         os.chown(secret, USERS["edge-commander"], USERS["edge-commander"])
         for unit in units:
             self._enable(host, f"{WANTS}/galley-{unit}.service", f"galley-{unit}.service")
+        if not self.addresses:
+            self._enable(host, f"{WANTS}/galley-discovery.service", "galley-discovery.service")
+            host.path(PLAYED).write_text(host.path("/etc/galley/machine.json").read_text())
+            host.path("/etc/systemd/system/galley-discovery.service.d/machine.conf").write_text(PLAYED_FOR_DISCOVERY)
         self._enable(
             host, "/etc/systemd/system/sockets.target.wants/galley-distribution.socket", "galley-distribution.socket"
         )
