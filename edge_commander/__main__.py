@@ -108,11 +108,12 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
     formation, more = None, []
     if isinstance(distribution, Apart):
         from edge_commander.formation.build import build as build_formation
+        from edge_commander.images.loop import build as build_images
 
         formation, siblings = build_formation(
             context, distribution=distribution, box=box, keys=keys, times=times, cloud=cloud, tokens=tokens
         )
-        more = [siblings]
+        more = [siblings, *build_images(context, distribution, memory)]
     node = NodeLoop(
         Parts(
             settings=own,

@@ -23,7 +23,8 @@ from agents.io.config import load
 from edge_commander.distribution.choice import connect, make
 from edge_commander.distribution.port import Distribution
 from edge_commander.distribution.settle import settle
-from edge_commander.distribution.wire import ARGUMENTS, MAX_ASK, SETTLE, Answer, Ask, Family, problem
+from edge_commander.distribution.wire import ARGUMENTS, IMAGES, MAX_ASK, PULL, SETTLE, Answer, Ask, Family, problem
+from edge_commander.images.settings import PrepullSettings
 from edge_commander.peer import peer_uid
 from edge_commander.settings import CommanderSettings, DistributionSettings
 
@@ -60,13 +61,18 @@ def _answer(connection: socket.socket) -> Answer:
         return Answer(family=Family.REFUSED, text=f"configuration: {error.problems[0]}")
     settings = own.distribution
     print(f"asked: {ask!r}", file=sys.stderr, flush=True)
-    return carry_out(ask, settings, lambda: make(settings, Path(own.keys_dir), SystemClock(), say=_say))
+    return carry_out(ask, settings, lambda: make(settings, Path(own.keys_dir), SystemClock(), say=_say), own.prepull)
 
 
-def carry_out(ask: Ask, settings: DistributionSettings, distribution: Callable[[], Distribution]) -> Answer:
+def carry_out(
+    ask: Ask,
+    settings: DistributionSettings,
+    distribution: Callable[[], Distribution],
+    prepull: PrepullSettings | None = None,
+) -> Answer:
     """Runs one checked request; the two families become the answer, anything else is a crash."""
     try:
-        return Answer(family=Family.DONE, value=asyncio.run(_run(ask, settings, distribution)))
+        return Answer(family=Family.DONE, value=asyncio.run(_run(ask, settings, distribution, prepull)))
     except Retryable as error:
         _say(f"{ask.operation} may be tried again: {error}")
         return Answer(family=Family.RETRY, text=str(error))
@@ -75,11 +81,27 @@ def carry_out(ask: Ask, settings: DistributionSettings, distribution: Callable[[
         return Answer(family=Family.REFUSED, text=str(error))
 
 
-async def _run(ask: Ask, settings: DistributionSettings, distribution: Callable[[], Distribution]) -> Any:
+async def _run(
+    ask: Ask,
+    settings: DistributionSettings,
+    distribution: Callable[[], Distribution],
+    prepull: PrepullSettings | None,
+) -> Any:
+    if ask.operation in (IMAGES, PULL):
+        return await _of_containerd(ask, settings, prepull or PrepullSettings())
     if ask.operation == SETTLE:
         assert ask.plan is not None
         return await settle(ask.plan, settings, connect)
     return await perform(distribution(), ask)
+
+
+async def _of_containerd(ask: Ask, settings: DistributionSettings, prepull: PrepullSettings) -> Any:
+    from edge_commander.images.puller import Puller
+    from edge_commander.images.runtime import runtime_of
+
+    lock = Path(settings.access_dir) / "pull.lock"
+    puller = Puller(runtime_of(settings, prepull), prepull, SystemClock(), lock=lock, say=_say)
+    return await (puller.images() if ask.operation == IMAGES else puller.pull(ask.argument))
 
 
 async def perform(one: Distribution, ask: Ask) -> Any:
