@@ -7,11 +7,12 @@ is the journal. What was begun goes on when the asker goes away.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +32,15 @@ from edge_commander.settings import CommanderSettings, DistributionSettings
 READ_SECONDS = 30.0
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Serves one connection, handed over as descriptor 0; 0 also where the operation failed: the answer says so."""
+    parser = argparse.ArgumentParser(prog="python -m edge_commander.distribution.runner")
+    parser.add_argument("--config", type=Path, metavar="FILE")
+    config = parser.parse_args(argv).config
     connection = socket.socket(fileno=os.dup(0))
     connection.settimeout(READ_SECONDS)
     try:
-        answer = _answer(connection)
+        answer = _answer(connection, config)
         connection.settimeout(READ_SECONDS)
         connection.sendall(msgspec.json.encode(answer))
     except OSError as error:
@@ -46,7 +50,7 @@ def main() -> int:
     return 0
 
 
-def _answer(connection: socket.socket) -> Answer:
+def _answer(connection: socket.socket, config: Path | None) -> Answer:
     if (uid := peer_uid(connection)) not in (0, _owner()):
         return Answer(family=Family.REFUSED, text=f"uid {uid} may not ask")
     try:
@@ -56,7 +60,7 @@ def _answer(connection: socket.socket) -> Answer:
     if text := problem(ask):
         return Answer(family=Family.REFUSED, text=text)
     try:
-        own = load("edge_commander", CommanderSettings, None).own
+        own = load("edge_commander", CommanderSettings, config).own
     except ConfigError as error:
         return Answer(family=Family.REFUSED, text=f"configuration: {error.problems[0]}")
     settings = own.distribution

@@ -23,13 +23,21 @@ from edge_commander.images.request import BadRequest, Head, Upstream, read_head
 HEAD_BYTES = 32 * 1024
 HEAD_SECONDS = 10.0
 DIAL_SECONDS = 20.0
-RECEIVE_BUFFER = 64 * 1024
+RECEIVE_BUFFER = 128 * 1024
 """Of the line's sockets: what the kernel takes in advance is not held to the bandwidth."""
 USER = "galley"
+HELD_BYTES = 256 * 1024
+"""What a tunnel must have carried for its end to be taken for that of the line."""
 
 
 class Throttle:
-    """`upstream`: the node's own proxy, where it has one. `fetched`: bytes that came from the line so far."""
+    """`upstream`: the node's own proxy, where it has one. `fetched`: bytes that came from the line so far. `last_at`:
+    when the last came, monotonic s; `lost_at`: when a tunnel that had carried much ended on the far side, which is held
+    open to the child.
+
+    A child that sees its connection end gives its lease on what came back, and containerd may collect that before the
+    next try. So it does not see it: who started it kills it, and the lease stays for a day (containerd's own rule).
+    """
 
     def __init__(self, bucket: TokenBucket, clock: Clock, upstream: Upstream | None = None) -> None:
         self._bucket = bucket
@@ -41,6 +49,8 @@ class Throttle:
         self._busy: set[asyncio.Task[None]] = set()
         self.fetched = 0
         self.refused = 0
+        self.lost_at: float | None = None
+        self.last_at = clock.monotonic()
 
     @property
     def url(self) -> str:
@@ -98,7 +108,7 @@ class Throttle:
         try:
             if head.tunnel:
                 writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            await self._both_ways(reader, writer, far_reader, far_writer)
+            await self._both_ways(reader, writer, far_reader, far_writer, hold=head.tunnel)
         finally:
             await _closed(far_writer)
 
@@ -135,25 +145,42 @@ class Throttle:
         writer: asyncio.StreamWriter,
         far_reader: asyncio.StreamReader,
         far_writer: asyncio.StreamWriter,
+        *,
+        hold: bool,
     ) -> None:
         up = asyncio.create_task(_copy(reader, far_writer))
         down = asyncio.create_task(self._held(far_reader, writer))
         try:
             await asyncio.wait({up, down}, return_when=asyncio.FIRST_COMPLETED)
+            if hold and down.done() and not up.done() and down.result() >= HELD_BYTES:
+                self.lost_at = self._clock.monotonic()
+                await asyncio.wait({up})  # until the child has something to say, which then goes nowhere, or closes
         finally:
             up.cancel()
             down.cancel()
             await asyncio.gather(up, down, return_exceptions=True)
 
-    async def _held(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _held(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> int:
         """From the line to the child: nothing more is read until the bandwidth allows it, which TCP tells the far
-        side."""
-        while data := await reader.read(self._bucket.piece):
+        side. Bytes that came until the far side's end."""
+        came = 0
+        while data := await _read(reader, self._bucket.piece):
+            came += len(data)
             self.fetched += len(data)
+            self.last_at = self._clock.monotonic()
             writer.write(data)
             await writer.drain()
             if (pause := self._bucket.take(len(data), self._clock.monotonic())) > 0:
                 await self._clock.sleep(pause)
+        return came
+
+
+async def _read(reader: asyncio.StreamReader, count: int) -> bytes:
+    """As it says; a connection that broke has ended."""
+    try:
+        return await reader.read(count)
+    except OSError:
+        return b""
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -30,6 +30,8 @@ LIST_SECONDS = 120.0
 COLLECT_SECONDS = 60.0
 LOOK_SECONDS = 0.5
 END_SECONDS = 15.0
+QUIET_SECONDS = 5.0
+"""Nothing came for so long after a connection ended: what is left of the pull is not coming."""
 BURST_SECONDS = 0.25
 MAX_SAID = 64 * 1024
 
@@ -66,8 +68,8 @@ class Puller:
         self._free = free or (lambda: free_percent(runtime.folder))
 
     async def images(self) -> list[str]:
-        """The images that are here whole, by name. Raises Retryable."""
-        status, said, errors = await self._run(self._runtime.complete, LIST_SECONDS)
+        """The images that are here, by name. Raises Retryable."""
+        status, said, errors = await self._run(self._runtime.names, LIST_SECONDS)
         if status != 0:
             raise Retryable(f"containerd does not say what it has: {quoted(scrub_text(errors))}")
         return said.split()
@@ -76,6 +78,8 @@ class Puller:
         """One try at one image. Raises Rejected when it cannot be had now (no such image, a secret needed, the disk
         short), Retryable for the line and the registry; what came so far is kept by containerd for the next try."""
         if self._short():
+            # What an earlier pull left when the disk was so full that containerd could not even collect.
+            await self._collect()
             raise Rejected(self._shortage())
         try:
             self._lock.path.parent.mkdir(parents=True, exist_ok=True)
@@ -89,6 +93,8 @@ class Puller:
             self._lock.release()
 
     async def _pull(self, image: str) -> Pulled:
+        if image in await self.images():
+            return Pulled(done=True, fetched=0)
         _, usage, _ = await self._run(self._runtime.usage, LIST_SECONDS)
         command = self._runtime.pull(image, local="--local" in usage)
         rate = float(self._settings.bytes_per_second)
@@ -98,7 +104,7 @@ class Puller:
             with tempfile.TemporaryFile() as output:
                 process = await _start(command, {"HTTPS_PROXY": proxy.url, "HTTP_PROXY": proxy.url}, output.fileno())
                 try:
-                    over = await self._watch(process)
+                    over = await self._watch(process, proxy)
                     if over == "disk":
                         await proxy.cut()  # so that it ends by itself, and gives its lease on what it has back
                         with contextlib.suppress(TimeoutError):
@@ -109,8 +115,10 @@ class Puller:
                 said = output.read().decode(errors="replace")
             fetched = proxy.fetched
         if over == "disk" or (process.returncode != 0 and not over and self._short()):
-            await self._collect()
+            await self._collect(image)
             raise Rejected(self._shortage())
+        if over == "line":
+            raise Retryable(f"the line was cut after {fetched} bytes")
         if over:
             return Pulled(done=False, fetched=fetched)
         if process.returncode == 0:
@@ -118,12 +126,12 @@ class Puller:
             return Pulled(done=True, fetched=fetched)
         fault = fault_of(said)
         if fault.litter:
-            await self._collect()
+            await self._collect(image)
         text = f"{fault.value} ({quoted(scrub_text(said))})"
         raise Rejected(text) if fault.final else Retryable(text)
 
-    async def _watch(self, process: asyncio.subprocess.Process) -> str:
-        """Until it ends (empty), the disk gets short (`disk`), or its time is over (`time`)."""
+    async def _watch(self, process: asyncio.subprocess.Process, proxy: Throttle) -> str:
+        """Until it ends (empty), the disk gets short (`disk`), the line was cut (`line`), its time is over (`time`)."""
         deadline = self._clock.monotonic() + self._settings.pull_seconds
         waiting = asyncio.ensure_future(process.wait())
         try:
@@ -133,7 +141,10 @@ class Puller:
                     return ""
                 if self._short():
                     return "disk"
-                if self._clock.monotonic() >= deadline:
+                now = self._clock.monotonic()
+                if proxy.lost_at is not None and now - max(proxy.lost_at, proxy.last_at) >= QUIET_SECONDS:
+                    return "line"
+                if now >= deadline:
                     return "time"
         finally:
             waiting.cancel()
@@ -144,9 +155,12 @@ class Puller:
     def _shortage(self) -> str:
         return f"the disk is short: images are pulled ahead while {self._settings.free_percent:g} % of it are free"
 
-    async def _collect(self) -> None:
-        for command in self._runtime.collect:
+    async def _collect(self, image: str = "") -> None:
+        """Leaves nothing of a pull: neither what came, nor an image whose layers could not be unpacked any more."""
+        for command in (*([self._runtime.forget(image)] if image else []), *self._runtime.collect):
             status, _, errors = await self._run(command, COLLECT_SECONDS)
+            if "not found" in errors:
+                continue
             if status != 0 and "already exists" not in errors:
                 self._say(f"what is left of the pull is collected later: {quoted(scrub_text(errors))}")
 

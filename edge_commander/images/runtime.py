@@ -31,9 +31,13 @@ class Runtime:
     hosts: str
 
     @property
-    def complete(self) -> list[str]:
-        """Names the images that are here whole and unpacked."""
-        return [*self.ctr, "images", "check", "-q"]
+    def names(self) -> list[str]:
+        """Names the images that are here: containerd notes a name once all of it has come."""
+        return [*self.ctr, "images", "ls", "-q"]
+
+    def forget(self, image: str) -> list[str]:
+        """Removes an image, and what belongs to no other."""
+        return [*self.ctr, "images", "rm", "--sync", image]
 
     @property
     def usage(self) -> list[str]:
