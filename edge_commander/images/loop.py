@@ -111,6 +111,7 @@ class ImagesLoop:
             had = await self._node.images() if wanted.images else frozenset()
             self._progress = looked(self._progress, wanted, had)
             self._listed_at = now
+            self._told = None  # whatever became of our line meanwhile
         await self._tell(kube, name)
 
     async def _step(self, name: str) -> float:
@@ -145,8 +146,9 @@ class ImagesLoop:
             if self._told is None or self._told.revision != said.revision:
                 lines = (await kube.request("GET", f"{MAPS}/{NODES}")).get("data") or {}
                 members = frozenset(one.name for one in await self._node.members())
-            body = patch(name, said, lines, members)
-            await kube.request("PATCH", f"{MAPS}/{NODES}", body=body, content_type=MERGE)
+            news = patch(name, said, lines, members)
+            if news.keys() != {name} or news[name] != lines.get(name):
+                await kube.request("PATCH", f"{MAPS}/{NODES}", body={"data": news}, content_type=MERGE)
             self._told = said
         text = f"{len(said.failed)} cannot be had" if said.failed else f"{said.missing} to pull"
         self._say(True, text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+from agents.contracts.codec import encode
 from agents.contracts.images import NodeImages, WantedImages, normal
 from agents.core.backoff import Backoff
 
@@ -89,9 +90,7 @@ def looked(progress: Progress | None, wanted: WantedImages, had: frozenset[str])
     return replace(progress, had=had)
 
 
-def patch(node: str, said: NodeImages, lines: Mapping[str, object], members: frozenset[str]) -> dict[str, object]:
-    """The merge patch (RFC 7396) of the nodes' ConfigMap: our line, and an end to lines of nodes that are no more."""
-    from agents.contracts.codec import encode
-
-    gone: dict[str, object] = {name: None for name in lines if members and name not in members and name != node}
-    return {"data": {**gone, node: encode(said).decode()}}
+def patch(node: str, said: NodeImages, lines: Mapping[str, object], members: frozenset[str]) -> dict[str, str | None]:
+    """The merge patch (RFC 7396) of the nodes' lines: ours, and an end to those of nodes that are no more."""
+    gone = [name for name in lines if members and name not in members and name != node]
+    return {**dict.fromkeys(gone), node: encode(said).decode()}

@@ -162,6 +162,10 @@ class ImageLine:
         if self.disk_bytes:
             subprocess.run(["umount", self.folder / "containerd"], check=True)
 
+    def resize(self, size: int) -> None:
+        """Gives containerd's disk another size, in bytes."""
+        subprocess.run(["mount", "-o", f"remount,size={size}", self.folder / "containerd"], check=True)
+
     def name(self, repository: str, tag: str = "1", registry: str = HOST) -> str:
         """The image's whole reference."""
         return f"{registry}/{repository}:{tag}"

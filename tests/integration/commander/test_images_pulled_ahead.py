@@ -70,10 +70,10 @@ async def test_the_bandwidth_is_held_and_kubelet_would_find_the_image(line: Imag
 
 @pytest.mark.parametrize("fault", ["killed", "line", "registry"])
 async def test_what_came_before_a_cut_is_not_fetched_again(line: ImageLine, fault: str) -> None:
-    size = 24 * MIB
+    size = 16 * MIB
     line.publish(fault, "1", [os.urandom(MIB // 4), os.urandom(size)])
     name, before = line.name(fault), line.sent()
-    async with line.root_half(bytes_per_second=8 * MIB, pull_seconds=4 if fault == "line" else 30) as apart:
+    async with line.root_half(bytes_per_second=8 * MIB, pull_seconds=3 if fault == "line" else 30) as apart:
         pulling = asyncio.create_task(apart.pull(name))
         await until(lambda: line.sent() - before > size // 2)
         if fault == "killed":
@@ -140,34 +140,23 @@ async def test_a_disk_that_gets_short_ends_the_pull_and_keeps_nothing_of_it(line
                 await apart.pull(name)
             assert line.sent() == asked, "nothing is begun"
             assert name not in await apart.images()
-    assert "layer-" not in line.ctr("content", "active").stdout
+    assert line.ctr("content", "active").stdout.count("\n") < 2, "what came is gone again"
 
 
-async def test_a_full_disk_leaves_nothing_half() -> None:
+async def test_a_full_disk_leaves_no_half_image_and_the_next_try_goes_on() -> None:
     folder = Path(tempfile.mkdtemp(prefix="galley-full-"))
-    disk = folder / "containerd"
     try:
         with ImageLine(folder, disk_bytes=12 * MIB) as full:
             full.publish("big", "1", [os.urandom(8 * MIB)])
-            name, before = full.name("big"), free_bytes(disk)
-            (disk / "others").write_bytes(bytes(2 * MIB))
+            name = full.name("big")
             async with full.root_half(free_percent=0, bytes_per_second=16 * MIB) as apart:
                 with pytest.raises(Rejected, match="the disk is full"):
                     await apart.pull(name)
                 assert name not in await apart.images()
-            # So full that containerd cannot note what it would remove; as soon as it can, it does.
-            (disk / "others").unlink()
-            async with full.root_half(free_percent=50) as apart:
-                with pytest.raises(Rejected, match="the disk is short"):
-                    await apart.pull(name)
-                assert before - free_bytes(disk) < MIB, "what came is gone again"
+                full.resize(64 * MIB)
+                assert (await apart.pull(name))[0] and name in await apart.images()
     finally:
         shutil.rmtree(folder)
-
-
-def free_bytes(folder: Path) -> int:
-    found = os.statvfs(folder)
-    return found.f_bavail * found.f_frsize
 
 
 @contextlib.contextmanager
