@@ -106,10 +106,12 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
     keeping: SnapshotKeeping | None = None
     if isinstance(distribution, Apart):
         from edge_commander.formation.build import build as build_formation
+        from edge_commander.images.loop import build as build_images
 
         formation, keeping, more = build_formation(
             context, distribution=distribution, box=box, keys=keys, times=times, cloud=cloud, tokens=tokens
         )
+        more = [*more, *build_images(context, distribution, memory)]
     told = routes(
         memory,
         tokens,

@@ -10,6 +10,7 @@ from agents.contracts.identity import Role
 from agents.core.settings import Listener, Positive
 from edge_commander.distribution.k3s.settings import K3sSettings
 from edge_commander.distribution.kubeadm.settings import KubeadmSettings
+from edge_commander.images.settings import PrepullSettings
 
 DEFAULT_ROLES: dict[str, Role] = {
     "770": Role.VESSEL,
@@ -91,6 +92,7 @@ class CommanderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     socket_roles: list[Role] = []
     distribution: DistributionSettings = DistributionSettings()
     upgrades: UpgradeSettings = UpgradeSettings()
+    prepull: PrepullSettings = PrepullSettings()
     image_build: Annotated[int, msgspec.Meta(ge=0)] = 0
     image_build_file: str | None = None
     enrol_seconds: Positive = 30.0

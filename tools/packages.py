@@ -17,6 +17,7 @@ TEST = [
     "chromium-driver",
     "containerd",
     "containernetworking-plugins",
+    "docker-registry",
     "faketime",
     "iptables",
     "mmdebstrap",

@@ -13,7 +13,7 @@ import msgspec
 
 from agents.core.errors import Rejected, Retryable
 from edge_commander.distribution.port import ClusterHealth, ClusterMember, ClusterPlan, Operation, Snapshot
-from edge_commander.distribution.wire import MAX_ANSWER, SETTLE, Answer, Ask, Family
+from edge_commander.distribution.wire import IMAGES, MAX_ANSWER, PULL, SETTLE, Answer, Ask, Family
 
 SECONDS = 1800.0
 """The longest that an operation may take; each bounds itself long before."""
@@ -103,6 +103,17 @@ class Apart:
     async def settle(self, plan: ClusterPlan) -> None:
         """Gives the suite's daemons their rights and kubeconfigs, by the site's authority in the plan. Idempotent."""
         await self._ask(SETTLE, plan=plan)
+
+    async def images(self) -> frozenset[str]:
+        """The images that this node's containerd has whole, by name. Raises Retryable, Rejected."""
+        return frozenset(str(one) for one in await self._ask(IMAGES) or ())
+
+    async def pull(self, image: str) -> tuple[bool, int]:
+        """One try at an image: whether it is here whole, and the bytes that came. Raises Retryable, Rejected."""
+        value = await self._ask(PULL, image)
+        if not isinstance(value, dict):
+            raise Retryable(f"{self._socket}: {PULL} ended without an answer")
+        return bool(value.get("done")), int(value.get("fetched") or 0)
 
     async def client(self) -> Any:
         """The Kubernetes client of the commander's own user. Raises Retryable while there is none."""

@@ -18,6 +18,7 @@ from edge_commander.distribution.grants import WORKER, write_access, write_worke
 from edge_commander.distribution.kubeadm.certs import client
 from edge_commander.distribution.kubeadm.config import kubeconfig
 from edge_commander.distribution.port import ClusterPlan
+from edge_commander.images.access import image_rights
 from edge_commander.settings import DistributionSettings
 
 BOOTSTRAP_SECONDS = 120.0
@@ -83,15 +84,16 @@ async def settle(
         admin.write_bytes(
             kubeconfig(server, "galley-settler", ca=plan.secrets.cluster.cert, cert=made.cert, key=made.key)
         )
-        await _apply(admin, connect)
+        await _apply(admin, connect, rights())
         await _bootstrap(admin, tuple(command) or (str(Path(sys.executable).with_name("vessel")), "bootstrap"))
+        await _apply(admin, connect, image_rights(USER))  # in the namespace that was made just now
     return await asyncio.to_thread(write_access, plan, settings)
 
 
-async def _apply(admin: Path, connect: Callable[[Path], Awaitable[Any]]) -> None:
+async def _apply(admin: Path, connect: Callable[[Path], Awaitable[Any]], objects: Sequence[tuple[str, Object]]) -> None:
     kube = await connect(admin)
     try:
-        for path, body in rights():
+        for path, body in objects:
             params = {"fieldManager": "galley-edge-commander", "force": "true"}
             await kube.request("PATCH", path, params=params, body=body, content_type=APPLY)
     finally:

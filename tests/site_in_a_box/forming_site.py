@@ -59,7 +59,7 @@ class FormingSite:
         snapshot_seconds: float = 21600.0,
         signed: bool = False,
     ) -> None:
-        """`signed`: an operator signs each device's entry, and the nodes go by that operator's key. `addresses`: whether
+        """`signed`: an operator signs each entry, and the nodes go by that key. `addresses`: whether
         the roster names them."""
         self.folder = folder
         self.addresses = addresses

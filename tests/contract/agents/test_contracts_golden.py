@@ -15,7 +15,7 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from agents.contracts import command, election, identity, ingest, messages, orders, signed, trust
+from agents.contracts import command, election, identity, images, ingest, messages, orders, signed, trust
 from agents.contracts.codec import decode, encode
 from agents.contracts.ids import Stream
 
@@ -43,6 +43,8 @@ TYPES: dict[str, type[msgspec.Struct]] = {
     "election-answer": election.ElectionAnswer,
     "init-ask": election.InitAsk,
     "init-grant": election.InitGrant,
+    "wanted-images": images.WantedImages,
+    "node-images": images.NodeImages,
     "signed-document": signed.SignedDocument,
     "shipping-entry": trust.ShippingEntry,
     "epoch-authorisation": trust.EpochAuthorisation,

@@ -77,6 +77,9 @@ async def test_each_operation_arrives_whole_and_what_is_read_needs_no_root(tmp_p
         with pytest.raises(Retryable, match="the list of snapshots is malformed"):
             await apart.snapshots()
         await apart.settle(PLAN)
+        await apart.images()
+        with pytest.raises(Retryable, match="without an answer"):
+            await apart.pull("docker.io/library/a:1")
         assert (await apart.health()).api and len(await apart.members()) == 1
     assert [problem(ask) for ask in asked] == [""] * 11
     assert {ask.operation for ask in asked} == ASKED - {Operation.MEMBERS, Operation.HEALTH}
