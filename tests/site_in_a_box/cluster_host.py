@@ -115,7 +115,11 @@ class ClusterHost(Host):
     def import_images(self, version: str) -> None:
         """Gives containerd the images of that version, as the NUC's image brings them."""
         self.wait_property("containerd.service", "ActiveState", "active")
-        self.run("ctr", "-n", "k8s.io", "images", "import", f"/opt/images/{version}.tar", seconds=180)
+        self.import_archive(f"/opt/images/{version}.tar")
+
+    def import_archive(self, inside: str) -> None:
+        """Gives containerd the images of a tar in the guest."""
+        self.run("ctr", "-n", "k8s.io", "images", "import", inside, seconds=180)
 
     def operate(self, operation: str, argument: str = "", *, plan: ClusterPlan | None = None) -> Outcome:
         """One operation of the Distribution in there, by the command that operators have."""
@@ -179,6 +183,7 @@ class ClusterHosts:
         self.galley = galley or {}
         self.options = tuple(options)
         self.hosts: list[ClusterHost] = []
+        self.others: list[ClusterHost] = []
         self.names = [free_name(f"nuc{number}") for number in range(1, count + 1)]
         self._kernel = KernelSettings()
         self._folders = 0
@@ -208,10 +213,15 @@ class ClusterHosts:
     def replace(self, index: int) -> ClusterHost:
         """A blank box in place of a host that is off: same name and address, nothing on its disks. Not booted."""
         self.hosts[index].remove()
-        self.hosts[index] = self._make(index)
+        self.hosts[index] = self._make(self.names[index], index + 1)
         return self.hosts[index]
 
-    def _make(self, index: int) -> ClusterHost:
+    def another(self, stem: str, number: int) -> ClusterHost:
+        """One more box on the LAN, with that number's address and of no index; it goes with the others. Not booted."""
+        self.others.append(self._make(free_name(stem), number))
+        return self.others[-1]
+
+    def _make(self, name: str, number: int) -> ClusterHost:
         self._folders += 1
         galley = {
             "v": 1,
@@ -224,10 +234,10 @@ class ClusterHosts:
         place = self.folder / f"h{self._folders}"
         place.mkdir()
         return ClusterHost(
-            self.names[index],
+            name,
             place,
             self.lan,
-            index + 1,
+            number,
             hosts=self.count,
             kube=self.kube,
             galley=galley,
@@ -238,7 +248,7 @@ class ClusterHosts:
         with contextlib.ExitStack() as undo:
             undo.callback(self.down)
             self.lan.up()
-            self.hosts = [self._make(index) for index in range(self.count)]
+            self.hosts = [self._make(name, number) for number, name in enumerate(self.names, 1)]
             undo.pop_all()
         return self
 
@@ -249,10 +259,11 @@ class ClusterHosts:
 
     def down(self) -> None:
         """Cuts all, and puts the machine back as it was."""
-        each([host for host in self.hosts if host.pid1 or host.program.running], ClusterHost.cut_power)
+        all_ = [*self.hosts, *self.others]
+        each([host for host in all_ if host.pid1 or host.program.running], ClusterHost.cut_power)
         self.lan.down()
         self._kernel.restore()
-        for host in self.hosts:
+        for host in all_:
             shutil.rmtree(host.folder, ignore_errors=True)
 
 

@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import shutil
+import subprocess
 import sys
 import time
 import uuid
@@ -21,9 +22,13 @@ from tests.site_in_a_box.cluster_host import ClusterHost, ClusterHosts, each
 from tests.site_in_a_box.endpoint import Endpoint
 from tests.site_in_a_box.gitrepos import GitRepo
 from tests.site_in_a_box.host_suite import USERS
+from tests.site_in_a_box.operators_desk import OperatorsDesk
 from tests.site_in_a_box.process import Program
 
 UNITS = ("edge-commander", "heartbeat", "vessel")
+STOLEN = "tests.site_in_a_box.stolen_endpoint"
+SUITE_IMAGES = "/opt/images/suite.tar"
+OPERATORS_FILE = "/etc/galley/operators-1.json"
 GATEWAY = "10.77.0.1"
 PORT = 8443
 ACCESS = "/run/galley-access"
@@ -31,14 +36,33 @@ WANTS = "/etc/systemd/system/multi-user.target.wants"
 
 
 class FormingSite:
-    """`count` hosts of `store-00007`. `up` boots them; nothing is formed by the harness."""
+    """`count` hosts of `store-00007`. `up` boots them; nothing is formed by the harness.
+
+    `operators`: entries are signed at the operator's `desk` and the nodes take nothing else; a word of
+    stolen_endpoint.LIES in the file `thief` is then the moment in which the endpoint is stolen. `images`: a tar that
+    every host's containerd is given besides Kubernetes' own."""
 
     site = "store-00007"
 
-    def __init__(self, folder: Path, *, count: int = 3, election: str = "cloud") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        count: int = 3,
+        election: str = "cloud",
+        operators: bool = False,
+        images: Path | None = None,
+    ) -> None:
         self.folder = folder
         self.election = election
+        self.images = images
         self.endpoint = Endpoint(folder / "cloud", names=[GATEWAY])
+        self.desk = OperatorsDesk(folder / "desk", self.endpoint) if operators else None
+        self.thief = folder / "thief"
+        if operators:  # else nothing would find a lie of the endpoint
+            program = self.endpoint.program
+            program.command = [sys.executable, "-m", STOLEN, "--config", str(self.endpoint.config)]
+            program.env = {**(program.env or os.environ), "TEST_THIEF_PLAN": str(self.thief)}
         (folder / "git").mkdir(parents=True)
         self.atlas = GitRepo(folder / "git", self.site)
         self.served = folder / "served.git"
@@ -48,7 +72,10 @@ class FormingSite:
             count=count,
             site=self.site,
             galley=self._settings(),
-            options=[f"--bind-ro={self.served}:/srv/atlas.git"],
+            options=[
+                f"--bind-ro={self.served}:/srv/atlas.git",
+                *([f"--bind-ro={images}:{SUITE_IMAGES}"] if images else []),
+            ],
         )
         self.serials: dict[str, str] = {}
         pipe = folder / "line.sock"
@@ -77,6 +104,7 @@ class FormingSite:
             },
             "edge_commander": {
                 "enrol_code_file": "/etc/galley/enrol-code",
+                **({"operators_file": OPERATORS_FILE} if self.desk else {}),
                 "enrol_seconds": 2,
                 "site_seconds": 2,
                 "observe_seconds": 2,
@@ -88,11 +116,22 @@ class FormingSite:
         """The endpoint, the line, the Atlas; then every host is shipped and booted."""
         self.commit(files)
         self.endpoint.start()
+        if self.desk:
+            self.desk.open()
         self.hosts.__enter__()
         self.line[0].start()
         self.mend_line()
         asyncio.run(self._ship_all())
-        self.hosts.boot()
+        for host in self.hosts:  # from pods to the cloud and back
+            self.hosts.lan.run("ip", "route", "add", f"10.244.{host.number}.0/24", "via", host.address)
+        each(list(self.hosts), self.boot)
+
+    def boot(self, host: ClusterHost) -> None:
+        """The first boot of a box, with the images that a NUC's image brings."""
+        host.boot()
+        host.import_images(self.hosts.kube.version)
+        if self.images:
+            host.import_archive(SUITE_IMAGES)
 
     def cut_line(self) -> None:
         """Nothing reaches the cloud any more."""
@@ -113,13 +152,27 @@ class FormingSite:
     async def ship(self, host: ClusterHost, serial: str = "") -> None:
         """Puts a box on the shipping list, and its code and hardware on its disk; it must be off."""
         self.serials[host.name] = serial or f"GALLEY-FORM-{host.number}"
-        async with self.endpoint.operator() as operator:
-            code = await operator.ship(self.serials[host.name], self.site, host.name, address=host.address)
+        if self.desk:
+            shipped = (self.serials[host.name], self.site, host.name, host.address)
+            code = await asyncio.to_thread(self.desk.ship, *shipped)
+        else:
+            async with self.endpoint.operator() as operator:
+                code = await operator.ship(self.serials[host.name], self.site, host.name, address=host.address)
         self._lay(host, code)
+
+    def old_box(self, number: int, serial: str, ident: Path) -> ClusterHost:
+        """A box of that hardware whose disks hold nothing but what `ident` once held. Not booted."""
+        host = self.hosts.another("old", number)
+        self.serials[host.name] = serial
+        self._lay(host, "")
+        subprocess.run(["cp", "-a", ident, host.path("/var/lib/galley-ident")], check=True, timeout=30)
+        return host
 
     def _lay(self, host: ClusterHost, code: str) -> None:
         self.power(host)
         host.path("/etc/galley/ca.pem").write_text(self.endpoint.ca_file.read_text())
+        if self.desk:
+            host.path(OPERATORS_FILE).write_text(self.desk.document.read_text())
         secret = host.path("/etc/galley/enrol-code")
         secret.touch(mode=0o600)
         secret.write_text(code)
