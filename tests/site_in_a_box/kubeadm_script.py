@@ -37,7 +37,7 @@ def form(hosts: ClusterHosts) -> dict[str, float]:
     timed("init", lambda: _kubeadm(first, "init", _init(first)))
     admin = _file(first, "/etc/kubernetes/admin.conf").read_text()
     for number, host in enumerate(others, 2):
-        _file(host, "/root/discovery.conf").write_text(admin)
+        _file(host, "/srv/discovery.conf").write_text(admin)
         timed(f"join {number}", lambda host=host: _kubeadm(host, "join", _join(host)))  # type: ignore[misc]
     timed("ready", lambda: _wait_ready(first, hosts.count))
     return parts
@@ -63,7 +63,7 @@ def _file(host: ClusterHost, inside: str) -> Path:
 
 
 def _kubeadm(host: ClusterHost, what: str, documents: list[dict[str, Any]]) -> None:
-    file = f"/root/{what}.yaml"
+    file = f"/srv/{what}.yaml"
     _file(host, file).write_text("\n---\n".join(json.dumps(one) for one in documents))
     host.run("/opt/kubernetes/current/kubeadm", what, "--config", file, seconds=SECONDS)
 
@@ -87,7 +87,7 @@ def _join(host: ClusterHost) -> list[dict[str, Any]]:
         {
             "apiVersion": API, "kind": "JoinConfiguration",
             "controlPlane": {"localAPIEndpoint": {"advertiseAddress": host.address}},
-            "discovery": {"file": {"kubeConfigPath": "/root/discovery.conf"}},
+            "discovery": {"file": {"kubeConfigPath": "/srv/discovery.conf"}},
             "nodeRegistration": _node(host), "timeouts": _timeouts(),
         }
     ]  # fmt: skip
