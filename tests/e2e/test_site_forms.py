@@ -22,6 +22,7 @@ from cloud_endpoint.rules.acceptance_report import CheckName
 from images.containers.build import agents_name
 from tests.site_in_a_box.browser import Browser, chromium
 from tests.site_in_a_box.cluster_host import ClusterHost, each
+from tests.site_in_a_box.formation_times import cost
 from tests.site_in_a_box.forming_site import FormingSite
 from tests.site_in_a_box.host_suite import ASK, USERS
 from tests.site_in_a_box.kernel_clock import synchronised
@@ -91,6 +92,9 @@ def test_three_boxes_become_one_cluster_and_follow_their_atlas(site: FormingSite
     formed = site.wait(site.ready, 300, "every node is ready")
     print(f"formed in {formed:.0f} s after the last boot; CPU {[round(h.cpu_seconds()) for h in site.hosts]} s")
     print(f"memory of Edge Commander: {[memory(h) for h in site.hosts]}")
+    costs = each(list(site.hosts), cost)
+    print(f"Galley's own CPU: {[round(one.own, 1) for one in costs]} s")
+    assert all(one.root_half > 0 for one in costs), "the root half says in the journal what it used"
     assert len(site.clusters()) == 1
     members = site.hosts[0].kubectl("get", "nodes", "-o", "jsonpath={.items[*].metadata.name}").split()
     assert sorted(members) == sorted(site.hosts.names)
