@@ -21,6 +21,8 @@ from edge_commander.distribution.port import ClusterPlan
 from edge_commander.settings import DistributionSettings
 
 BOOTSTRAP_SECONDS = 120.0
+BOOTSTRAP = (sys.executable, "-I", "-m", "vessel.cli_bootstrap")
+"""`vessel bootstrap` without what Vessel's daemon imports besides: every member pays for it, at each start."""
 USER = "galley-commander"
 VESSEL_USER = "galley-vessel"
 APPLY = "application/apply-patch+yaml"
@@ -75,7 +77,7 @@ async def settle(
             kubeconfig(server, "galley-settler", ca=plan.secrets.cluster.cert, cert=made.cert, key=made.key)
         )
         await _apply(admin, connect)
-        await _bootstrap(admin, tuple(command) or (str(Path(sys.executable).with_name("vessel")), "bootstrap"))
+        await _bootstrap(admin, tuple(command) or BOOTSTRAP)
     return await asyncio.to_thread(write_access, plan, settings)
 
 
