@@ -183,7 +183,6 @@ class ClusterHosts:
         self.galley = galley or {}
         self.options = tuple(options)
         self.hosts: list[ClusterHost] = []
-        self.others: list[ClusterHost] = []
         self.names = [free_name(f"nuc{number}") for number in range(1, count + 1)]
         self._kernel = KernelSettings()
         self._folders = 0
@@ -215,11 +214,6 @@ class ClusterHosts:
         self.hosts[index].remove()
         self.hosts[index] = self._make(self.names[index], index + 1)
         return self.hosts[index]
-
-    def another(self, stem: str, number: int) -> ClusterHost:
-        """One more box on the LAN, with that number's address and of no index; it goes with the others. Not booted."""
-        self.others.append(self._make(free_name(stem), number))
-        return self.others[-1]
 
     def _make(self, name: str, number: int) -> ClusterHost:
         self._folders += 1
@@ -259,11 +253,10 @@ class ClusterHosts:
 
     def down(self) -> None:
         """Cuts all, and puts the machine back as it was."""
-        all_ = [*self.hosts, *self.others]
-        each([host for host in all_ if host.pid1 or host.program.running], ClusterHost.cut_power)
+        each([host for host in self.hosts if host.pid1 or host.program.running], ClusterHost.cut_power)
         self.lan.down()
         self._kernel.restore()
-        for host in all_:
+        for host in self.hosts:
             shutil.rmtree(host.folder, ignore_errors=True)
 
 

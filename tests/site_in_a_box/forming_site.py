@@ -9,7 +9,6 @@ import asyncio
 import json
 import os
 import shutil
-import subprocess
 import sys
 import time
 import uuid
@@ -159,14 +158,6 @@ class FormingSite:
             async with self.endpoint.operator() as operator:
                 code = await operator.ship(self.serials[host.name], self.site, host.name, address=host.address)
         self._lay(host, code)
-
-    def old_box(self, number: int, serial: str, ident: Path) -> ClusterHost:
-        """A box of that hardware whose disks hold nothing but what `ident` once held. Not booted."""
-        host = self.hosts.another("old", number)
-        self.serials[host.name] = serial
-        self._lay(host, "")
-        subprocess.run(["cp", "-a", ident, host.path("/var/lib/galley-ident")], check=True, timeout=30)
-        return host
 
     def _lay(self, host: ClusterHost, code: str) -> None:
         self.power(host)
