@@ -33,7 +33,7 @@ from edge_commander.operators import command_keys, read_operators, read_roster_k
 from edge_commander.report import Reporter
 from edge_commander.routes import routes
 from edge_commander.settings import CommanderSettings
-from edge_commander.socket_server import Door, IdentitySocket
+from edge_commander.socket_server import Answer, Door, IdentitySocket, Route
 from edge_commander.times import Times, image_build
 from edge_commander.tokens import Tokens
 from edge_commander.trust.keeper import NodeTrust
@@ -120,13 +120,7 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
         generations=lambda: formation.generations if formation else (0, 0),
         snapshot=lambda: keeping.view() if keeping is not None else None,
     )
-    socket = IdentitySocket(_doors(context), _roles(own), told, context.log)
-    context.stack.push_async_callback(socket.aclose)
-    await socket.start()
-    try:
-        hand_over(facts, context.run_dir)
-    except Retryable as error:
-        context.log.warning("the facts were not handed over to pods", cause=str(error))
+    socket = await _serve(context, told)
     node = NodeLoop(
         Parts(
             settings=own,
@@ -204,6 +198,18 @@ def _basis(own: CommanderSettings) -> Basis:
     if policy is TrustPolicy.OPERATORS and root is None:
         raise ConfigError(["edge_commander.trust: `operators` needs operators_file"])
     return Basis(policy, root, pinned)
+
+
+async def _serve(context: Context[CommanderSettings], told: Mapping[Route, Answer]) -> IdentitySocket:
+    """The identity socket, and beside it what pods must know of this machine."""
+    socket = IdentitySocket(_doors(context), _roles(context.settings.own), told, context.log)
+    context.stack.push_async_callback(socket.aclose)
+    await socket.start()
+    try:
+        hand_over(context.machine.facts(), context.run_dir)
+    except Retryable as error:
+        context.log.warning("the facts were not handed over to pods", cause=str(error))
+    return socket
 
 
 def _roles(own: CommanderSettings) -> Mapping[int, Role]:

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 
 FORMING_SECONDS = 3.0
 STEP_SECONDS = 0.5
+LAN_SECONDS = 1.0
+"""Between looks while it waits for siblings alone, who answer in milliseconds: nobody's turn should pass unused."""
+_ON_SIBLINGS = frozenset({Why.FIRST, Why.SECRETS, Why.TURN})
 """Between two steps of formation when something is under way."""
 DISK_SECONDS = 10.0
 CODE_SECONDS = 1.0
@@ -240,7 +243,9 @@ class NodeLoop:
             return settings.observe_seconds
         if (reason := await self._form(clock)) != NOTHING:
             self._because(reason if self._standing == NOTHING else self._standing)
-            return self._spread(STEP_SECONDS if reason.why is Why.STARTING else FORMING_SECONDS)
+            if reason.why is Why.STARTING:
+                return self._spread(STEP_SECONDS)
+            return self._spread(LAN_SECONDS if reason.why in _ON_SIBLINGS else FORMING_SECONDS)
         outlook = look(name, await self._observe())
         if forming and outlook.formed and clock == NOTHING:
             self._happened(Event.FORMED)

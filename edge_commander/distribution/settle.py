@@ -22,6 +22,8 @@ from edge_commander.images.access import image_rights
 from edge_commander.settings import DistributionSettings
 
 BOOTSTRAP_SECONDS = 120.0
+BOOTSTRAP = (sys.executable, "-I", "-m", "vessel.cli_bootstrap")
+"""`vessel bootstrap` without what Vessel's daemon imports besides: every member pays for it, at each start."""
 USER = "galley-commander"
 VESSEL_USER = "galley-vessel"
 APPLY = "application/apply-patch+yaml"
@@ -85,7 +87,7 @@ async def settle(
             kubeconfig(server, "galley-settler", ca=plan.secrets.cluster.cert, cert=made.cert, key=made.key)
         )
         await _apply(admin, connect, rights())
-        await _bootstrap(admin, tuple(command) or (str(Path(sys.executable).with_name("vessel")), "bootstrap"))
+        await _bootstrap(admin, tuple(command) or BOOTSTRAP)
         await _apply(admin, connect, image_rights(USER))  # in the namespace that was made just now
     return await asyncio.to_thread(write_access, plan, settings)
 

@@ -76,17 +76,23 @@ def problem(ask: Ask) -> str:
     """Why a request is not one of the closed list, or has not the parts that it needs; empty when it is well."""
     if ask.operation not in ASKED:
         return "no such operation"
-    if bool(ask.argument) != (ask.operation in ARGUMENTS):
-        return f"{ask.operation} takes {ARGUMENTS.get(ask.operation, 'no argument')}"
+    if text := _unfit_argument(ask):
+        return text
     if (ask.plan is not None) != (ask.operation in PLANNED) and ask.operation not in MAY_BE_PLANNED:
         return f"{ask.operation} takes {'a' if ask.operation in PLANNED else 'no'} plan"
-    if ask.operation == Operation.REMOVE and NAME.fullmatch(ask.argument) is None:
-        return "remove takes a member's name, such as nuc-1"
     if ask.plan is not None and ask.plan.access is not None and ask.operation not in WORKERS:
         return f"{ask.operation} is not for a worker"
+    return _unfit(ask.plan) if ask.plan is not None else ""
+
+
+def _unfit_argument(ask: Ask) -> str:
+    if bool(ask.argument) != (ask.operation in ARGUMENTS):
+        return f"{ask.operation} takes {ARGUMENTS.get(ask.operation, 'no argument')}"
+    if ask.operation == Operation.REMOVE and NAME.fullmatch(ask.argument) is None:
+        return "remove takes a member's name, such as nuc-1"
     if ask.operation == PULL and normal(ask.argument) != ask.argument:
         return "pull takes an image's whole name, such as docker.io/library/nginx:1.27"
-    return _unfit(ask.plan) if ask.plan is not None else ""
+    return ""
 
 
 def _unfit(plan: ClusterPlan) -> str:

@@ -1,6 +1,7 @@
 """Three boxes with nothing but the suite and a shipping list become one cluster that follows its Atlas.
 
-Real systemd, containerd, kubelet, etcd and a real endpoint; nobody forms anything but Edge Commander. One story.
+Real systemd, containerd, kubelet, etcd and a real endpoint; operators sign what is shipped; the Atlas runs the suite's
+own image. Nobody forms anything but Edge Commander. One story.
 """
 
 from __future__ import annotations
@@ -11,52 +12,38 @@ import json
 import shutil
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from agents.contracts.trust import MemberRole
+from cloud_endpoint.rules.acceptance_report import CheckName
+from images.containers.build import agents_name
 from images.containers.control_plane import PAUSE
+from tests.site_in_a_box.browser import Browser, chromium
 from tests.site_in_a_box.cluster_host import ClusterHost, each
+from tests.site_in_a_box.formation_times import cost
 from tests.site_in_a_box.forming_site import FormingSite
+from tests.site_in_a_box.kernel_clock import synchronised
 from tests.site_in_a_box.kernel_settings import KernelSettings
+from tests.site_in_a_box.operators_desk import OperatorsDesk
+from tests.site_in_a_box.suite_atlas import files
 
 pytestmark = pytest.mark.timeout(600)
 
-TILL = f"""\
-apiVersion: apps/v1
-kind: Deployment
-metadata: {{name: till}}
-spec:
-  replicas: 3
-  selector: {{matchLabels: {{app: till}}}}
-  template:
-    metadata: {{labels: {{app: till}}}}
-    spec:
-      terminationGracePeriodSeconds: 1
-      containers: [{{name: till, image: "{PAUSE}", imagePullPolicy: Never}}]
-"""
-
-
-def files(greeting: str) -> dict[str, str]:
-    return {
-        "apps/till/app.yaml": "v: 1\nowner: tills\nnamespace: till\n",
-        "apps/till/all.yaml": "apiVersion: v1\nkind: Namespace\nmetadata: {name: till}\n---\n" + TILL,
-        "apps/till/card.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: card}\n"
-        f'data: {{greeting: "{greeting}"}}\n',
-    }
-
 
 @pytest.fixture(scope="module")
-def site(cluster_parts: None) -> Iterator[FormingSite]:
+def site(cluster_parts: None, suite_images: Path) -> Iterator[FormingSite]:
     before = KernelSettings.now()
     folder = Path(tempfile.mkdtemp(prefix="galley-fs-"))
     folder.chmod(0o755)
-    site = FormingSite(folder, signed=True)
+    site = FormingSite(folder, operators=True, images=suite_images)
     try:
-        site.up(files("hello"))
-        yield site
+        with synchronised():
+            site.up(files("hello"))
+            yield site
     finally:
         site.down()
         shutil.rmtree(folder, ignore_errors=True)
@@ -80,6 +67,22 @@ def began(host: ClusterHost) -> bool:
     return '"part":"init"' in host.run("cat", "/var/lib/galley-ident/formation.json", check=False)
 
 
+def running(site: FormingSite, namespace: str, labels: str) -> Counter[str]:
+    """Pods that are ready there, by node; each must be of the image that `make images` makes."""
+    said = site.hosts[0].kubectl("get", "pods", "-n", namespace, "-l", labels, "-o", "json")
+    found: Counter[str] = Counter()
+    for pod in json.loads(said)["items"]:
+        (container,) = pod["status"].get("containerStatuses") or [{"ready": False}]
+        if container["ready"] and not pod["metadata"].get("deletionTimestamp"):
+            assert container["image"] == agents_name(), container
+            found[pod["spec"]["nodeName"]] += 1
+    return found
+
+
+def members_of(site: FormingSite, each_: int) -> Counter[str]:
+    return Counter(dict.fromkeys(site.hosts.names, each_))
+
+
 def healthy(site: FormingSite) -> bool:
     found = site.cloud(f"/v1/fleet/deployments?site={site.site}")
     return any(one["app"] == "*" and one["body"]["phase"] == "healthy" for one in found)
@@ -89,13 +92,92 @@ def test_three_boxes_become_one_cluster_and_follow_their_atlas(site: FormingSite
     formed = site.wait(site.ready, 300, "every node is ready")
     print(f"formed in {formed:.0f} s after the last boot; CPU {[round(h.cpu_seconds()) for h in site.hosts]} s")
     print(f"memory of Edge Commander: {[memory(h) for h in site.hosts]}")
+    costs = each(list(site.hosts), cost)
+    print(f"Galley's own CPU: {[round(one.own, 1) for one in costs]} s")
+    assert all(one.root_half > 0 for one in costs), "the root half says in the journal what it used"
     assert len(site.clusters()) == 1
     members = site.hosts[0].kubectl("get", "nodes", "-o", "jsonpath={.items[*].metadata.name}").split()
     assert sorted(members) == sorted(site.hosts.names)
-    site.wait(lambda: healthy(site), 120, "the Atlas is healthy")
+    policies = [site.status(h)["trust"]["policy"] for h in site.hosts]
+    assert policies == ["operators"] * 3
+    took = site.wait(lambda: healthy(site), 180, "the Atlas is healthy")
+    print(f"the Atlas is healthy {took:.0f} s later")
     assert greeting(site, site.hosts[2]) == "hello"
+    assert running(site, "till", "app=till") == members_of(site, 1)
+    assert running(site, "galley-system", "app.kubernetes.io/name=heartbeat") == members_of(site, 1)
+    assert sum(running(site, "galley-system", "app.kubernetes.io/name=synthetic-client").values()) == 1
     site.commit(files("good evening"))
     site.wait(lambda: greeting(site, site.hosts[1]) == "good evening", 60, "the next commit is applied")
+
+
+def desk(site: FormingSite) -> OperatorsDesk:
+    assert site.desk is not None
+    return site.desk
+
+
+def test_it_passes_the_acceptance_of_a_new_site(site: FormingSite) -> None:
+    """Every check of the checklist: the synthetic client's steps ran in a pod of the suite's image, from the Atlas."""
+    site.wait(lambda: accepted(site), 120, "every check passes")
+    report = desk(site).galley("site", "verify", site.site, "--key", desk(site).key)
+    assert {check["name"]: check["ok"] for check in report["checks"]} == dict.fromkeys(CheckName, True), report
+    assert report["signed_by"] == "demo"
+    kept = desk(site).galley("site", "acceptance", site.site)
+    assert kept["accepted"] and kept["report"]["nodes"] == sorted(site.node_id(h) for h in site.hosts)
+    steps = site.cloud(f"/v1/fleet/sites/{site.site}")["synthetics"]
+    assert sorted(one["step"] for one in steps) == ["api", "cloud"]
+
+
+def accepted(site: FormingSite) -> bool:
+    try:
+        return bool(desk(site).galley("site", "verify", site.site)["accepted"])
+    except RuntimeError as error:
+        print(str(error)[-1500:])
+        return False
+
+
+def test_the_page_shows_it_green(site: FormingSite, capsys: pytest.CaptureFixture[str]) -> None:
+    if chromium() is None:
+        with capsys.disabled():
+            print("\nnot run: no Chromium", flush=True)
+        pytest.skip("no Chromium")
+
+    async def link() -> str:
+        async with site.endpoint.operator() as operator:
+            return str((await operator.call("POST", "/v1/admin/login-link"))["url"])
+
+    with Browser(site.folder, site.endpoint.folder / "certs" / "server.pem") as browser:
+        browser.login(asyncio.run(link()))
+        browser.until(lambda: "Well" in browser.text("table.sites tbody tr"), "the site's line says Well", 60)
+        browser.run("location.hash = arguments[0]", f"#/site/{site.site}")
+        for name in (*site.hosts.names, "till", "suite", "api", "cloud"):
+            browser.until(lambda name=name: browser.shows(name), f"the site shows {name}")
+        assert browser.complaints() == []
+
+
+def test_a_roster_with_one_key_changed_is_refused_by_every_node(site: FormingSite) -> None:
+    """The endpoint is stolen, its keys too: it signs a roster in which one node's key is the thief's."""
+    before = {h.name: (site.status(h)["trust"]["roster"], site.status(h)["trust"]["digest"]) for h in site.hosts}
+    clusters = site.clusters()
+    site.thief.write_text("keys-changed")
+    site.wait(lambda: all(site.status(h)["trust"]["refused"] for h in site.hosts), 60, "every node refuses it")
+    refusals = [site.status(h)["trust"]["refused"].partition(":")[0] for h in site.hosts]
+    assert refusals.count("keys-changed") >= 2, refusals
+    wanted = {site.node_id(h) for h in site.hosts}
+    site.wait(lambda: wanted <= refusing(site), 30, "the cloud is told by every node")
+    assert {
+        h.name: (site.status(h)["trust"]["roster"], site.status(h)["trust"]["digest"]) for h in site.hosts
+    } == before
+    assert site.clusters() == clusters
+    assert all(site.status(h)["state"] == "ready" for h in site.hosts)
+    site.commit(files("as before"))
+    site.wait(lambda: greeting(site, site.hosts[0]) == "as before", 60, "the cluster works on")
+    site.thief.write_text("")
+    site.wait(lambda: not any(site.status(h)["trust"]["refused"] for h in site.hosts), 60, "the truth is taken again")
+
+
+def refusing(site: FormingSite) -> set[str]:
+    alerts = site.cloud(f"/v1/fleet/alerts?site={site.site}")
+    return {one["node"] for one in alerts if one["code"] == "roster-refused"}
 
 
 FOREIGN = """
@@ -128,7 +210,7 @@ def test_a_foreign_box_is_given_nothing(site: FormingSite) -> None:
 WHO = "--output=jsonpath={.status.userInfo.username}"
 
 
-def accepted(host: ClusterHost, token: str) -> str:
+def token_is_good(host: ClusterHost, token: str) -> str:
     """What that host's own API server makes of a service account's token: `yes`, `no`, or empty where it is away."""
     said = host.call(
         "kubectl", "--kubeconfig=/dev/null", f"--server=https://{host.address}:6443", f"--token={token}",
@@ -152,13 +234,12 @@ def test_an_order_changes_the_sites_secrets_and_no_token_is_refused_before_its_t
     leaf = "/etc/kubernetes/pki/apiserver.crt"
     before = [host.run("sha256sum", leaf) for host in site.hosts]
     cluster = site.clusters()
-    order = {"order": {"site": site.site, "epoch": 1, "kind": "rotate", "number": 1, "issued_at": int(time.time())}}
-    asyncio.run(site.order(order))
+    desk(site).galley("site", "rotate", site.site, "--key", desk(site).key)
     seen: dict[tuple[str, int], set[str]] = {}
 
     def ends() -> bool:
         for host in site.hosts:
-            said = accepted(host, old)
+            said = token_is_good(host, old)
             now = site.status(host)
             seen.setdefault((host.name, now.get("secrets", 0)), set()).add(said)
             assert said != "no" or now["secrets"] == 4, f"{host.name} refused a token in generation {now['secrets']}"
@@ -167,10 +248,10 @@ def test_an_order_changes_the_sites_secrets_and_no_token_is_refused_before_its_t
     took = site.wait(ends, 600, "the secrets are changed on all three")
     print(f"secrets changed in {took:.0f} s; old token: {seen}")
     assert all("yes" in seen[host.name, 3] for host in site.hosts), "accepted while the new key signs"
-    site.wait(lambda: {accepted(host, old) for host in site.hosts} == {"no"}, 60, "the old key is gone")
+    site.wait(lambda: {token_is_good(host, old) for host in site.hosts} == {"no"}, 60, "the old key is gone")
     new = first.kubectl("create", "token", "default")
     assert key_of(new) != key_of(old)
-    assert {accepted(host, new) for host in site.hosts} == {"yes"}
+    assert {token_is_good(host, new) for host in site.hosts} == {"yes"}
     assert all(host.run("sha256sum", leaf) != was for host, was in zip(site.hosts, before, strict=True))
     assert site.clusters() == cluster
     site.commit(files("new keys"))
@@ -196,17 +277,10 @@ def test_a_dead_box_is_swapped_for_a_new_one_with_its_name(site: FormingSite) ->
     dead, living = site.hosts[index], site.hosts[index - 1]
     before = site.cluster(living)
     dead.cut_power()
-    old = site.node_id(dead)
-
-    async def revoke() -> None:
-        async with site.endpoint.operator() as operator:
-            await operator.call("POST", f"/v1/admin/devices/{old}/revoke")
-
-    asyncio.run(revoke())
+    desk(site).revoke(site.node_id(dead), site.site)
     new = site.hosts.replace(index)
     asyncio.run(site.ship(new, "GALLEY-FORM-NEW"))
-    new.boot()
-    new.import_images(site.hosts.kube.version)
+    site.boot(new)
     took = site.wait(lambda: site.status(new).get("state") == "ready", 240, "the new box is a member")
     print(f"swapped in {took:.0f} s")
     assert site.cluster(new) == before

@@ -115,7 +115,11 @@ class ClusterHost(Host):
     def import_images(self, version: str) -> None:
         """Gives containerd the images of that version, as the NUC's image brings them."""
         self.wait_property("containerd.service", "ActiveState", "active")
-        self.run("ctr", "-n", "k8s.io", "images", "import", f"/opt/images/{version}.tar", seconds=180)
+        self.import_archive(f"/opt/images/{version}.tar")
+
+    def import_archive(self, inside: str) -> None:
+        """Gives containerd the images of a tar in the guest."""
+        self.run("ctr", "-n", "k8s.io", "images", "import", inside, seconds=180)
 
     def operate(self, operation: str, argument: str = "", *, plan: ClusterPlan | None = None) -> Outcome:
         """One operation of the Distribution in there, by the command that operators have."""
@@ -209,16 +213,16 @@ class ClusterHosts:
     def replace(self, index: int) -> ClusterHost:
         """A blank box in place of a host that is off: same name and address, nothing on its disks. Not booted."""
         self.hosts[index].remove()
-        self.hosts[index] = self._make(index)
+        self.hosts[index] = self._make(self.names[index], index + 1)
         return self.hosts[index]
 
     def add(self) -> ClusterHost:
         """One more box, which is none of the `count`: not in `hosts`, and not booted."""
         self.names.append(free_name(f"nuc{len(self.names) + 1}"))
-        self.more.append(self._make(len(self.names) - 1))
+        self.more.append(self._make(self.names[-1], len(self.names)))
         return self.more[-1]
 
-    def _make(self, index: int) -> ClusterHost:
+    def _make(self, name: str, number: int) -> ClusterHost:
         self._folders += 1
         galley = {
             "v": 1,
@@ -234,11 +238,11 @@ class ClusterHosts:
         place = self.folder / f"h{self._folders}"
         place.mkdir()
         return ClusterHost(
-            self.names[index],
+            name,
             place,
             self.lan,
-            index + 1,
-            hosts=max(self.count, index + 1),
+            number,
+            hosts=max(self.count, number),
             kube=self.kube,
             galley=galley,
             options=self.options,
@@ -248,7 +252,7 @@ class ClusterHosts:
         with contextlib.ExitStack() as undo:
             undo.callback(self.down)
             self.lan.up()
-            self.hosts = [self._make(index) for index in range(self.count)]
+            self.hosts = [self._make(name, number) for number, name in enumerate(self.names, 1)]
             undo.pop_all()
         return self
 

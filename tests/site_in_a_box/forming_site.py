@@ -16,21 +16,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from agents.contracts.ids import hardware_digest, node_id, node_of
-from agents.contracts.trust import MemberRole, OperatorKey, OperatorsDocument, ShippingEntry
-from agents.core.entries import sign_entry
-from agents.core.jose import SoftwareKey
-from agents.core.operators import sign_operators
+from agents.contracts.ids import node_id
+from agents.contracts.trust import MemberRole
 from tests.site_in_a_box.cluster_host import ClusterHost, ClusterHosts, each
 from tests.site_in_a_box.endpoint import Endpoint
 from tests.site_in_a_box.gitrepos import GitRepo
 from tests.site_in_a_box.host_suite import USERS
+from tests.site_in_a_box.operators_desk import OperatorsDesk
 from tests.site_in_a_box.process import Program
 
 WORKER_UNITS = ("edge-commander", "heartbeat")
 UNITS = ("edge-commander", "heartbeat", "vessel")
+STOLEN = "tests.site_in_a_box.stolen_endpoint"
+SUITE_IMAGES = "/opt/images/suite.tar"
+OPERATORS_FILE = "/etc/galley/operators-1.json"
 GATEWAY = "10.77.0.1"
 PORT = 8443
 ACCESS = "/run/galley-access"
@@ -45,7 +44,11 @@ ExecStart=/opt/galley/bin/python3 -I -m edge_commander.discovery --machine file:
 
 class FormingSite:
     """`count` hosts of `store-00007`. `up` boots them; nothing is formed by the harness. `addresses` False: the roster
-    names none, and the hosts must find one another on their LAN."""
+    names none, and the hosts must find one another on their LAN.
+
+    `operators`: entries are signed at the operator's `desk` and the nodes take nothing else; a word of
+    stolen_endpoint.LIES in the file `thief` is then the moment in which the endpoint is stolen. `images`: a tar that
+    every host's containerd is given besides Kubernetes' own."""
 
     site = "store-00007"
 
@@ -57,16 +60,21 @@ class FormingSite:
         election: str = "cloud",
         addresses: bool = True,
         snapshot_seconds: float = 21600.0,
-        signed: bool = False,
+        operators: bool = False,
+        images: Path | None = None,
     ) -> None:
-        """`signed`: an operator signs each entry, and the nodes go by that key. `addresses`: whether
-        the roster names them."""
         self.folder = folder
         self.addresses = addresses
-        self.alice = SoftwareKey.generate("Ed25519") if signed else None
         self.election = election
         self.snapshot_seconds = snapshot_seconds
+        self.images = images
         self.endpoint = Endpoint(folder / "cloud", names=[GATEWAY])
+        self.desk = OperatorsDesk(folder / "desk", self.endpoint) if operators else None
+        self.thief = folder / "thief"
+        if operators:  # else nothing would find a lie of the endpoint
+            program = self.endpoint.program
+            program.command = [sys.executable, "-m", STOLEN, "--config", str(self.endpoint.config)]
+            program.env = {**(program.env or os.environ), "TEST_THIEF_PLAN": str(self.thief)}
         (folder / "git").mkdir(parents=True)
         self.atlas = GitRepo(folder / "git", self.site)
         self.served = folder / "served.git"
@@ -76,7 +84,10 @@ class FormingSite:
             count=count,
             site=self.site,
             galley=self._settings(),
-            options=[f"--bind-ro={self.served}:/srv/atlas.git"],
+            options=[
+                f"--bind-ro={self.served}:/srv/atlas.git",
+                *([f"--bind-ro={images}:{SUITE_IMAGES}"] if images else []),
+            ],
         )
         self.serials: dict[str, str] = {}
         pipe = folder / "line.sock"
@@ -90,7 +101,6 @@ class FormingSite:
         self._relay_in = [*relay, f"tcp:{GATEWAY}:{PORT}", f"unix:{pipe}"]
 
     def _settings(self) -> dict[str, Any]:
-        operators = {"operators_file": "/etc/galley/operators-1.json"} if self.alice is not None else {}
         return {
             "node": {"machine": "file:/etc/galley/machine.json"},
             "endpoint": {
@@ -106,13 +116,13 @@ class FormingSite:
             },
             "edge_commander": {
                 "enrol_code_file": "/etc/galley/enrol-code",
+                **({"operators_file": OPERATORS_FILE} if self.desk else {}),
                 "enrol_seconds": 2,
                 "site_seconds": 2,
                 "observe_seconds": 2,
                 "snapshot_seconds": self.snapshot_seconds,
                 "siblings": {"bind": "0.0.0.0", "port": 9411},
                 "distribution": {"overlap_hours": 0.01},
-                **operators,
             },
         }
 
@@ -120,11 +130,22 @@ class FormingSite:
         """The endpoint, the line, the Atlas; then every host is shipped and booted."""
         self.commit(files)
         self.endpoint.start()
+        if self.desk:
+            self.desk.open()
         self.hosts.__enter__()
         self.line[0].start()
         self.mend_line()
         asyncio.run(self._ship_all())
-        self.hosts.boot()
+        for host in self.hosts:  # from pods to the cloud and back
+            self.hosts.lan.run("ip", "route", "add", f"10.244.{host.number}.0/24", "via", host.address)
+        each(list(self.hosts), self.boot)
+
+    def boot(self, host: ClusterHost) -> None:
+        """The first boot of a box, with the images that a NUC's image brings."""
+        host.boot()
+        host.import_images(self.hosts.kube.version)
+        if self.images:
+            host.import_archive(SUITE_IMAGES)
 
     async def order(self, body: dict[str, Any]) -> None:
         """Gives the site an order, which the endpoint signs."""
@@ -142,8 +163,6 @@ class FormingSite:
 
     async def _ship_all(self) -> None:
         async with self.endpoint.operator() as operator:
-            if self.alice is not None:
-                await operator.call("POST", "/v1/admin/operators-documents", self._operators())
             body = {"labels": {}, "atlas": None, "election": self.election}
             await operator.call("PUT", f"/v1/admin/sites/{self.site}", body)
         for host in self.hosts:
@@ -152,36 +171,20 @@ class FormingSite:
     async def ship(self, host: ClusterHost, serial: str = "", role: MemberRole = MemberRole.SERVER) -> None:
         """Puts a box on the shipping list, and its code and hardware on its disk; it must be off."""
         self.serials[host.name] = serial or f"GALLEY-FORM-{host.number}"
-        async with self.endpoint.operator() as operator:
-            code = await operator.ship(
-                self.serials[host.name],
-                self.site,
-                host.name,
-                address=host.address if self.addresses else "",
-                entry=self._entry(host, role),
-            )
+        address = host.address if self.addresses else ""
+        if self.desk:
+            shipped = (self.serials[host.name], self.site, host.name, address, role.value)
+            code = await asyncio.to_thread(self.desk.ship, *shipped)
+        else:
+            async with self.endpoint.operator() as operator:
+                code = await operator.ship(self.serials[host.name], self.site, host.name, address=address)
         self._lay(host, code, UNITS if role is MemberRole.SERVER else WORKER_UNITS)
-
-    def _operators(self) -> Any:
-        assert self.alice is not None
-        document = OperatorsDocument(generation=1, keys=[OperatorKey(name="alice", key=self.alice.public)])
-        return msgspec.to_builtins(sign_operators(document, [self.alice]))
-
-    def _entry(self, host: ClusterHost, role: MemberRole) -> Any:
-        if self.alice is None:
-            return None
-        hardware, now = hardware_digest(self.serials[host.name]), int(time.time())
-        entry = ShippingEntry(
-            node=node_of(hardware), hardware=hardware, site=self.site, name=host.name, role=role, proof="code",
-            sequence=now, issued=now,
-        )  # fmt: skip
-        return msgspec.to_builtins(sign_entry(entry, self.alice))
 
     def _lay(self, host: ClusterHost, code: str, units: Sequence[str]) -> None:
         self.power(host)
-        if self.alice is not None:
-            host.path("/etc/galley/operators-1.json").write_text(json.dumps(self._operators()))
         host.path("/etc/galley/ca.pem").write_text(self.endpoint.ca_file.read_text())
+        if self.desk:
+            host.path(OPERATORS_FILE).write_text(self.desk.document.read_text())
         secret = host.path("/etc/galley/enrol-code")
         secret.touch(mode=0o600)
         secret.write_text(code)
