@@ -98,8 +98,8 @@ class Box:
         return False
 
     def cut_power(self) -> None:
-        """SIGKILL to its first process: the kernel ends all others with it. Returns once they are gone. What was written
-        stays, fsynced or not, unlike in a real power cut."""
+        """SIGKILL to its first process: the kernel ends all others with it. Returns once they are gone. What was
+        written stays, fsynced or not, unlike in a real power cut."""
         if self.on:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid1, signal.SIGKILL)
@@ -129,13 +129,28 @@ class Box:
     def run(self, *command: str, seconds: float = 20) -> str:
         """A command in the box; its output. Raises subprocess.SubprocessError."""
         enter = ["nsenter", "-t", str(self.pid1), "-p", "-m", "-n", "--"]
-        return subprocess.run([*enter, *command], check=True, timeout=seconds, capture_output=True, text=True).stdout
+        return subprocess.run(
+            [*enter, *command],
+            check=True,
+            timeout=seconds,
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            env=self.program.env,
+        ).stdout
 
     def etcdctl(self, *arguments: str) -> str:
         """etcdctl against this box's own etcd; raises subprocess.SubprocessError."""
         access = (f"--endpoints=https://{self.address}:2379", f"--cacert={PKI}/etcd/ca.crt",
                   f"--cert={PKI}/apiserver-etcd-client.crt", f"--key={PKI}/apiserver-etcd-client.key")  # fmt: skip
         return self.run(f"{self.folder}/programs/current/etcdctl", *access, "--command-timeout=5s", *arguments)
+
+    def operate(self, *arguments: str) -> str:
+        """An operation of the distribution by hand, as root in the box; raises subprocess.SubprocessError."""
+        return self.run(
+            sys.executable, "-m", "tests.site_in_a_box.etcd_site.operate", *arguments,
+            "--config", "/etc/galley/galley.yaml", seconds=120,
+        )  # fmt: skip
 
     # What its disk says.
 
@@ -150,10 +165,10 @@ class Box:
     def record(self) -> dict[str, Any]:
         """Its part in the cluster, from ident."""
         try:
-            found: dict[str, Any] = json.loads((self.folder / "lib/galley-ident/formation.json").read_bytes())
+            found = json.loads((self.folder / "lib/galley-ident/formation.json").read_bytes())
         except (OSError, ValueError):
             return {}
-        return dict(found.get("value") or found.get("data") or found)
+        return dict(found["value"])
 
     def tail(self) -> str:
         """What to read when it went wrong."""

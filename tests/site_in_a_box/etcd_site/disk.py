@@ -36,13 +36,13 @@ def cluster_ids(etcd: Path) -> set[str]:
 def marked_cluster(marker: Path) -> str:
     """The cluster that a node's marker says it became a member of; empty while it is none."""
     try:
-        return str(json.loads(marker.read_bytes()).get("cluster", ""))
-    except (OSError, ValueError):
+        return str(json.loads(marker.read_bytes())["value"]["cluster"])
+    except (OSError, ValueError, KeyError):
         return ""
 
 
 def _records(head: bytes) -> Iterator[bytes]:
-    """Length (56 bits, little endian) and padding (the last byte's low bits, where its high bit is set), then a record."""
+    """Length (56 bits, little endian), padding (the next byte's low bits, where its high bit is set), a record."""
     at = 0
     while at + 8 <= len(head):
         length = int.from_bytes(head[at : at + 7], "little")

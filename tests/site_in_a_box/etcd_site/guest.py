@@ -1,13 +1,14 @@
 """Process 1 of a box: its mounts, then what systemd and the kubelet do there. When it is killed, all of the box ends.
 
-`python -m tests.site_in_a_box.etcd_site.guest FOLDER ADDRESS`, in new namespaces for processes, mounts and network. /etc and
-/var/lib are the box's disk (over this machine's), /run is memory. One process for each request to the distribution's
-root half, as galley-distribution.socket has it.
+`python -m tests.site_in_a_box.etcd_site.guest FOLDER ADDRESS`, in new namespaces for processes, mounts and network.
+/etc and /var/lib are the box's disk (over this machine's), /run is memory. One process for each request to the
+distribution's root half, as galley-distribution.socket has it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import select
@@ -16,6 +17,8 @@ import socket
 import subprocess
 import sys
 import time
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -114,23 +117,21 @@ class Guest:
         while True:
             if select.select([listener], [], [], 0.1)[0]:
                 connection, _ = listener.accept()
-                self._forked(lambda: answer(connection, self.settings))
+                self._forked(functools.partial(answer, connection, self.settings))
                 connection.close()
             self._reap()
             self._keep_commander()
             self._keep_etcd()
 
-    def _forked(self, work: object) -> None:
+    def _forked(self, work: Callable[[], None]) -> None:
         if os.fork() == 0:
             status = 1
             try:
-                work()  # type: ignore[operator]
+                work()
                 status = 0
             finally:
                 sys.stdout.flush()
                 if status:
-                    import traceback
-
                     traceback.print_exc()
                 os._exit(status)
 
@@ -163,7 +164,9 @@ class Guest:
             ETCD_RUNS.touch()
             self.manifest = wanted
             command = json.loads(wanted)["command"]
-            self.etcd = spawn([f"{self.settings.kubeadm.programs}/current/etcd", *command[1:]], self.folder / "etcd.log")
+            self.etcd = spawn(
+                [f"{self.settings.kubeadm.programs}/current/etcd", *command[1:]], self.folder / "etcd.log"
+            )
 
 
 def _say(text: str) -> None:

@@ -1,7 +1,7 @@
 """In the place of the program `kubeadm`: does to etcd, files and Nodes what kubeadm 1.36 does, and nothing else.
 
-`kubeadm.py init|join|reset --config FILE`. The order is kubeadm's (kubernetes.io: "Implementation details"): certificates,
-kubeconfigs, the Node, etcd as a learner, its manifest, promotion, and last the label of the control plane.
+`kubeadm.py init|join|reset --config FILE`. The order is kubeadm's (kubernetes.io: "Implementation details"):
+certificates, kubeconfigs, the Node, etcd as a learner, its manifest, promotion, and last the control plane's label.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from urllib.parse import urlsplit
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
-import yaml  # noqa: E402
-from cryptography import x509  # noqa: E402
-from cryptography.hazmat.primitives import hashes, serialization  # noqa: E402
-from cryptography.hazmat.primitives.asymmetric import ec  # noqa: E402
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID  # noqa: E402
+import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from agents.core.errors import GalleyError, Retryable  # noqa: E402
-from agents.io.kube_errors import KubeRejected  # noqa: E402
-from edge_commander.distribution.existing import CONTROL_PLANE  # noqa: E402
-from edge_commander.distribution.kubeadm import layout  # noqa: E402
-from tests.site_in_a_box.etcd_site.api import NODES, EtcdKube, open_store  # noqa: E402
+from agents.core.errors import GalleyError, Retryable
+from agents.io.kube_errors import KubeRejected
+from edge_commander.distribution.existing import CONTROL_PLANE
+from edge_commander.distribution.kubeadm import layout
+from tests.site_in_a_box.etcd_site.api import NODES, EtcdKube, open_store
 
 WAIT_SECONDS = 60.0
 ETCD_RUNS = Path("/run/etcd-runs")

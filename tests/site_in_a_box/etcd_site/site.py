@@ -110,7 +110,7 @@ class EtcdSite:
         assert len(self.uids_seen) <= 1, f"two clusters: {self.uids_seen}\n{self.story()}"
 
     def members(self, box: Box) -> dict[str, bool]:
-        """etcd's members as that box's server has them from the quorum: name, and whether it votes. Empty: no answer."""
+        """etcd's members as the quorum says through that box: name, and whether it votes. Empty: no answer."""
         try:
             found = json.loads(box.etcdctl("member", "list", "-w", "json"))["members"]
         except (subprocess.SubprocessError, ValueError):
