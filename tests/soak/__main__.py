@@ -87,7 +87,7 @@ def main() -> int:
 def rows(folder: Path, options: argparse.Namespace) -> Iterator[str]:
     """The report's rows, part by part."""
     if "daemons" in options.parts:
-        yield from asyncio.run(soak(folder / "town", options.kills, options.rest, options.seed))
+        yield from asyncio.run(soak(folder, options.kills, options.rest, options.seed))
     if "etcd" in options.parts:
         yield from etcd_formations(folder / "etcd", options.etcd, options.seed, options.at_a_time)
     if "full" in options.parts:
