@@ -20,6 +20,7 @@ from agents.io.sender import LogOnlySender, Sender
 from agents.io.tls import client_context
 from agents.io.uplink import HttpUplink
 from agents.supervise.daemon import Context, DaemonSpec, Loop, Pulse, run_daemon
+from edge_commander.access import Route
 from edge_commander.cloud import Cloud
 from edge_commander.commands import CommandLoop, CommandParts
 from edge_commander.distribution.apart import Apart
@@ -33,7 +34,7 @@ from edge_commander.operators import command_keys, read_operators, read_roster_k
 from edge_commander.report import Reporter
 from edge_commander.routes import routes
 from edge_commander.settings import CommanderSettings
-from edge_commander.socket_server import Answer, Door, IdentitySocket, Route
+from edge_commander.socket_server import Answer, Door, IdentitySocket
 from edge_commander.times import Times, image_build
 from edge_commander.tokens import Tokens
 from edge_commander.trust.keeper import NodeTrust
