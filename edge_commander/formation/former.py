@@ -252,7 +252,7 @@ class Former:
             case plans.Clear():
                 answer = self._begin("clear the older cluster", self._clear(), starts=False)
             case plans.Forget():
-                answer = await self._forget()
+                answer = await self._forget(site)
             case plans.MakeSecrets():
                 answer = await self._make(site)
             case plans.FetchSecrets(holders):
@@ -313,18 +313,19 @@ class Former:
                 await self._p.gate.claim(site)
         except BegunBefore as error:
             self._p.log.warning("this node does not begin the cluster", cause=error.cause)
-            return await self._forget()
+            return await self._forget(site)
         except GalleyError as error:
             return Reason(Why.DECISION, str(error))
         return self._begin("init", self._init(site, resumes=resumes))
 
-    async def _forget(self) -> Reason:
+    async def _forget(self, site: Site) -> Reason:
         self._slot = ()  # it was given to one that had something to go on with
         try:
             self._p.secrets.clear()  # what a first server made and never began with is not the cluster's
         except OSError as error:
             raise Retryable(f"the site's secrets cannot be removed: {error.strerror}") from None
-        if self._p.records.record.part is Part.INIT:
+        record = self._p.records.record
+        if record.part is Part.INIT and record.epoch == site.epoch:  # what it began in an older one bars it from none
             await self._p.gate.lost()
         self._happened(Happening.EMPTIED)
         return Reason(Why.SECRETS, "the cluster's data on this disk is gone")

@@ -21,8 +21,8 @@ def saved(revision: int, epoch: int = 1, **more: object) -> Snapshot:
                        "revision": revision, **more})  # fmt: skip
 
 
-async def formed(count: int = 3) -> World:
-    world = World(count)
+async def formed(count: int = 3, seed: int = 0) -> World:
+    world = World(count, seed)
     await world.round(40)
     assert world.formed()
     for number, name in enumerate(world.names):
@@ -54,8 +54,10 @@ async def test_without_a_word_to_restore_it_stops_and_touches_nothing() -> None:
     assert world.grants.keys() == {1}
 
 
-async def test_a_node_that_was_wiped_meanwhile_goes_on_in_the_new_epoch() -> None:
-    world = await formed()
+@pytest.mark.parametrize("seed", range(20))
+async def test_nodes_that_were_wiped_meanwhile_go_on_in_the_new_epoch(seed: int) -> None:
+    """In any order, also the one that began the older cluster."""
+    world = await formed(seed=seed)
     order(world, restore=False)
     await world.round(5)
     for disk in world.disks.values():
