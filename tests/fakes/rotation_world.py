@@ -28,7 +28,9 @@ from tests.fakes.formation_world import Crash, secrets_of
 
 SITE = "store-1"
 ROUND_SECONDS = 3.0
-OVERLAP_MS = 60_000
+OVERLAP_MS = 180_000
+HALF_ROUNDS = 2
+"""How long the root half renews; what it began goes on when the asker goes away."""
 
 
 @dataclass
@@ -40,6 +42,15 @@ class Disk:
     draft: Draft | None = None
     running: SiteSecrets | None = None
     joining: int = 0
+
+
+@dataclass
+class Half:
+    """A renewal in the root half of one node."""
+
+    secrets: SiteSecrets
+    rounds: int = HALF_ROUNDS
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @dataclass
@@ -66,7 +77,7 @@ class World:
         self.order: SiteOrder | None = None
         self.off: set[str] = set()
         self.cut: set[frozenset[str]] = set()
-        self.renewing: set[str] = set()
+        self.renewing: dict[str, Half] = {}
         self.upgrading = ""
         self.renewals: list[str] = []
         self.lives: dict[str, Life] = {}
@@ -107,22 +118,41 @@ class World:
     def wipe(self, name: str) -> None:
         """An empty box of the same identity, which is to join first."""
         self.disks[name] = Disk(None, joining=3)
-        self.renewing.discard(name)
+        self.renewing.pop(name, None)
         self.nodes[name] = Node(self, name)
 
     async def round(self, rounds: int = 1) -> None:
         for _ in range(rounds):
             order = [name for name in self.names if name not in self.off]
             self.random.shuffle(order)
-            for name in order:
-                await self.nodes[name].turn()
-                self.check()
+            if self.random.random() < 0.5:
+                await asyncio.gather(*(self.nodes[name].turn() for name in order))
+            else:
+                for name in order:
+                    await self.nodes[name].turn()
+            self.check()
+            for name, half in list(self.renewing.items()):
+                half.rounds -= 1
+                if half.rounds <= 0:
+                    self.disks[name].running = half.secrets
+                    del self.renewing[name]
+                    if (life := self.lives.get(name)) is not None:
+                        self.lives[name] = Life(self.now_ms(), self.now_ms() + life.end - life.begin)
+                    half.ended.set()
+            self.check()
+            for _ in range(6):
+                await asyncio.sleep(0)
             self.now += ROUND_SECONDS
+
+    async def pause(self) -> None:
+        """Others may come between."""
+        for _ in range(self.random.randrange(3)):
+            await asyncio.sleep(0)
 
     def check(self) -> None:
         """What must hold at every moment."""
         assert all(len(digests) == 1 for digests in self.made.values()), "two secrets of one generation"
-        assert len(self.renewing) <= 1, f"{self.renewing} renew at once"
+        assert len(self.renewing) <= 1, f"{list(self.renewing)} renew at once"
         up = [disk.running for disk in self.disks.values() if disk.running is not None]
         for one in up:
             for other in up:
@@ -148,7 +178,6 @@ class Node:
         return self.world.disks[self.name]
 
     def restart(self) -> None:
-        self.world.renewing.discard(self.name)
         self.reason = NOTHING
         self.rotor = Rotor(
             Parts(
@@ -166,10 +195,10 @@ class Node:
                 self._join()
                 return
             self.reason = await self.rotor.turn(self.world.site(self.name), clock)
-            if (task := self.rotor._task) is not None and self.world.random.random() < 0.7:
-                await asyncio.wait([task])
-                if isinstance(error := task.exception(), Crash):
-                    raise error
+            task = self.rotor._task
+            ended = task is not None and task.done() and not task.cancelled()
+            if task is not None and ended and isinstance(error := task.exception(), Crash):
+                raise error
         except Crash:
             if (task := self.rotor._task) is not None and not task.done():
                 task.cancel()
@@ -271,6 +300,7 @@ class Talk:
     name: str
 
     async def status(self, member: Member) -> FormationStatus:
+        await self.world.pause()
         self.world.talk(self.name, member.node)
         return self.world.nodes[member.node].status()
 
@@ -291,15 +321,18 @@ class LeaseView:
     seen: int = -1
 
     async def read(self) -> Turn:
+        await self.world.pause()
         self._quorum()
         self.seen = self.world.lease.version
         return self.world.lease.turn
 
     async def take(self, name: str) -> bool:
+        await self.world.pause()
         turn = self.world.lease.turn
         return self._write(Turn(name, turn.epoch, turn.generation, turn.digest))
 
     async def announce(self, epoch: int, generation: int, digest: str) -> bool:
+        await self.world.pause()
         return self._write(Turn(self.world.lease.turn.holder, epoch, generation, digest))
 
     def _write(self, turn: Turn) -> bool:
@@ -329,15 +362,10 @@ class Cluster:
     async def rotate(self, plan: ClusterPlan | None = None) -> None:
         assert plan is not None and plan.secrets is not None
         self.world.point()
-        self.world.renewing.add(self.name)
+        if self.name in self.world.renewing:
+            raise Retryable("another operation is under way on this node")
+        half = self.world.renewing[self.name] = Half(plan.secrets)
         self.world.renewals.append(self.name)
         self.world.check()
-        try:
-            for _ in range(3):
-                await asyncio.sleep(0)
-                self.world.point()
-            self.world.disks[self.name].running = plan.secrets
-            self.world.check()
-            self.world.point()
-        finally:
-            self.world.renewing.discard(self.name)
+        await half.ended.wait()
+        self.world.point()
