@@ -23,10 +23,11 @@ from edge_commander.election.box import BallotBox
 from edge_commander.election.driver import Elector
 from edge_commander.election.electorate import Self
 from edge_commander.epoch import EpochFloor, check_not_older
-from edge_commander.formation.former import Former, Parts
+from edge_commander.formation.former import Former
 from edge_commander.formation.gate import BallotGate, Granting, SiblingVoters
 from edge_commander.formation.lease import JoinLease
 from edge_commander.formation.own_address import OwnAddress
+from edge_commander.formation.parts import Parts
 from edge_commander.formation.site import Site
 from edge_commander.formation.store import RecordFile
 from edge_commander.formation.talk import SLOT, STATUS, SiblingTalk, routes

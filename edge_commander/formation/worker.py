@@ -13,7 +13,8 @@ from agents.core.errors import GalleyError, Rejected, Retryable
 from edge_commander.distribution.port import ClusterPlan, NodeAccess
 from edge_commander.formation import plan as plans
 from edge_commander.formation import record as records
-from edge_commander.formation.former import Former, Parts
+from edge_commander.formation.former import Former
+from edge_commander.formation.parts import Parts
 from edge_commander.formation.record import Happening
 from edge_commander.formation.site import Site
 from edge_commander.formation.worker_plan import Step, WorkerFacts, next_worker_step

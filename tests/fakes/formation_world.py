@@ -14,7 +14,8 @@ from agents.contracts.identity import Member
 from agents.contracts.siblings import FormationStatus, SlotAnswer, SlotRequest, Stage
 from agents.core.errors import Rejected, Retryable
 from edge_commander.distribution.port import ClusterHealth, ClusterMember, ClusterPlan, NodeAccess, Snapshot
-from edge_commander.formation.former import Former, Parts
+from edge_commander.formation.former import Former
+from edge_commander.formation.parts import Parts
 from edge_commander.formation.permission import BegunBefore, Choice
 from edge_commander.formation.record import Record, is_kept
 from edge_commander.formation.site import Site
