@@ -52,7 +52,7 @@ images: venv  ## the agents' container image, as an OCI layout in the cache (roo
 	@$(PYTHON) tools/packages.py test
 	@$(BIN)/python images/containers/build.py
 
-soak: venv  ## what takes longer than the tests may: hundreds of kills, then a rest watched for growth (ARGS="--kills 200 --rest 600")
+soak: venv  ## what takes longer than the tests may: kills, a rest watched for growth, a hundred formations amid faults (ARGS="--parts etcd --etcd 20")
 	@$(PYTHON) tools/packages.py demo
 	@$(BIN)/python -m tests.site_in_a_box.kube_build
 	@$(BIN)/python -m tests.soak $(ARGS)

@@ -10,12 +10,14 @@ from agents.contracts.codec import Struct
 from agents.contracts.identity import AtlasSource, Election, Voter
 from agents.contracts.ids import NodeId, SiteId
 from agents.contracts.messages import Short
+from agents.contracts.orders import SiteOrder
 from agents.contracts.signed import SignedDocument
 
 
 class SiteRecord(Struct, frozen=True, kw_only=True):
     """One restaurant. `generation` rises with any change of its labels, Atlas, roster or epoch. `epoch` counts its
-    clusters, `election` says who decides which node begins one; `epoch_authorisation`: the signature that raised it."""
+    clusters, `election` says who decides which node begins one; `epoch_authorisation`: the signature that raised it,
+    `restore`: by making its cluster of a snapshot."""
 
     site: SiteId
     labels: dict[Short, Short] = {}
@@ -25,16 +27,28 @@ class SiteRecord(Struct, frozen=True, kw_only=True):
     epoch: int = 1
     election: Election = Election.CLOUD
     epoch_authorisation: str = ""
+    restore: bool = False
 
 
 class GrantRecord(Struct, frozen=True, kw_only=True):
-    """Which device, with which signing key, may run the `cluster-init` of a site's epoch."""
+    """Which device, with which signing key, may run the `cluster-init` of a site's epoch. `begun_ms`: when it
+    said that it begins, 0 for not yet."""
 
     site: SiteId
     epoch: int
     node: NodeId
     kid: str
     granted_ms: int
+    begun_ms: int = 0
+
+
+class OrderRecord(Struct, frozen=True, kw_only=True):
+    """An order to a site, the newest of its kind. `current`: it is for the site's present epoch."""
+
+    order: SiteOrder
+    current: bool
+    put_ms: int
+    signed: SignedDocument
 
 
 class ShippingRecord(Struct, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from agents.contracts.command import Verb
 from agents.contracts.identity import AtlasSource, Election, Epoch, Scope
 from agents.contracts.ids import SITE_PATTERN, SiteId
 from agents.contracts.messages import Short, Text
+from agents.contracts.orders import SiteOrder
 from agents.contracts.signed import SignedDocument
 
 Name = Annotated[str, msgspec.Meta(pattern="^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$")]
@@ -96,11 +97,21 @@ class SitePut(Strict, frozen=True, kw_only=True):
 
 class EpochPut(Strict, frozen=True, kw_only=True):
     """The site's next epoch: a new cluster, whose members are all wiped. `election`: None for as before.
-    `authorisation`: the operator's signature, a JWS that nodes verify."""
+    `authorisation`: the operator's signature, a JWS that nodes verify. `restore`: the cluster is made of a snapshot of
+    the older one; where operators sign, their authorisation must say the same."""
 
     to: Epoch
     election: Election | None = None
     authorisation: Text = ""
+    restore: bool = False
+
+
+class OrderPut(Strict, frozen=True, kw_only=True):
+    """An order, as an operator signed it, or (`order`) for the endpoint to sign, where it knows no operators: one of
+    the two."""
+
+    signed: SignedDocument | None = None
+    order: SiteOrder | None = None
 
 
 class Ship(Strict, frozen=True, kw_only=True):

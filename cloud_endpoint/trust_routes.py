@@ -59,6 +59,23 @@ TRUST_ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "GET",
+        "/v1/admin/sites/{site}/orders",
+        "site_orders",
+        "The newest order to a site of each kind",
+        scopes=ADMINS,
+        answer=list[rec.OrderRecord],
+    ),
+    Route(
+        "POST",
+        "/v1/admin/sites/{site}/orders",
+        "site_order_put",
+        "An order to a whole site: to upgrade it, or to change its secrets",
+        scopes=ADMINS,
+        body=ask.OrderPut,
+        answer=rec.OrderRecord,
+    ),
+    Route(
+        "GET",
         "/v1/admin/sites/{site}/acceptance",
         "acceptance",
         "The last signed report on the acceptance of a site; 404 while there is none",

@@ -6,6 +6,7 @@ import random
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agents.contracts.identity import Role
 from agents.contracts.ids import Stream
@@ -18,6 +19,7 @@ from agents.io.sender import LogOnlySender, Sender
 from agents.io.tls import client_context
 from agents.io.uplink import HttpUplink
 from agents.supervise.daemon import Context, DaemonSpec, Loop, Pulse, run_daemon
+from edge_commander.access import Route
 from edge_commander.cloud import Cloud
 from edge_commander.commands import CommandLoop, CommandParts
 from edge_commander.distribution.apart import Apart
@@ -31,11 +33,14 @@ from edge_commander.operators import basis_of, command_keys
 from edge_commander.report import Reporter
 from edge_commander.routes import routes
 from edge_commander.settings import CommanderSettings
-from edge_commander.socket_server import Door, IdentitySocket
+from edge_commander.socket_server import Answer, Door, IdentitySocket
 from edge_commander.times import Times, image_build
 from edge_commander.tokens import Tokens
 from edge_commander.trust.keeper import NodeTrust
 from edge_commander.verbs import handlers
+
+if TYPE_CHECKING:
+    from edge_commander.formation.keeping import SnapshotKeeping  # only a node that forms its cluster pays for it
 
 CHECK_SECONDS = 5.0
 COMMANDS = {
@@ -101,21 +106,25 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
         context.stack.push_async_callback(cloud.aclose)
         tokens = Tokens(cloud, endpoint.issuer, context.clock, times.now_s, random.uniform)
         context.stack.push_async_callback(tokens.aclose)
-    socket = IdentitySocket(_doors(context), _roles(own), routes(memory, tokens, outbox, trust.view), context.log)
-    context.stack.push_async_callback(socket.aclose)
-    await socket.start()
-    try:
-        hand_over(facts, context.run_dir)
-    except Retryable as error:
-        context.log.warning("the facts were not handed over to pods", cause=str(error))
-    formation, more = None, []
+    formation, more = None, list[Loop]()
+    keeping: SnapshotKeeping | None = None
     if isinstance(distribution, Apart):
         from edge_commander.formation.build import build as build_formation
+        from edge_commander.images.loop import build as build_images
 
-        formation, siblings = build_formation(
+        formation, keeping, more = build_formation(
             context, distribution=distribution, box=box, keys=keys, times=times, cloud=cloud, tokens=tokens
         )
-        more = [siblings]
+        more = [*more, *build_images(context, distribution, memory)]
+    told = routes(
+        memory,
+        tokens,
+        outbox,
+        trust.view,
+        generations=lambda: formation.generations if formation else (0, 0),
+        snapshot=lambda: keeping.view() if keeping is not None else None,
+    )
+    socket = await _serve(context, told)
     node = NodeLoop(
         Parts(
             settings=own,
@@ -177,6 +186,18 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
         await sender.run(pulse)
 
     return [*loops, Loop("outbox", send), Loop("commands", commands.run)]
+
+
+async def _serve(context: Context[CommanderSettings], told: Mapping[Route, Answer]) -> IdentitySocket:
+    """The identity socket, and beside it what pods must know of this machine."""
+    socket = IdentitySocket(_doors(context), _roles(context.settings.own), told, context.log)
+    context.stack.push_async_callback(socket.aclose)
+    await socket.start()
+    try:
+        hand_over(context.machine.facts(), context.run_dir)
+    except Retryable as error:
+        context.log.warning("the facts were not handed over to pods", cause=str(error))
+    return socket
 
 
 def _roles(own: CommanderSettings) -> Mapping[int, Role]:

@@ -87,10 +87,10 @@ class Cloud:
         """A short-lived Git credential, by a token with `deploy:report`. Raises Retryable, Rejected."""
         return self._read("git credential", *await self._ask("GET", "/v1/git-credential", token=token), GitCredential)
 
-    async def init_grant(self, token: str, epoch: int, *, want: bool = True) -> InitGrant:
-        """Asks to run the `cluster-init` of `epoch` (`want` False: only who may), by a token with `command:read`. May
-        be asked again and again. Raises Retryable; Rejected for another epoch than the site's, or an offline one."""
-        body, headers = encode(InitAsk(epoch=epoch, want=want)), {"Content-Type": "application/json"}
+    async def init_grant(self, token: str, asked: InitAsk) -> InitGrant:
+        """Asks to run a `cluster-init`, or only who may, or says that it begins, by a token with `command:read`. May be
+        asked again and again. Raises Retryable; Rejected for another epoch than the site's, or an offline one."""
+        body, headers = encode(asked), {"Content-Type": "application/json"}
         answer = await self._ask("POST", "/v1/init-grant", data=body, headers=headers, token=token)
         return self._read("init grant", *answer, InitGrant)
 

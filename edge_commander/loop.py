@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 
 FORMING_SECONDS = 3.0
 STEP_SECONDS = 0.5
+LAN_SECONDS = 1.0
+"""Between looks while it waits for siblings alone, who answer in milliseconds: nobody's turn should pass unused."""
+_ON_SIBLINGS = frozenset({Why.FIRST, Why.SECRETS, Why.TURN})
 """Between two steps of formation when something is under way."""
 DISK_SECONDS = 10.0
 CODE_SECONDS = 1.0
@@ -240,13 +243,16 @@ class NodeLoop:
             return settings.observe_seconds
         if (reason := await self._form(clock)) != NOTHING:
             self._because(reason if self._standing == NOTHING else self._standing)
-            return self._spread(STEP_SECONDS if reason.why is Why.STARTING else FORMING_SECONDS)
+            if reason.why is Why.STARTING:
+                return self._spread(STEP_SECONDS)
+            return self._spread(LAN_SECONDS if reason.why in _ON_SIBLINGS else FORMING_SECONDS)
         outlook = look(name, await self._observe())
         if forming and outlook.formed and clock == NOTHING:
             self._happened(Event.FORMED)
             return settings.observe_seconds
         standing = self._standing if self._standing != NOTHING else clock
-        self._because(standing if standing != NOTHING else outlook.reason)
+        aside = self.parts.formation.aside if self.parts.formation is not None else NOTHING
+        self._because(next((one for one in (standing, outlook.reason) if one != NOTHING), aside))
         return self._spread(min(FORMING_SECONDS, settings.observe_seconds) if forming else settings.observe_seconds)
 
     async def _form(self, clock: Reason) -> Reason:
@@ -254,9 +260,9 @@ class NodeLoop:
         formation, node = self.parts.formation, self.parts.memory.record.node
         if formation is None or node is None or self._keys is None:
             return NOTHING
-        site = site_of(node, self.parts.trust.roster)
+        site = site_of(node, self.parts.trust.roster, self.parts.trust.orders)
         if site is None:
-            return Reason(Why.SITE, "no roster that this node believes names it as a server")
+            return Reason(Why.SITE, "no roster that this node believes names it")
         return await formation.turn(site, self._keys, clock)
 
     async def _observe(self) -> Observation:
@@ -307,7 +313,7 @@ class NodeLoop:
             self.parts.log.warning("an older site document was not taken", generation=document.generation)
             return None
         # What is signed has a file of its own; signatures differ each time, and must not be a write each time.
-        memory.save_site(msgspec.structs.replace(document, roster_jws=None, roster_keys=[], operators=[]))
+        memory.save_site(msgspec.structs.replace(document, roster_jws=None, roster_keys=[], operators=[], orders=[]))
         return None
 
     async def _ask_standing(self) -> None:

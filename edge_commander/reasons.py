@@ -26,6 +26,7 @@ class Why(StrEnum):
     KEYS = "waiting: a person (device keys)"  # damaged or gone; new ones are never made silently
     TPM = "waiting: tpm"  # it holds the device keys, and does not answer
     HARDWARE = "waiting: a person (other hardware)"  # this identity belongs to another machine
+    ADDRESS = "waiting: a person (address changed)"  # the cluster knows this node at another address
     MOVED = "waiting: wipe (another site)"  # the cloud assigned a node of one site to another
     CLOCK = "waiting: clock"
     SITE = "waiting: site"  # no site document yet, or its roster lacks this node
@@ -38,7 +39,10 @@ class Why(StrEnum):
     DECISION = "waiting: decision"  # who begins the cluster could not be asked or agreed yet
     SECRETS = "waiting: secrets"  # no sibling that answers has them
     FIRST = "waiting: first server"  # the initialiser's cluster does not stand yet
-    TURN = "waiting: turn"  # another node is joining
+    TURN = "waiting: turn"  # another node is joining, is upgraded, or renews its certificates
+    WHOLE = "waiting: every node ready"  # before a node is upgraded
+    VERSION = "waiting: version not on this node"  # the one that was ordered
+    STOPPED = "waiting: a person (upgrade stopped)"  # a node did not come back, or the order cannot be carried out
     STARTING = "starting"  # init or join is under way
     DISTRIBUTION = "waiting: a person (distribution)"  # the distribution refuses, it will not pass by itself
     WIPE_FAILED = "waiting: a person (wipe failed)"

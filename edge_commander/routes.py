@@ -13,15 +13,21 @@ from edge_commander.memory import Memory
 from edge_commander.socket_server import Answer
 from edge_commander.tokens import Tokens
 from edge_commander.trust.view import TrustView
-from edge_commander.view import StatusDocument, of_record
+from edge_commander.view import SnapshotView, StatusDocument, of_record
 
 WAIT_SECONDS = 5.0
 
 
 def routes(
-    memory: Memory, tokens: Tokens | None, outbox: Outbox, trust: Callable[[], TrustView | None] = lambda: None
+    memory: Memory,
+    tokens: Tokens | None,
+    outbox: Outbox,
+    trust: Callable[[], TrustView | None] = lambda: None,
+    *,
+    generations: Callable[[], tuple[int, int]] = lambda: (0, 0),
+    snapshot: Callable[[], SnapshotView | None] = lambda: None,
 ) -> Mapping[Route, Answer]:
-    """The table, route to answer. `trust`: as it is shown now."""
+    """The table, route to answer. `trust`, `snapshot`: as they are shown now; `generations`: see of_record."""
 
     def known() -> Tokens:
         if tokens is None:
@@ -44,7 +50,14 @@ def routes(
 
     async def status(who: Caller, past_cache: bool) -> StatusDocument:
         pending = await outbox.pending()
-        return of_record(memory.record, pending=pending, consumed=memory.ledger.consumed, trust=trust())
+        return of_record(
+            memory.record,
+            pending=pending,
+            consumed=memory.ledger.consumed,
+            trust=trust(),
+            generations=generations(),
+            snapshot=snapshot(),
+        )
 
     table: dict[Route, Any] = {
         Route.TOKEN: token,

@@ -10,6 +10,7 @@ from agents.contracts.identity import Role
 from agents.core.settings import Listener, Positive
 from edge_commander.distribution.k3s.settings import K3sSettings
 from edge_commander.distribution.kubeadm.settings import KubeadmSettings
+from edge_commander.images.settings import PrepullSettings
 
 DEFAULT_ROLES: dict[str, Role] = {
     "770": Role.VESSEL,
@@ -32,11 +33,14 @@ class DistributionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     """`distribution:`. `existing`: a cluster that somebody else formed; `kubeconfig` None means in-cluster.
     `kubeadm`: upstream Kubernetes, formed and kept here; `k3s`: the same by k3s. `access_dir`: kubeconfigs of the
     suite's daemons for the cluster that was formed here, in memory; `kubeconfig` is then not asked for.
+    `overlap_hours`: how long, in a rotation, the service accounts' old key is still accepted once all servers sign with
+    the new one.
     """
 
     kind: Literal["existing", "kubeadm", "k3s"] = "existing"
     kubeconfig: str | None = None
     access_dir: str = "/run/galley-access"
+    overlap_hours: Annotated[float, msgspec.Meta(ge=0, le=8784)] = 24.0
     kubeadm: KubeadmSettings = KubeadmSettings()
     k3s: K3sSettings = K3sSettings()
 
@@ -56,6 +60,14 @@ class WipeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ident: Device = "/dev/disk/by-partlabel/ident"
 
 
+class UpgradeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`upgrades:`, one node after another, by an operator's order. `drain_seconds`: how long pods may take to go to
+    other nodes before this one is upgraded. `stuck`: where some do not go in time, the upgrade goes on, or stops."""
+
+    drain_seconds: Positive = 120.0
+    stuck: Literal["go-on", "stop"] = "go-on"
+
+
 class CommanderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`edge_commander:`. Every interval in s.
 
@@ -73,11 +85,15 @@ class CommanderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     for a machine where every daemon runs as one user.
     `siblings`: where the siblings' channel (mutual TLS) listens; this port is also where siblings are looked for,
     unless the roster's address names one. 0 turns the listener off.
+    `snapshot_seconds`: how often each member takes a snapshot of the cluster by itself; 0: never.
+    `hints_file`: where galley-discovery leaves what it heard on the LAN: addresses to try a sibling at that does not
+    answer at the roster's; they must prove themselves as everywhere. Empty: no hints are used.
     `image_build`: Unix s before which no clock can be right; `image_build_file` holds the same as text.
     """
 
     health: Listener = Listener(port=9404)
     siblings: Listener = Listener(bind="0.0.0.0", port=9411)  # noqa: S104 - the LAN's; who may talk is in the roster
+    hints_file: str = "/run/galley-discovery/hints.json"
     keys_dir: str = "/var/lib/galley-ident"
     keys: Literal["auto", "file", "tpm"] = "auto"
     tcti: Tcti = "device:/dev/tpmrm0"
@@ -91,9 +107,12 @@ class CommanderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     socket_roles: list[Role] = []
     distribution: DistributionSettings = DistributionSettings()
     wipe: WipeSettings = WipeSettings()
+    upgrades: UpgradeSettings = UpgradeSettings()
+    prepull: PrepullSettings = PrepullSettings()
     image_build: Annotated[int, msgspec.Meta(ge=0)] = 0
     image_build_file: str | None = None
     enrol_seconds: Positive = 30.0
     site_seconds: Positive = 300.0
     observe_seconds: Positive = 15.0
     command_seconds: Positive = 60.0
+    snapshot_seconds: Annotated[float, msgspec.Meta(ge=0)] = 21600.0

@@ -82,8 +82,13 @@ def as_text(document: StatusDocument, running: bool) -> str:
     ]
     if running:
         lines.append(f"outbox   {document.pending} message(s) not yet at the endpoint")
+    if document.secrets:
+        behind = f", its servers run by {document.runs}" if document.runs != document.secrets else ""
+        lines.append(f"secrets  generation {document.secrets}{behind}")
     if document.trust is not None:
         lines += document.trust.lines()
+    if document.snapshot is not None:
+        lines.append(document.snapshot.line())
     if hint := advice(document):
         lines.append(f"you can  {hint}")
     return "\n".join(lines)

@@ -34,6 +34,11 @@ class Times:
                 self._memory.save_time(good)
                 self._keeper = self._keeper.recorded(good)
 
+    @property
+    def confirmed(self) -> bool:
+        """Whether the endpoint named its time since this process began."""
+        return self._keeper.anchor is not None
+
     def now_ms(self) -> int:
         """The best guess of the true time, Unix ms."""
         return self._keeper.now_ms(self._clock.wall_ms(), self._clock.monotonic())

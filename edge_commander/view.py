@@ -9,8 +9,25 @@ from edge_commander.reasons import NodeRecord, Why
 from edge_commander.trust.view import TrustView
 
 
+class SnapshotView(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest snapshot of the cluster on this node. `age` in s, -1 where there is none; `bytes`: of its database;
+    `problem`: why the last attempt at another one failed."""
+
+    path: str = ""
+    epoch: int = 0
+    age: int = -1
+    bytes: int = 0
+    problem: str = ""
+
+    def line(self) -> str:
+        """The same for people."""
+        text = f"{self.age // 3600} h {self.age // 60 % 60} min old, {self.bytes / 1e6:.1f} MB" if self.path else "none"
+        return f"snapshot {text}{f'; the last attempt failed: {self.problem}' if self.problem else ''}"
+
+
 class StatusDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """`GET /v1/status` at the identity socket. `since`: Unix ms. `pending`: messages in the outbox."""
+    """`GET /v1/status` at the identity socket. `since`: Unix ms. `pending`: messages in the outbox. `secrets`:
+    generation of the site's secrets that this node holds, `runs`: that by which its servers run; 0: none."""
 
     v: int = 1
     state: NodeState
@@ -21,6 +38,9 @@ class StatusDocument(msgspec.Struct, frozen=True, kw_only=True):
     pending: int = 0
     consumed: int = 0
     trust: TrustView | None = None
+    secrets: int = 0
+    runs: int = 0
+    snapshot: SnapshotView | None = None
 
 
 _ADVICE: dict[Why, str] = {
@@ -32,6 +52,7 @@ _ADVICE: dict[Why, str] = {
     Why.KEYS: "put the device keys back from a copy, or have the endpoint retire this device and wipe it",
     Why.TPM: "look whether the firmware still shows the TPM; the node goes on by itself when it answers",
     Why.HARDWARE: "put the disk back into its own machine, or wipe it",
+    Why.ADDRESS: "give this node its address back (a reservation in the LAN's DHCP), or wipe it, so that it joins anew",
     Why.MOVED: "wipe this node before it serves another site",
     Why.CLOCK: "set the clock, or make NTP reachable",
     Why.SITE: "add this node to the site's roster at the endpoint",
@@ -39,12 +60,15 @@ _ADVICE: dict[Why, str] = {
     Why.MEMBER: "look whether this node is part of the cluster (kubectl get nodes)",
     Why.NODE_READY: "look at this node (kubectl describe node)",
     Why.EPOCH: "make the endpoint reachable: this node has seen a newer roster",
-    Why.WIPE: "wipe this node, so that it can join the site's new cluster",
+    Why.WIPE: "wipe this node, so that it can join the site's new cluster; the older one was stopped, its data stay",
     Why.SIBLINGS: "look whether the other nodes have power and a network; the node goes on by itself",
     Why.DECISION: "make the endpoint reachable, or the siblings where the site decides offline; nothing is lost",
     Why.SECRETS: "start a node that was a member before; if there is none any more, the site needs a new epoch",
     Why.FIRST: "nothing yet; if it stays so, look at the node that begins the cluster",
-    Why.TURN: "nothing: nodes join one after another",
+    Why.TURN: "nothing: nodes join, are upgraded, and renew their certificates, one after another",
+    Why.WHOLE: "look at the nodes that are not ready; the upgrade goes on by itself",
+    Why.VERSION: "put the ordered version's programs on this node, beside those it runs",
+    Why.STOPPED: "look at the node that is named, then order anew (galley site upgrade)",
     Why.STARTING: "nothing: this takes a minute or two",
     Why.DISTRIBUTION: "look at edge_commander.distribution in /etc/galley/galley.yaml",
     Why.WIPE_FAILED: "look at the console: a partition could not be erased",
@@ -52,9 +76,15 @@ _ADVICE: dict[Why, str] = {
 
 
 def of_record(
-    record: NodeRecord, *, pending: int = 0, consumed: int = 0, trust: TrustView | None = None
+    record: NodeRecord,
+    *,
+    pending: int = 0,
+    consumed: int = 0,
+    trust: TrustView | None = None,
+    generations: tuple[int, int] = (0, 0),
+    snapshot: SnapshotView | None = None,
 ) -> StatusDocument:
-    """The document of a durable record."""
+    """The document of a durable record. `generations`: what is held of the site's secrets, and what runs by them."""
     return StatusDocument(
         state=record.state,
         reason=record.reason.text,
@@ -64,6 +94,9 @@ def of_record(
         pending=pending,
         consumed=consumed,
         trust=trust,
+        secrets=generations[0],
+        runs=generations[1],
+        snapshot=snapshot,
     )
 
 

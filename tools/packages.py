@@ -17,6 +17,8 @@ TEST = [
     "chromium-driver",
     "containerd",
     "containernetworking-plugins",
+    "docker-registry",
+    "faketime",
     "iptables",
     "mmdebstrap",
     "openssl",

@@ -39,6 +39,7 @@ from vessel.keeper import Keeper, Send
 from vessel.mirror import Mirror
 from vessel.model import Atlas, Commit, describe
 from vessel.prepare import Preparer
+from vessel.prepull import Prepull
 from vessel.reading.atlas import read_atlas
 from vessel.reading.kustomize import KubectlKustomizer
 from vessel.settings import VesselSettings
@@ -245,6 +246,15 @@ async def _engine(  # noqa: PLR0917
             preparer=preparer,
             deployer=deployer,
             keeper=keeper,
+            prepull=Prepull(
+                kube,
+                own.prepull,
+                context.clock,
+                fence=elector.fence,
+                send=send,
+                say=lambda text: context.health.set("atlas", True, text),
+                log=context.log,
+            ),
             repository=atlases,
             read=read,
             send=send,

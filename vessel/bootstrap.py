@@ -1,8 +1,8 @@
 """What Vessel needs in a cluster: its namespaces, accounts and rights, as objects. Pure.
 
-Vessel's own account may write its Lease, its inventory and Events, all in `galley-system`, and impersonate the
-service accounts that are named here, no others. `atlas-admin`, as whom apps are applied that name no account of their
-own, is bound to cluster-admin: an Atlas decides what its cluster runs.
+Vessel's own account may write its Lease, its inventory, Events and which images it needs, all in `galley-system`, and
+impersonate the service accounts that are named here, no others. `atlas-admin`, as whom apps are applied that name no
+account of their own, is bound to cluster-admin: an Atlas decides what its cluster runs.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from agents.contracts import images
 from agents.core.ports import Object
 
 SYSTEM = "galley-system"
@@ -54,6 +55,13 @@ def objects(*, accounts: Iterable[str] = (), users: Sequence[str] = ()) -> list[
             "verbs": ["get", "list", "create", "update", "delete"],
         },
         {"apiGroups": ["", "events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]},
+        {
+            "apiGroups": [""],
+            "resources": ["configmaps"],
+            "resourceNames": [images.WANTED],
+            "verbs": ["create", "patch"],
+        },
+        {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": [images.NODES], "verbs": ["get"]},
     ]
     result = [
         _object("v1", "Namespace", SYSTEM),

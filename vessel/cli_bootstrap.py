@@ -48,3 +48,7 @@ async def _apply(kubeconfig: Path | None, objects: Sequence[Object]) -> None:
         await apply(kube, objects)
     finally:
         await kube.aclose()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -27,6 +27,7 @@ from vessel.keeper import Keeper, Send
 from vessel.mirror import Mirror
 from vessel.model import Atlas, AtlasRefused, Commit, describe
 from vessel.prepare import ClusterRefused, Prepared, Preparer
+from vessel.prepull import Prepull
 from vessel.reports import WHOLE, Tally, report, whole_phase
 from vessel.target import Facts, choose, next_look, roll_back_to
 
@@ -76,6 +77,7 @@ class Parts:
     preparer: Preparer
     deployer: Deployer
     keeper: Keeper
+    prepull: Prepull
     repository: Repository
     read: Callable[[Path, Commit], Awaitable[Atlas]]
     send: Send
@@ -103,6 +105,7 @@ class Engine:
         self._ailing: set[str] = set()
         self._restate = False
         self._troubled = False
+        self._expect: Callable[[float], None] = lambda seconds: None
         self.passes = 0
         known = parts.state.load()
         if known is not None:
@@ -143,7 +146,7 @@ class Engine:
     async def run(self, pulse: Pulse) -> None:
         """The loop."""
         backoff = Backoff(base=0.5, cap=30.0)
-        self._p.deployer.expect = pulse.expect
+        self._p.deployer.expect = self._expect = pulse.expect
         while not pulse.stopping:
             if not self._p.elector.leading:
                 self._loaded = False
@@ -249,9 +252,11 @@ class Engine:
                 raise
             self._defer(revision, error)
             return
+        newest = self._head
+        if not await self._p.prepull.before(prepared, lambda: self._head != newest, self._meanwhile):
+            return
         self._forgive(revision)
         self._retry_at = float("inf")
-        newest = self._head
         self._held = ""
         outcome = await self._p.deployer.carry_out(prepared, lambda: self._head != newest)
         if outcome.superseded:
@@ -259,6 +264,12 @@ class Engine:
             return
         self._held = revision
         await self._conclude(prepared, outcome, self._p.clock.monotonic() - started)
+
+    async def _meanwhile(self) -> None:
+        """While the nodes pull images: signs of life, and what is applied is kept from drifting."""
+        self._expect(60.0)
+        if self._held:
+            await self._p.keeper.repair()
 
     async def _prepare(self, commit: Commit, standing: Standing) -> Prepared:
         self._p.log.info("checking", revision=commit.revision, subject=commit.subject)

@@ -38,6 +38,14 @@ class PruneSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         return PrunePolicy(self.max_percent, self.max_count)
 
 
+class PrepullSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whether a commit's images are named to the nodes before it is applied. `background`: they are, and it goes on;
+    `wait`: until the nodes have them, at most `wait_seconds`. Nodes pull where Edge Commander formed the cluster."""
+
+    mode: Annotated[str, msgspec.Meta(pattern="^(off|background|wait)$")] = "off"
+    wait_seconds: Positive = 600.0
+
+
 class VesselSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`atlas`: None: from the identity socket. `kubeconfig`: None: the pod's own account. `identity`: the lease
     holder's name, empty: the node id. `identity_socket`: default `<run_dir>/identity.sock`. `git_ca_file`: PEM of the
@@ -57,4 +65,5 @@ class VesselSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     bootstrap: bool = True
     webhook_without_dry_run: Annotated[str, msgspec.Meta(pattern="^(refuse|skip)$")] = "refuse"
     prune: PruneSettings = PruneSettings()
+    prepull: PrepullSettings = PrepullSettings()
     health: Listener = Listener(port=9401)

@@ -94,16 +94,19 @@ class ElectionAnswer(Struct, frozen=True, kw_only=True):
 
 
 class InitAsk(Struct, frozen=True, kw_only=True):
-    """`POST /v1/init-grant`. `want` False: only says who holds it."""
+    """`POST /v1/init-grant`. `want` False: only says who holds it. `begins`: the grantee is about to begin; a number
+    that it drew for this, and that lies on its disk. The first one stands."""
 
     v: Version = 1
     epoch: Epoch
     want: bool = True
+    begins: Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{32})?$")] = ""
 
 
 class InitGrant(Struct, frozen=True, kw_only=True):
     """Who may run the one `cluster-init` of this site and epoch: first come, for ever. `node` None: nobody yet.
-    `yours`: the one who asked, with the very signing key that it was granted to. `granted_ms`: Unix ms."""
+    `yours`: the one who asked, with the very signing key that it was granted to. `granted_ms`: Unix ms. `begun`: it
+    said that it begins; `same`: with the very number that is asked with now."""
 
     v: int = 1
     site: SiteId
@@ -111,3 +114,5 @@ class InitGrant(Struct, frozen=True, kw_only=True):
     node: NodeId | None = None
     yours: bool = False
     granted_ms: int = 0
+    begun: bool = False
+    same: bool = False

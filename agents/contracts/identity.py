@@ -148,10 +148,12 @@ class SiteDocument(Struct, frozen=True, kw_only=True):
     """`GET /v1/site`, at the cloud and at the identity socket: what a node must know of its site.
 
     `command_keys`: public keys (ES256) with which this endpoint signs the commands that it may sign itself.
-    `election`: of this `epoch`, it never changes within one. `voters`: fixed once an epoch, empty until they are (and
+    `election`, `restore` (the cluster is made of a snapshot): of this `epoch`, they never change within one.
+    `voters`: fixed once an epoch, empty until they are (and
     where the cloud decides). `epoch_authorisation`: the operator's signature (a JWS) that raised the epoch, where any.
     `roster_jws`: the same roster, signed (`trust.Roster`), by one of `roster_keys`. `operators`: signed operators'
-    documents, ascending, above the generation that was asked for.
+    documents, ascending, above the generation that was asked for. `orders`: signed `orders.SiteOrder`s for this epoch,
+    the newest of each kind.
     """
 
     v: int = 1
@@ -167,9 +169,11 @@ class SiteDocument(Struct, frozen=True, kw_only=True):
     election: Election = Election.CLOUD
     voters: Annotated[list[Voter], msgspec.Meta(max_length=MAX_VOTERS)] = []
     epoch_authorisation: Text = ""
+    restore: bool = False
     roster_jws: SignedDocument | None = None
     roster_keys: Annotated[list[Jwk], msgspec.Meta(max_length=8)] = []
     operators: list[SignedDocument] = []
+    orders: Annotated[list[SignedDocument], msgspec.Meta(max_length=8)] = []
 
 
 class GitCredential(Struct, frozen=True, kw_only=True):

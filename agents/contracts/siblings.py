@@ -25,7 +25,10 @@ class Stage(StrEnum):
 
 class FormationStatus(Struct, frozen=True, kw_only=True):
     """`GET /v1/formation` between siblings. `initialiser` empty: not decided. `secrets`: it holds the epoch's.
-    `generation`: of the roster that it believes; 0: not told."""
+    `generation`: of the roster that it believes; 0: not told. `holds`: generation of the site's secrets on its disk;
+    `runs`: that by which its servers run; `renewing`: it took a turn to renew, and has not ended it. `snapshot`: its
+    newest one, as text that sorts by age, `-` for none; empty where it has not looked. `now`: the time that it
+    believes, Unix ms; 0: not told."""
 
     v: int = 1
     node: NodeId
@@ -34,6 +37,11 @@ class FormationStatus(Struct, frozen=True, kw_only=True):
     initialiser: Annotated[str, msgspec.Meta(max_length=64)] = ""
     secrets: bool = False
     generation: Annotated[int, msgspec.Meta(ge=0)] = 0
+    holds: Annotated[int, msgspec.Meta(ge=0)] = 0
+    runs: Annotated[int, msgspec.Meta(ge=0)] = 0
+    renewing: bool = False
+    snapshot: Short = ""
+    now: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
 class SlotRequest(Struct, frozen=True, kw_only=True):
@@ -53,3 +61,25 @@ class SlotAnswer(Struct, frozen=True, kw_only=True):
     servers: Annotated[list[Short], msgspec.Meta(max_length=16)] = []
     holder: Short = ""
     reason: Text = ""
+
+
+class AccessRequest(Struct, frozen=True, kw_only=True):
+    """`POST /v1/worker-access`, of a worker to a member: sign this public key for me. `key`: SubjectPublicKeyInfo, PEM,
+    P-256; its private half never leaves the worker."""
+
+    v: int = 1
+    epoch: Epoch
+    key: Annotated[str, msgspec.Meta(max_length=1024)]
+
+
+class AccessAnswer(Struct, frozen=True, kw_only=True):
+    """Certificates for that key, and the authority that they and the API servers are of; all PEM, nothing secret.
+
+    `kubelet`: as the node that the roster names, for two hours: the kubelet asks for its own with it. `commander`: may
+    look at Nodes, nothing else.
+    """
+
+    v: int = 1
+    authority: str
+    kubelet: str
+    commander: str

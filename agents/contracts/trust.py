@@ -63,7 +63,8 @@ class ShippingEntry(Struct, frozen=True, kw_only=True):
 
 
 class EpochAuthorisation(Struct, frozen=True, kw_only=True):
-    """An operator's word that the site may have one more cluster: `epoch` follows `previous`."""
+    """An operator's word that the site may have one more cluster: `epoch` follows `previous`. `restore`: it is made of
+    the newest snapshot of an older one, whose data is then taken off the nodes' disks."""
 
     v: Version = 1
     site: SiteId
@@ -71,6 +72,7 @@ class EpochAuthorisation(Struct, frozen=True, kw_only=True):
     previous: Annotated[int, msgspec.Meta(ge=1, le=2**31)]
     issued: UnixSeconds
     reason: Short = ""
+    restore: bool = False
 
 
 class RosterMember(Struct, frozen=True, kw_only=True):
@@ -92,7 +94,9 @@ class Roster(Struct, frozen=True, kw_only=True):
     """Who is of a site, by the endpoint's word. The same `generation` always means the same payload, byte for byte.
 
     `authorisation`: a signed EpochAuthorisation for this very epoch; None for epoch 1. `withdrawn`: signed entries
-    of machines that may no longer be members.
+    of machines that may no longer be members. `restore`: this epoch's cluster is made of a snapshot; it counts only
+    where no operators are known, else their authorisation says it. Left out where it is not so, as no roster that was
+    given out may ever read differently.
     """
 
     v: Version = 1
@@ -104,6 +108,7 @@ class Roster(Struct, frozen=True, kw_only=True):
     members: Annotated[list[RosterMember], msgspec.Meta(max_length=MAX_MEMBERS)]
     withdrawn: Annotated[list[SignedDocument], msgspec.Meta(max_length=MAX_WITHDRAWN)] = []
     authorisation: SignedDocument | None = None
+    restore: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class OperatorKey(Struct, frozen=True, kw_only=True):

@@ -70,12 +70,14 @@ class Own:
 @dataclass(frozen=True)
 class VerifiedRoster:
     """A roster that every rule held for. `digest`: SHA-256 in hex of the signed payload: equal for all who took the
-    same roster, so siblings can tell that they were told the same. `known`: what to remember of it."""
+    same roster, so siblings can tell that they were told the same. `known`: what to remember of it. `restore`: its
+    epoch's cluster is made of a snapshot, by the operators' word where there are any."""
 
     roster: Roster
     digest: str
     known: Known
     entries: Mapping[str, ShippingEntry] = field(default_factory=dict)
+    restore: bool = False
 
     def member(self, node: str) -> RosterMember | None:
         """One member, by node id."""
@@ -136,8 +138,12 @@ def verify_roster(
         raise TrustRefused(TrustCode.PAYLOAD, error.cause) from None
     digest = roster_digest(signed)
     _check_order(roster, digest, site, known)
-    if roster.epoch > 1 and operators is not None:
-        verify_authorisation(roster.authorisation, operators, site=site, epoch=roster.epoch)
+    restore = roster.restore is True
+    if operators is not None:
+        restore = (
+            roster.epoch > 1
+            and verify_authorisation(roster.authorisation, operators, site=site, epoch=roster.epoch).restore
+        )
     members = list(_canonical_members(roster))
     _check_duplicates(members)
     entries: dict[str, ShippingEntry] = {}
@@ -150,7 +156,7 @@ def verify_roster(
         _check_own(own, members, entries)
     seen = _judge(members, entries, withdrawn, known, now)
     taken = Known(generation=roster.generation, epoch=roster.epoch, election=roster.election, digest=digest, seen=seen)
-    return VerifiedRoster(msgspec.structs.replace(roster, members=members), digest, taken, entries)
+    return VerifiedRoster(msgspec.structs.replace(roster, members=members), digest, taken, entries, restore)
 
 
 def roster_digest(signed: SignedDocument) -> str:

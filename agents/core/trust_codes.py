@@ -33,6 +33,11 @@ class TrustCode(StrEnum):
     ENTRY_OLDER = "entry-older"  # a newer one for this node was seen
     ENTRY_EXPIRED = "entry-expired"  # it brings new keys after its end
     ENTRY_WITHDRAWN = "entry-withdrawn"  # an operator took it back
+    ORDER_PAYLOAD = "order-payload"  # no order, or one that says nothing that could be done
+    ORDER_SIGNATURE = "order-signature"  # wrong, or by nobody whose word counts for it
+    ORDER_SITE = "order-site"
+    ORDER_EPOCH = "order-epoch"  # for another cluster of the site
+    ORDER_NUMBER = "order-number"  # not above the last one
     OPERATORS_PAYLOAD = "operators-payload"
     OPERATORS_KEYS = "operators-keys"  # a document that could not be used
     OPERATORS_GENERATION = "operators-generation"  # not the one that follows
@@ -41,7 +46,9 @@ class TrustCode(StrEnum):
 
 
 OPERATORS_CODES = frozenset(code for code in TrustCode if code.value.startswith("operators-"))
-"""Of operators' documents; all others are of rosters and what stands in them."""
+"""Of operators' documents."""
+ORDER_CODES = frozenset(code for code in TrustCode if code.value.startswith("order-"))
+"""Of orders; all others are of rosters and what stands in them."""
 
 
 class TrustRefused(SignatureRefused):

@@ -1,7 +1,6 @@
 """The client of a Kubernetes API server: requests, discovery, lists, watches, server-side apply.
 
-The only module (with kube_import) that touches kubernetes_asyncio, of which it uses how a kubeconfig or a pod's
-account becomes addresses, TLS and credentials. Requests go to its HTTP session directly, JSON by msgspec.
+Addresses, TLS and credentials are kube_connection's. Requests go to its HTTP session directly, JSON by msgspec.
 """
 
 from __future__ import annotations
@@ -16,14 +15,13 @@ from typing import Any, Literal
 import aiohttp
 import msgspec
 from aiohttp.abc import AbstractStreamWriter
-from yaml import YAMLError
 
 from agents.core.errors import Rejected, Retryable
 from agents.core.ports import Object
 from agents.io import kube_discovery
+from agents.io.kube_connection import SharedConnection
 from agents.io.kube_discovery import Discovery, Resource
 from agents.io.kube_errors import Gone, KubeRejected, NotServed, ServerFault, error_of
-from agents.io.kube_import import ApiClient, ConfigException, Configuration, load_incluster_config, load_kube_config
 
 __all__ = ["Discovery", "Event", "Gone", "Kube", "KubeRejected", "Listed", "NotServed", "Resource", "ServerFault"]
 
@@ -31,8 +29,6 @@ APPLY = "application/apply-patch+yaml"
 """Server-side apply. JSON is YAML, so the body is sent as JSON."""
 _MAX_EVENT_BYTES = 16 * 1024 * 1024
 _PAGE = 500
-_UNUSABLE = (ConfigException, YAMLError, OSError, ValueError, KeyError, TypeError, AttributeError)
-"""What reading a kubeconfig ends in when it is not one, or names files that are not there."""
 
 
 @dataclass(frozen=True)
@@ -76,69 +72,24 @@ class _Gated(aiohttp.BytesPayload):
         await super().write_with_length(writer, content_length)
 
 
-class _Shared:
-    """What all views of one connection share. `load` may be tried again until it succeeds; then it does nothing."""
-
-    def __init__(self, kubeconfig: Path | None, user_agent: str) -> None:
-        self.kubeconfig = kubeconfig
-        self.user_agent = user_agent
-        self.client: Any = None
-        self.configuration: Any = None
-        self.discovery: Discovery | None = None
-        self.discovering = asyncio.Lock()
-        self._loading = asyncio.Lock()
-
-    @property
-    def session(self) -> aiohttp.ClientSession:
-        """The HTTP session, once loaded."""
-        session: aiohttp.ClientSession = self.client.rest_client.pool_manager
-        return session
-
-    async def load(self) -> None:
-        """Reads addresses, TLS and credentials. Raises Rejected when they are not there or not usable."""
-        async with self._loading:
-            if self.client is None:
-                await self._load()
-
-    async def _load(self) -> None:
-        kubeconfig, configuration = self.kubeconfig, Configuration()
-        try:
-            if kubeconfig is None:
-                load_incluster_config(client_configuration=configuration)
-            else:
-                if not kubeconfig.is_file():
-                    raise Rejected("no such kubeconfig", file=str(kubeconfig))
-                await load_kube_config(config_file=str(kubeconfig), client_configuration=configuration)
-            configuration.connection_pool_maxsize = 0  # open watches must not starve requests
-            self.client = ApiClient(configuration)
-        except _UNUSABLE as error:
-            # Only the kind of error: the text may quote the file, and the file holds credentials.
-            where = str(kubeconfig) if kubeconfig else "in-cluster configuration"
-            detail = str(error) if isinstance(error, ConfigException) else type(error).__name__
-            if isinstance(error, YAMLError):
-                detail = f"it is not one YAML document ({detail})"
-            raise Rejected(f"not usable: {detail}"[:300], file=where) from None
-        self.configuration = configuration
-
-
 class Kube:
     """A connection, seen as one user. `acting_as` gives the same connection as another user."""
 
-    def __init__(self, shared: _Shared, impersonate: str | None) -> None:
+    def __init__(self, shared: SharedConnection, impersonate: str | None) -> None:
         self._shared = shared
         self.user = impersonate
 
     @classmethod
     async def connect(cls, *, kubeconfig: Path | None, impersonate: str | None = None, user_agent: str) -> Kube:
         """Loads the configuration (None: in-cluster); sends nothing yet. Raises Rejected when it is not usable."""
-        kube = cls(_Shared(kubeconfig, user_agent), impersonate)
+        kube = cls(SharedConnection(kubeconfig, user_agent), impersonate)
         await kube._shared.load()
         return kube
 
     @classmethod
     def deferred(cls, *, kubeconfig: Path | None, user_agent: str) -> Kube:
         """Loads the configuration with the first request. While it is missing or not usable requests are Retryable."""
-        return cls(_Shared(kubeconfig, user_agent), None)
+        return cls(SharedConnection(kubeconfig, user_agent), None)
 
     def acting_as(self, user: str | None) -> Kube:
         """The same connection, impersonating `user` (such as `system:serviceaccount:ns:name`)."""
@@ -151,8 +102,7 @@ class Kube:
 
     async def aclose(self) -> None:
         """Closes the connection, for all its views."""
-        if self._shared.client is not None:
-            await self._shared.client.close()
+        await self._shared.aclose()
 
     async def request(
         self,
@@ -358,6 +308,8 @@ class Kube:
         return f"{self._shared.configuration.host}{path}"
 
     def _unreachable(self, error: BaseException) -> Retryable:
+        if isinstance(error, aiohttp.ClientConnectorCertificateError):
+            self._shared.doubted = True
         what = "no answer in time" if isinstance(error, TimeoutError) else f"{type(error).__name__}: {error}"[:300]
         return Retryable(f"API server {self.server}: {what}")
 

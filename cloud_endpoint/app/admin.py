@@ -40,9 +40,15 @@ async def site_epoch(request: web.Request) -> web.Response:
     asked, site, who = await read_json(request, EpochPut), request.match_info["site"], principal(request).subject
 
     def work(tx: Tx) -> SiteRecord:
-        trust.check_authorisation(tx, site, asked.to, asked.authorisation)
+        trust.check_authorisation(tx, site, asked.to, asked.authorisation, restore=asked.restore)
         return grants.raise_epoch(
-            tx, site, asked.to, election=asked.election, authorisation=asked.authorisation, actor=who
+            tx,
+            site,
+            asked.to,
+            election=asked.election,
+            authorisation=asked.authorisation,
+            actor=who,
+            restore=asked.restore,
         )
 
     try:

@@ -10,7 +10,7 @@ import msgspec
 from aiohttp import web
 
 from cloud_endpoint import openapi
-from cloud_endpoint.app import acceptance, admin, commands, device, fleet, trust
+from cloud_endpoint.app import acceptance, admin, commands, device, fleet, orders, trust
 from cloud_endpoint.app.gate import Handler, make_gate, problems
 from cloud_endpoint.app.services import SERVICES, Services
 from cloud_endpoint.app.token import token
@@ -70,6 +70,8 @@ API_HANDLERS: dict[str, Handler] = {
     "entry_put": trust.entry_put,
     "operators_documents": trust.documents,
     "operators_document_put": trust.document_put,
+    "site_orders": orders.listed,
+    "site_order_put": orders.put,
     "acceptance": acceptance.last,
     "acceptance_put": acceptance.put,
 }

@@ -14,6 +14,7 @@ from cloud_endpoint.cli.acceptance import ACCEPTANCE
 from cloud_endpoint.cli.client import Client
 from cloud_endpoint.cli.entries import ENTRY_FLAGS, EPOCH, KEY, PIN_FLAGS, sign_shipped, sign_withdrawal
 from cloud_endpoint.cli.operators import OPERATORS
+from cloud_endpoint.cli.orders import ORDERS
 from cloud_endpoint.cli.spec import Command
 
 
@@ -54,7 +55,12 @@ async def site_epoch(client: Client, options: argparse.Namespace) -> Any:
             authorisation = options.authorisation.read_text().strip()
         except (OSError, UnicodeDecodeError):
             raise Rejected("cannot be read", file=str(options.authorisation), path="--authorisation") from None
-    body = {"to": options.to, "election": options.election, "authorisation": authorisation}
+    body = {
+        "to": options.to,
+        "election": options.election,
+        "authorisation": authorisation,
+        "restore": options.restore,
+    }
     return await client.call("PUT", f"/v1/admin/sites/{quote(options.id)}/epoch", body)
 
 
@@ -223,8 +229,9 @@ COMMANDS: tuple[Command, ...] = (
             ("--to", {"required": True, "type": int, "help": "the next epoch's number"}),
             _ELECTION,
             ("--authorisation", {"type": Path, "help": "file with the operator's signature (a JWS)"}),
+            ("--restore", {"action": "store_true", "help": "make its cluster of the newest snapshot of the older one"}),
         ],
-        ("site", "epoch", "election", "generation"),
+        ("site", "epoch", "election", "restore", "generation"),
     ),
     Command(
         ("site", "list"), "sites", site_list, columns=("site", "generation", "epoch", "election", "labels", "atlas.url")
@@ -237,6 +244,7 @@ COMMANDS: tuple[Command, ...] = (
         [("id", {}), ("--above", {"type": int, "required": True, "help": "as the nodes' status shows it"})],
         ("site", "generation"),
     ),
+    *ORDERS,
     *ACCEPTANCE,
     Command(
         ("node", "list"),

@@ -84,6 +84,7 @@ async def authorise_epoch(client: None, options: argparse.Namespace) -> Any:
         "previous": options.epoch - 1,
         "issued": int(time.time()),
         "reason": options.reason,
+        "restore": options.restore,
     }
     try:
         found = msgspec.convert(fields, EpochAuthorisation)
@@ -100,6 +101,7 @@ EPOCH = Command(
         ("site", {}),
         ("--epoch", {"type": int, "required": True, "help": "the new one; it follows the one before"}),
         ("--reason", {"default": ""}),
+        ("--restore", {"action": "store_true", "help": "its cluster is made of the newest snapshot of the older one"}),
         ("--key", KEY),
     ],
     local=True,

@@ -1,6 +1,6 @@
 """SQL of epochs: who may run a site's one `cluster-init`, and the step to the next epoch.
 
-A grant is written once per site and epoch, and never changed or forgotten.
+A grant is written once per site and epoch, and never changed or forgotten; so is the grantee's word that it begins.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from agents.contracts.election import InitAsk, InitGrant
 from agents.contracts.identity import Election
 from agents.core.errors import Rejected
 from cloud_endpoint.records import GrantRecord, SiteRecord
-from cloud_endpoint.store import audit, devices, sites
+from cloud_endpoint.store import audit, devices, sites, voters
 from cloud_endpoint.store.port import Tx
-from cloud_endpoint.store.text import record
+from cloud_endpoint.store.text import dump, record
 
 
 def ask(tx: Tx, node: str, site: str, asked: InitAsk) -> InitGrant:
-    """Compare and set: the first enrolled device that wants it has the epoch's grant, for ever. Raises Rejected."""
+    """Compare and set: the first enrolled device that wants it has the epoch's grant, for ever. Its first word that it
+    begins stands as well. Raises Rejected."""
     known, device = sites.get(tx, site), devices.get(tx, node)
     if known is None or device is None or device.status != "enrolled" or device.site != site:
         raise Rejected("the device is not enrolled at the site that the token names")
@@ -23,6 +24,8 @@ def ask(tx: Tx, node: str, site: str, asked: InitAsk) -> InitGrant:
         raise Rejected(f"the site's epoch is {known.epoch}, and not {asked.epoch}", path="$.epoch")
     if known.election is not Election.CLOUD:
         raise Rejected(f"in epoch {known.epoch} the site elects offline: the voters decide")
+    if asked.want and node in voters.of_workers(tx, site):
+        raise Rejected("a worker begins no cluster")
     if asked.want:
         rows = tx.execute(
             "INSERT INTO init_grants (site, epoch, node, kid, granted_ms) VALUES (?, ?, ?, ?, ?)"
@@ -36,7 +39,33 @@ def ask(tx: Tx, node: str, site: str, asked: InitAsk) -> InitGrant:
     if held is None:
         return InitGrant(site=site, epoch=known.epoch)
     yours = (held.node, held.kid) == (node, device.signing_kid)
-    return InitGrant(site=site, epoch=held.epoch, node=held.node, yours=yours, granted_ms=held.granted_ms)
+    begun = _begun(tx, held, asked.begins if yours else "")
+    return InitGrant(
+        site=site,
+        epoch=held.epoch,
+        node=held.node,
+        yours=yours,
+        granted_ms=held.granted_ms,
+        begun=bool(begun),
+        same=yours and bool(begun) and begun == asked.begins,
+    )
+
+
+def _begun(tx: Tx, held: GrantRecord, number: str) -> str:
+    """The number that the grantee said with its first word that it begins; empty for none. `number`: of a word now.
+
+    A disk from before that word holds another number, or none: it is told that the cluster was begun without it."""
+    where = (held.site, held.epoch)
+    if number:
+        rows = tx.execute(
+            "UPDATE init_grants SET begun = ?, begun_ms = ? WHERE site = ? AND epoch = ? AND begun = '' RETURNING node",
+            (number, tx.now_ms, *where),
+        )
+        if rows:
+            audit.add(tx, held.node, "cluster init begins", held.site, detail=f"epoch {held.epoch}")
+            tx.notify(f"site:{held.site}")
+    rows = tx.execute("SELECT begun FROM init_grants WHERE site = ? AND epoch = ?", where)
+    return str(rows[0]["begun"])
 
 
 def of(tx: Tx, site: str, epoch: int) -> GrantRecord | None:
@@ -51,22 +80,34 @@ def every(tx: Tx, site: str) -> list[GrantRecord]:
     return [record(GrantRecord, row) for row in rows]
 
 
-def raise_epoch(tx: Tx, site: str, to: int, *, election: Election | None, authorisation: str, actor: str) -> SiteRecord:
-    """The next epoch, with how it elects (None: as before). Asked again it changes nothing. Raises Rejected for another
-    number than the next, and where the present epoch says otherwise than what is asked again."""
+def raise_epoch(
+    tx: Tx,
+    site: str,
+    to: int,
+    *,
+    election: Election | None,
+    authorisation: str,
+    actor: str,
+    restore: bool = False,
+) -> SiteRecord:
+    """The next epoch, with how it elects (None: as before), and whether its cluster is made of a snapshot. Asked again
+    it changes nothing. Raises Rejected for another number than the next, and where the present epoch says otherwise
+    than what is asked again."""
     known = sites.get(tx, site)
     if known is None:
         raise Rejected(f"there is no site {site!r}", path="$.site")
     wanted = election or known.election
-    if to == known.epoch and (wanted, authorisation) == (known.election, known.epoch_authorisation):
+    same = (wanted, authorisation, restore) == (known.election, known.epoch_authorisation, known.restore)
+    if to == known.epoch and same:
         return known
     if to != known.epoch + 1:
         raise Rejected(f"the site's epoch is {known.epoch} ({known.election.value}): the next is {known.epoch + 1}")
     tx.execute(
-        "UPDATE sites SET epoch = ?, election = ?, epoch_authorisation = ? WHERE site = ?",
-        (to, wanted.value, authorisation, site),
+        "UPDATE sites SET epoch = ?, election = ?, epoch_authorisation = ?, restore = ? WHERE site = ?",
+        (to, wanted.value, authorisation, dump(restore), site),
     )
-    audit.add(tx, actor, "site epoch", site, detail=f"{known.epoch} to {to}, {wanted.value}")
+    how = f"{wanted.value}{', restored from a snapshot' if restore else ''}"
+    audit.add(tx, actor, "site epoch", site, detail=f"{known.epoch} to {to}, {how}")
     sites.changed(tx, site)
     found = sites.get(tx, site)
     assert found is not None

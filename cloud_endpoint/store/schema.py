@@ -102,7 +102,28 @@ CREATE TABLE acceptances (id $SERIAL, site TEXT NOT NULL, epoch BIGINT NOT NULL,
     signed TEXT NOT NULL, UNIQUE (site, checked_ms))
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _FLOORS, _FAILED_LOGINS, _EPOCHS, _ENDORSEMENT, _TRUST, _ACCEPTANCES)
+_ORDERS = """
+CREATE TABLE site_orders (site TEXT NOT NULL, kind TEXT NOT NULL, epoch BIGINT NOT NULL, number BIGINT NOT NULL,
+    signed TEXT NOT NULL, put_ms BIGINT NOT NULL, PRIMARY KEY (site, kind))
+"""
+
+_REBUILDS = """
+ALTER TABLE sites ADD COLUMN restore TEXT NOT NULL DEFAULT 'false';
+ALTER TABLE init_grants ADD COLUMN begun TEXT NOT NULL DEFAULT '';
+ALTER TABLE init_grants ADD COLUMN begun_ms BIGINT NOT NULL DEFAULT 0
+"""
+
+MIGRATIONS: tuple[str, ...] = (
+    _FIRST,
+    _FLOORS,
+    _FAILED_LOGINS,
+    _EPOCHS,
+    _ENDORSEMENT,
+    _TRUST,
+    _ACCEPTANCES,
+    _ORDERS,
+    _REBUILDS,
+)
 
 
 def statements(migration: str, serial: str) -> list[str]:

@@ -52,7 +52,7 @@ def changed(tx: Tx, site: str) -> None:
 def get(tx: Tx, site: str) -> SiteRecord | None:
     """One site."""
     rows = tx.execute("SELECT * FROM sites WHERE site = ?", (site,))
-    return record(SiteRecord, rows[0], "labels", "atlas") if rows else None
+    return record(SiteRecord, rows[0], "labels", "atlas", "restore") if rows else None
 
 
 def every(tx: Tx, *, only: str | None = None, after: str = "", limit: int = 5000) -> list[SiteRecord]:
@@ -61,7 +61,7 @@ def every(tx: Tx, *, only: str | None = None, after: str = "", limit: int = 5000
         "SELECT * FROM sites WHERE site > ? AND (? = '' OR site = ?) ORDER BY site LIMIT ?",
         (after, only or "", only or "", limit),
     )
-    return [record(SiteRecord, row, "labels", "atlas") for row in rows]
+    return [record(SiteRecord, row, "labels", "atlas", "restore") for row in rows]
 
 
 def ship(
@@ -163,6 +163,7 @@ def document(tx: Tx, node: str, endpoints: list[str], command_keys: list[Jwk]) -
         election=site.election,
         voters=voters.of(tx, site.site, site.epoch),
         epoch_authorisation=site.epoch_authorisation,
+        restore=site.restore,
     )
 
 

@@ -7,16 +7,19 @@ import msgspec
 from agents.contracts.codec import ContractError, decode, encode
 from agents.contracts.identity import SiteDocument
 from agents.contracts.ids import hardware_digest
+from agents.contracts.orders import SiteOrder
 from agents.contracts.signed import SignedDocument
 from agents.contracts.trust import Roster
 from agents.core.entries import read_entry, verify_authorisation, verify_entry
 from agents.core.errors import Rejected
-from agents.core.jose import Signer, check_header
+from agents.core.jose import Signer, check_header, thumbprint
 from agents.core.operators import Operators, first_operators, next_operators, read_operators_document
-from agents.core.trust import sign_roster
-from cloud_endpoint.records import DeviceRecord, EntryRecord, OperatorsRecord, SiteRecord
+from agents.core.orders import sign_order, verify_order
+from agents.core.trust import TrustPolicy, sign_roster
+from agents.core.trust_codes import TrustCode, TrustRefused
+from cloud_endpoint.records import DeviceRecord, EntryRecord, OperatorsRecord, OrderRecord, SiteRecord
 from cloud_endpoint.rules.roster import Line, StoredEntry, counts, members
-from cloud_endpoint.store import audit, devices, sites
+from cloud_endpoint.store import audit, devices, orders, sites
 from cloud_endpoint.store.port import Row, Tx
 
 MAX_DOCUMENTS = 64
@@ -187,21 +190,46 @@ def signed_site(
         members=found,
         withdrawn=withdrawn,
         authorisation=_authorisation(document.epoch_authorisation),
+        restore=True if document.restore else msgspec.UNSET,
     )
     return msgspec.structs.replace(
         document,
         roster_jws=sign_roster(roster, signer),
         roster_keys=[signer.public],
         operators=documents(tx, operators_after),
+        orders=orders.of(tx, document.site, document.epoch),
     )
 
 
-def check_authorisation(tx: Tx, site: str, epoch: int, text: str) -> None:
-    """Refuses an epoch that the nodes would refuse: where operators' keys are known, one of them must have signed it.
-    Raises TrustRefused."""
+def check_authorisation(tx: Tx, site: str, epoch: int, text: str, *, restore: bool) -> None:
+    """Refuses an epoch that the nodes would refuse, or read otherwise: where operators' keys are known, one of them
+    must have signed it, and whether it is restored. Raises TrustRefused."""
     operators = newest(tx)
-    if operators is not None:
-        verify_authorisation(_authorisation(text), operators, site=site, epoch=epoch)
+    if operators is None:
+        return
+    signed = verify_authorisation(_authorisation(text), operators, site=site, epoch=epoch)
+    if signed.restore != restore:
+        words = "says" if signed.restore else "does not say"
+        text = f"the authorisation {words} --restore, the request {'does' if restore else 'does not'}"
+        raise TrustRefused(TrustCode.EPOCH_AUTHORISATION, text)
+
+
+def put_order(tx: Tx, site: str, given: SignedDocument | SiteOrder, signer: Signer, actor: str) -> OrderRecord:
+    """Stores an order to a site. Where operators' keys are known, one of them must have signed it; where none are, the
+    endpoint's own key (`signer`) does. Raises TrustRefused, or Rejected (no such site, not above the last one)."""
+    known, operators = sites.get(tx, site), newest(tx)
+    if known is None:
+        raise Rejected(f"there is no site {site!r}", path="site")
+    if isinstance(given, SiteOrder):
+        if operators is not None:
+            raise TrustRefused(TrustCode.ORDER_SIGNATURE, "this fleet has operators: one of their keys must sign it")
+        given = sign_order(given, signer)
+    elif operators is None:
+        raise Rejected("there is no operators' document yet: push the first one", path="$.signed")
+    policy = TrustPolicy.ENDPOINT if operators is None else TrustPolicy.OPERATORS
+    keys = {thumbprint(signer.public): signer.public}
+    order = verify_order(given, operators=operators, policy=policy, roster_keys=keys, site=site, epoch=known.epoch)
+    return orders.put(tx, site, order, given, actor)
 
 
 def _authorisation(text: str) -> SignedDocument | None:

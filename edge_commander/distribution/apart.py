@@ -12,8 +12,8 @@ from typing import Any, Protocol
 import msgspec
 
 from agents.core.errors import Rejected, Retryable
-from edge_commander.distribution.port import ClusterHealth, ClusterMember, ClusterPlan, Operation
-from edge_commander.distribution.wire import MAX_ANSWER, SETTLE, Answer, Ask, Family
+from edge_commander.distribution.port import ClusterHealth, ClusterMember, ClusterPlan, Operation, Snapshot
+from edge_commander.distribution.wire import IMAGES, MAX_ANSWER, PULL, SETTLE, Answer, Ask, Family
 
 SECONDS = 1800.0
 """The longest that an operation may take; each bounds itself long before."""
@@ -76,9 +76,9 @@ class Apart:
         """See Distribution."""
         await self._ask(Operation.RESTORE, snapshot, plan=plan)
 
-    async def rotate(self) -> None:
+    async def rotate(self, plan: ClusterPlan | None = None) -> None:
         """See Distribution."""
-        await self._ask(Operation.ROTATE)
+        await self._ask(Operation.ROTATE, plan=plan)
 
     async def upgrade(self, version: str) -> None:
         """See Distribution."""
@@ -88,9 +88,32 @@ class Apart:
         """See Distribution."""
         await self._ask(Operation.RESET)
 
+    async def stop(self) -> None:
+        """See Distribution."""
+        await self._ask(Operation.STOP)
+
+    async def snapshots(self) -> list[Snapshot]:
+        """See Distribution."""
+        found = await self._ask(Operation.SNAPSHOTS)
+        try:
+            return msgspec.convert(found, list[Snapshot])
+        except msgspec.ValidationError as error:
+            raise Retryable(f"{self._socket}: the list of snapshots is malformed: {error}") from None
+
     async def settle(self, plan: ClusterPlan) -> None:
         """Gives the suite's daemons their rights and kubeconfigs, by the site's authority in the plan. Idempotent."""
         await self._ask(SETTLE, plan=plan)
+
+    async def images(self) -> frozenset[str]:
+        """The images that this node's containerd has whole, by name. Raises Retryable, Rejected."""
+        return frozenset(str(one) for one in await self._ask(IMAGES) or ())
+
+    async def pull(self, image: str) -> tuple[bool, int]:
+        """One try at an image: whether it is here whole, and the bytes that came. Raises Retryable, Rejected."""
+        value = await self._ask(PULL, image)
+        if not isinstance(value, dict):
+            raise Retryable(f"{self._socket}: {PULL} ended without an answer")
+        return bool(value.get("done")), int(value.get("fetched") or 0)
 
     async def client(self) -> Any:
         """The Kubernetes client of the commander's own user. Raises Retryable while there is none."""

@@ -38,6 +38,13 @@ def make_unprivileged(settings: DistributionSettings, run_dir: Path) -> Distribu
     return Apart(settings.kind, run_dir / "distribution.sock", observer)
 
 
+def holds(settings: DistributionSettings, version: str) -> bool:
+    """Whether the programs of a version lie on this node, to be upgraded to."""
+    if settings.kind == "kubeadm":
+        return Path(settings.kubeadm.programs, version.removeprefix("v"), "kubeadm").is_file()
+    return settings.kind == "k3s" and Path(settings.k3s.upgrade_dir, version, "k3s").is_file()
+
+
 async def connect(kubeconfig: Path | None) -> KubeApi:
     """Opens a Kubernetes client; sends nothing yet. Raises Rejected when the kubeconfig is not usable."""
     from agents.io.kube import Kube  # only a node with a cluster pays for it

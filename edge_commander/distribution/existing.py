@@ -8,7 +8,14 @@ from typing import Any, NoReturn, Protocol
 
 from agents.core.errors import Rejected, Retryable
 from agents.core.ports import Object
-from edge_commander.distribution.port import ClusterHealth, ClusterMember, ClusterPlan, Operation, Unsupported
+from edge_commander.distribution.port import (
+    ClusterHealth,
+    ClusterMember,
+    ClusterPlan,
+    Operation,
+    Snapshot,
+    Unsupported,
+)
 
 TIMEOUT = 5.0
 CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
@@ -93,7 +100,7 @@ class ExistingCluster:
         """Unsupported."""
         self._refuse(Operation.RESTORE)
 
-    async def rotate(self) -> None:
+    async def rotate(self, plan: ClusterPlan | None = None) -> None:
         """Unsupported."""
         self._refuse(Operation.ROTATE)
 
@@ -104,6 +111,14 @@ class ExistingCluster:
     async def reset(self) -> None:
         """Unsupported."""
         self._refuse(Operation.RESET)
+
+    async def stop(self) -> None:
+        """Unsupported."""
+        self._refuse(Operation.STOP)
+
+    async def snapshots(self) -> list[Snapshot]:
+        """Unsupported."""
+        self._refuse(Operation.SNAPSHOTS)
 
     def _refuse(self, operation: Operation) -> NoReturn:
         raise Unsupported(self.name, operation, WHY)

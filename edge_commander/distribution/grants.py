@@ -13,6 +13,8 @@ from edge_commander.distribution.kubeadm.config import kubeconfig
 from edge_commander.distribution.port import ClusterPlan
 from edge_commander.settings import DistributionSettings
 
+WORKER = "galley-worker"
+"""The user of every worker's commander: it may look at Nodes."""
 LIFE = datetime.timedelta(days=400)
 """Written anew at each start of the node, and long enough that a node which is never restarted works on."""
 
@@ -51,6 +53,22 @@ def write_access(plan: ClusterPlan, settings: DistributionSettings) -> list[str]
     except OSError as error:
         raise Retryable(f"{folder}: cannot be written: {error.strerror}") from None
     return written
+
+
+def write_worker_access(plan: ClusterPlan, settings: DistributionSettings) -> list[str]:
+    """A worker's: for its commander alone, which goes by the control plane's name, as the kubelet does."""
+    if plan.access is None or settings.kind != "kubeadm":
+        raise Rejected("the plan is not one of a worker that can be made here")
+    folder, grant = Path(settings.access_dir), GRANTS[0]
+    server = f"https://{settings.kubeadm.endpoint_name}:6443"
+    text = kubeconfig(server, WORKER, ca=plan.access.authority, cert=plan.access.commander, key=plan.access.key)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o755)
+        _replace(folder / grant.file, text, grant.system_user)
+    except OSError as error:
+        raise Retryable(f"{folder}: cannot be written: {error.strerror}") from None
+    return [str(folder / grant.file)]
 
 
 def _replace(path: Path, text: bytes, user: str) -> None:

@@ -8,11 +8,11 @@ that an implementation cannot do at all raises Unsupported.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from agents.core.errors import Rejected
+from agents.core.errors import Rejected, Retryable
 from edge_commander.secrets.model import SiteSecrets
 
 
@@ -29,6 +29,8 @@ class Operation(StrEnum):
     ROTATE = "rotate"
     UPGRADE = "upgrade"
     RESET = "reset"
+    STOP = "stop"
+    SNAPSHOTS = "snapshots"
 
 
 class Unsupported(Rejected):
@@ -41,11 +43,23 @@ class Unsupported(Rejected):
 
 
 @dataclass(frozen=True)
+class NodeAccess:
+    """All that a worker holds of its cluster, PEM: the `authority`'s certificate, and a `key` of its own with two
+    certificates, which end soon: one is its `kubelet`'s first, the other lets its `commander` look at Nodes."""
+
+    authority: str
+    key: str = field(repr=False)
+    kubelet: str
+    commander: str
+
+
+@dataclass(frozen=True)
 class ClusterPlan:
     """What a new or existing cluster is to be. `epoch` rises with every cluster a site ever had.
 
     `node`: this node's name in Kubernetes. `address`: its own on the LAN, where one is to be named. `servers`: LAN
     addresses of those that are members already. `secrets`: the site's; placed before anything starts.
+    `access`: this node is a worker, and has this in their place.
     """
 
     site: str
@@ -54,6 +68,7 @@ class ClusterPlan:
     servers: Sequence[str] = ()
     address: str = ""
     secrets: SiteSecrets | None = None
+    access: NodeAccess | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +80,36 @@ class ClusterMember:
     server: bool
     version: str = ""
     addresses: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A whole snapshot on this node's `keep`. `taken`: Unix s; `revision`: etcd's, 0 where it is not known; `bytes`: of
+    its database. `secrets`: those that a cluster made of it must have, in its epoch; None where any will do."""
+
+    path: str
+    site: str
+    epoch: int
+    taken: int
+    revision: int = 0
+    bytes: int = 0
+    secrets: SiteSecrets | None = None
+
+    @property
+    def age(self) -> tuple[int, int, int]:
+        """Sorts by what it holds: a clock that was wrong makes none the newest."""
+        return self.epoch, self.revision, self.taken
+
+
+AUTO = "auto-"
+"""Begins the names of snapshots that Edge Commander takes by itself."""
+SPARE_BYTES = 64 * 1024 * 1024
+
+
+def room(folder: str, needed: int, free: int) -> None:
+    """Raises Retryable where a snapshot of `needed` bytes would fill the disk: logs lie beside it."""
+    if free < needed + SPARE_BYTES:
+        raise Retryable(f"{folder}: {free >> 20} MiB are free, a snapshot needs {(needed + SPARE_BYTES) >> 20}")
 
 
 @dataclass(frozen=True)
@@ -87,7 +132,8 @@ class Distribution(Protocol):
         of; where this node already runs the cluster of `plan.epoch` it does nothing, of another epoch: Rejected."""
 
     async def join(self, plan: ClusterPlan) -> None:
-        """Makes this node a member of the running cluster at `plan.servers`; nothing when it is one already."""
+        """Makes this node a member of the running cluster at `plan.servers`; nothing when it is one already. A worker
+        is asked again when its server is gone: it then goes by the first of `plan.servers` that answers."""
 
     async def members(self) -> list[ClusterMember]:
         """Every member, sorted by name, as the cluster's API says now. Raises Retryable when it does not answer."""
@@ -101,17 +147,26 @@ class Distribution(Protocol):
         when this node may not ask (credentials, configuration)."""
 
     async def snapshot(self, name: str) -> str:
-        """Saves the cluster's state with what is needed to restore it; returns its path. Raises when incomplete."""
+        """Saves the cluster's state with what is needed to restore it; returns its path. Raises when incomplete, and
+        Retryable where the disk has no room for it. Of those called `auto-...` the oldest go."""
+
+    async def snapshots(self) -> list[Snapshot]:
+        """Those on this node that are whole, checked to the last byte, the newest first. Needs no cluster."""
 
     async def restore(self, snapshot: str, plan: ClusterPlan) -> None:
         """Makes a one-server cluster of `plan.epoch` out of a snapshot; the caller fences the old epoch first."""
 
-    async def rotate(self) -> None:
-        """Renews the certificates on this node; keys of the site's CAs stay."""
+    async def rotate(self, plan: ClusterPlan | None = None) -> None:
+        """Renews the certificates on this node; keys of the site's CAs stay. With a plan, what this node runs by
+        becomes that of `plan.secrets`, a later generation of the same epoch. Returns once this node is Ready."""
 
     async def upgrade(self, version: str) -> None:
         """Brings this node alone to `version`, and returns once it is Ready in it. Rejected when versions may not
         be skipped so."""
+
+    async def stop(self) -> None:
+        """Brings the cluster's part on this node down, and keeps it down over a boot, until `reset` or a wipe. Its data
+        stay as they are. Nothing when there is none, or it is down."""
 
     async def reset(self) -> None:
         """Takes every trace of the cluster off this node; identity and roster stay. Nothing when there is none."""

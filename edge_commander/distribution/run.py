@@ -14,6 +14,7 @@ import stat
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -78,6 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Rejected as error:
         print(f"refused: {error}", file=sys.stderr)
         return 1
+    if ask.operation == Operation.SNAPSHOTS:
+        answer = [replace(one, secrets=None) for one in answer]
     print(msgspec.json.encode(answer).decode())
     return 0
 

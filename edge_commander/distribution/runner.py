@@ -7,11 +7,13 @@ is the journal. What was begun goes on when the asker goes away.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
+import resource
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +25,25 @@ from agents.io.config import load
 from edge_commander.distribution.choice import connect, make
 from edge_commander.distribution.port import Distribution
 from edge_commander.distribution.settle import settle
-from edge_commander.distribution.wire import ARGUMENTS, MAX_ASK, SETTLE, Answer, Ask, Family, problem
+from edge_commander.distribution.wire import ARGUMENTS, IMAGES, MAX_ASK, PULL, SETTLE, Answer, Ask, Family, problem
+from edge_commander.images.settings import PrepullSettings
 from edge_commander.peer import peer_uid
 from edge_commander.settings import CommanderSettings, DistributionSettings
 
 READ_SECONDS = 30.0
+USED = "used {:.2f} s of CPU, and {:.2f} s in programs"
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Serves one connection, handed over as descriptor 0; 0 also where the operation failed: the answer says so."""
+    parser = argparse.ArgumentParser(prog="python -m edge_commander.distribution.runner")
+    parser.add_argument("--config", type=Path, metavar="FILE")
+    config = parser.parse_args(argv).config
     connection = socket.socket(fileno=os.dup(0))
     connection.settimeout(READ_SECONDS)
     try:
-        answer = _answer(connection)
+        answer = _answer(connection, config)
+        _say(_used())
         connection.settimeout(READ_SECONDS)
         connection.sendall(msgspec.json.encode(answer))
     except OSError as error:
@@ -45,7 +53,7 @@ def main() -> int:
     return 0
 
 
-def _answer(connection: socket.socket) -> Answer:
+def _answer(connection: socket.socket, config: Path | None) -> Answer:
     if (uid := peer_uid(connection)) not in (0, _owner()):
         return Answer(family=Family.REFUSED, text=f"uid {uid} may not ask")
     try:
@@ -55,18 +63,23 @@ def _answer(connection: socket.socket) -> Answer:
     if text := problem(ask):
         return Answer(family=Family.REFUSED, text=text)
     try:
-        own = load("edge_commander", CommanderSettings, None).own
+        own = load("edge_commander", CommanderSettings, config).own
     except ConfigError as error:
         return Answer(family=Family.REFUSED, text=f"configuration: {error.problems[0]}")
     settings = own.distribution
     print(f"asked: {ask!r}", file=sys.stderr, flush=True)
-    return carry_out(ask, settings, lambda: make(settings, Path(own.keys_dir), SystemClock(), say=_say))
+    return carry_out(ask, settings, lambda: make(settings, Path(own.keys_dir), SystemClock(), say=_say), own.prepull)
 
 
-def carry_out(ask: Ask, settings: DistributionSettings, distribution: Callable[[], Distribution]) -> Answer:
+def carry_out(
+    ask: Ask,
+    settings: DistributionSettings,
+    distribution: Callable[[], Distribution],
+    prepull: PrepullSettings | None = None,
+) -> Answer:
     """Runs one checked request; the two families become the answer, anything else is a crash."""
     try:
-        return Answer(family=Family.DONE, value=asyncio.run(_run(ask, settings, distribution)))
+        return Answer(family=Family.DONE, value=asyncio.run(_run(ask, settings, distribution, prepull)))
     except Retryable as error:
         _say(f"{ask.operation} may be tried again: {error}")
         return Answer(family=Family.RETRY, text=str(error))
@@ -75,11 +88,27 @@ def carry_out(ask: Ask, settings: DistributionSettings, distribution: Callable[[
         return Answer(family=Family.REFUSED, text=str(error))
 
 
-async def _run(ask: Ask, settings: DistributionSettings, distribution: Callable[[], Distribution]) -> Any:
+async def _run(
+    ask: Ask,
+    settings: DistributionSettings,
+    distribution: Callable[[], Distribution],
+    prepull: PrepullSettings | None,
+) -> Any:
+    if ask.operation in (IMAGES, PULL):
+        return await _of_containerd(ask, settings, prepull or PrepullSettings())
     if ask.operation == SETTLE:
         assert ask.plan is not None
         return await settle(ask.plan, settings, connect)
     return await perform(distribution(), ask)
+
+
+async def _of_containerd(ask: Ask, settings: DistributionSettings, prepull: PrepullSettings) -> Any:
+    from edge_commander.images.puller import Puller
+    from edge_commander.images.runtime import runtime_of
+
+    lock = Path(settings.access_dir) / "pull.lock"
+    puller = Puller(runtime_of(settings, prepull), prepull, SystemClock(), lock=lock, say=_say)
+    return await (puller.images() if ask.operation == IMAGES else puller.pull(ask.argument))
 
 
 async def perform(one: Distribution, ask: Ask) -> Any:
@@ -91,6 +120,12 @@ async def perform(one: Distribution, ask: Ask) -> Any:
         return await getattr(one, ask.operation)(*arguments)
     finally:
         await one.aclose()
+
+
+def _used() -> str:
+    """What this request cost, for the journal: our own CPU time apart from that of the programs that were started."""
+    own, programs = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return USED.format(own.ru_utime + own.ru_stime, programs.ru_utime + programs.ru_stime)
 
 
 def _read(connection: socket.socket) -> bytes:

@@ -52,7 +52,8 @@ class Init(StrEnum):
 class AcceptorState(msgspec.Struct, frozen=True, kw_only=True):
     """On `ident`. `epoch`: the highest adopted, 0 for none. `barred`: no vote in epochs up to this one. `lost`: the
     memory is gone, and it is not known of which epoch. `decided`: the initialiser, by the voters or by the endpoint.
-    `wiped`: this box was wiped in this epoch. All but `barred` and `lost` are of `epoch` alone."""
+    `wiped`: this box was wiped in this epoch. `life`: a number that it drew before it told the endpoint that it
+    begins; a copy of the disk from before has another, or none. All but `barred` and `lost` are of `epoch` alone."""
 
     epoch: int = 0
     election: Election = Election.CLOUD
@@ -64,6 +65,7 @@ class AcceptorState(msgspec.Struct, frozen=True, kw_only=True):
     decided: NodeId | None = None
     init: Init = Init.NONE
     wiped: bool = False
+    life: str = ""
 
     @property
     def known(self) -> int:

@@ -84,6 +84,12 @@ class BallotBox:
         return self._keep(acceptor.granted(self.state, me, grant))
 
     @_alone
+    def draw_life(self, number: str) -> str:
+        """The number that this box says to the endpoint with its word that it begins: drawn once an epoch, and on disk
+        before it is told. `number`: a new one, for when there is none yet."""
+        return self._keep(msgspec.structs.replace(self.state, life=self.state.life or number)).life
+
+    @_alone
     def begin_init(self, me: Self, epoch: int, *, resumes: bool = False) -> None:
         """Must return before the first step of `cluster-init` (again after a crash: nothing changes). Raises Rejected
         where this box may not: not decided on, another epoch by now, wiped since, done already. `resumes`: the caller

@@ -82,8 +82,9 @@ class Elector:
             return 400, str(error).encode()
         return 200, encode(await self.handle(peer, request))
 
-    async def run(self, seconds: float) -> Result:
-        """Elects, or learns who was elected, within about `seconds`. A box without a vote only learns.
+    async def run(self, seconds: float, *, propose: bool = True) -> Result:
+        """Elects, or learns who was elected, within about `seconds`. A box without a vote only learns; one that is not
+        to `propose` votes, and never for itself.
 
         Raises Retryable when the disk refuses, Rejected where the epoch's rounds are used up.
         """
@@ -99,7 +100,7 @@ class Elector:
             if looked.fenced:
                 return Result(Got.FENCED, looked.fenced, silent=looked.silent)
             round_seen = max(round_seen, looked.round_seen)
-            if looked.may_propose and self._still(state.epoch):
+            if propose and looked.may_propose and self._still(state.epoch):
                 ended = await self._propose(round_seen)
                 if ended.fenced:
                     return Result(Got.FENCED, ended.fenced)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from agents.contracts.election import InitGrant
+from agents.contracts.election import InitAsk, InitGrant
 from agents.supervise.daemon import Context, Loop, Pulse
 from edge_commander.cloud import Cloud
 from edge_commander.distribution.apart import Apart
+from edge_commander.distribution.choice import holds
 from edge_commander.election.box import BallotBox
 from edge_commander.formation.assemble import Formation, Means
+from edge_commander.formation.keeping import SnapshotKeeping
 from edge_commander.keystore import ChosenKeyStore
 from edge_commander.settings import CommanderSettings
 from edge_commander.times import Times
@@ -26,13 +28,13 @@ def build(
     times: Times,
     cloud: Cloud | None,
     tokens: Tokens | None,
-) -> tuple[Formation, Loop]:
-    """The formation, and the loop that answers siblings."""
+) -> tuple[Formation, SnapshotKeeping, list[Loop]]:
+    """The formation, who takes snapshots, and the loops of both: one answers siblings."""
     own = context.settings.own
 
-    async def grant(epoch: int, want: bool) -> InitGrant:
+    async def grant(asked: InitAsk) -> InitGrant:
         assert cloud is not None and tokens is not None
-        return await tokens.with_bearer(lambda token: cloud.init_grant(token, epoch, want=want))
+        return await tokens.with_bearer(lambda token: cloud.init_grant(token, asked))
 
     formation = Formation(
         Means(
@@ -42,12 +44,16 @@ def build(
             run_dir=context.run_dir,
             box=box,
             distribution=distribution,
+            overlap_hours=own.distribution.overlap_hours,
             clock=context.clock,
             times=times,
             grant=grant if cloud is not None and tokens is not None else None,
             floor=keys.floor,
             uniform=random.uniform,
             log=context.log,
+            holds=lambda version: holds(own.distribution, version),
+            upgrades=own.upgrades,
+            hints_file=own.hints_file,
         )
     )
     context.stack.push_async_callback(formation.aclose)
@@ -55,4 +61,12 @@ def build(
     async def serve(pulse: Pulse) -> None:
         await formation.serve(pulse, lambda ok, text: context.health.set("siblings", ok, text))
 
-    return formation, Loop("siblings", serve)
+    keeping = SnapshotKeeping(
+        distribution,
+        context.clock,
+        seconds=own.snapshot_seconds,
+        member=lambda: formation.member,
+        uniform=random.uniform,
+        log=context.log,
+    )
+    return formation, keeping, [Loop("siblings", serve), Loop("snapshots", keeping.run)]

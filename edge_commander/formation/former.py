@@ -6,109 +6,33 @@ Level-triggered: a turn may be the first after any crash. `init` and `join` run 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
-
-from structlog.typing import FilteringBoundLogger
+from collections.abc import Coroutine, Mapping
+from typing import TYPE_CHECKING, Any
 
 from agents.contracts.identity import Member
-from agents.contracts.siblings import FormationStatus, SlotAnswer, SlotRequest, Stage
+from agents.contracts.orders import OrderKind
+from agents.contracts.siblings import FormationStatus, SlotRequest, Stage
 from agents.core.backoff import Backoff
 from agents.core.errors import GalleyError, Rejected, Retryable
-from agents.core.ports import Clock
-from edge_commander.distribution.port import ClusterPlan, Distribution
+from edge_commander.distribution.port import ClusterPlan
 from edge_commander.formation import plan as plans
 from edge_commander.formation import record as records
+from edge_commander.formation.parts import Parts
+from edge_commander.formation.permission import BegunBefore
 from edge_commander.formation.plan import Facts, Step, next_step
-from edge_commander.formation.record import Happening, Part, Record
+from edge_commander.formation.rebuilding import Rebuilding
+from edge_commander.formation.record import Happening, Part
 from edge_commander.formation.site import Site
+from edge_commander.formation.witness import by_siblings
 from edge_commander.reasons import NOTHING, Reason, Why
 from edge_commander.secrets.model import SiteSecrets
+from edge_commander.siblings.client import OutOfTime
+
+if TYPE_CHECKING:
+    from edge_commander.rolling.roller import Roller  # only a site that was ordered an upgrade pays for it
 
 LOOK_SECONDS = 60.0
 """How often a member looks whether another is still of the site."""
-
-
-class Siblings(Protocol):
-    """What is asked of siblings, over the mutually authenticated channel. Each raises Retryable or Rejected."""
-
-    async def status(self, member: Member) -> FormationStatus:
-        """How far it is."""
-
-    async def secrets(self, member: Member, site: str, epoch: int) -> SiteSecrets:
-        """The epoch's secrets, opened and checked."""
-
-    async def slot(self, member: Member, request: SlotRequest) -> SlotAnswer:
-        """Whether it is our turn to join."""
-
-
-class RecordStore(Protocol):
-    """`formation.json` on ident."""
-
-    record: Record
-
-    @property
-    def kept(self) -> bool:
-        """Whether `var` was not wiped since this epoch's cluster was begun on it."""
-
-    def save(self, record: Record) -> None:
-        """On disk when it returns. Raises Retryable."""
-
-
-class SecretsStore(Protocol):
-    """The site's secrets on `var`: gone with the cluster's data when that is wiped."""
-
-    @property
-    def secrets(self) -> SiteSecrets | None:
-        """What is held, of whatever epoch."""
-
-    def save(self, secrets: SiteSecrets) -> None:
-        """On disk when it returns. Raises Retryable, and Rejected for what would go back."""
-
-    def clear(self) -> None:
-        """Forgets them. Raises OSError."""
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Who initialises the epoch's cluster, and whether this very box may begin it."""
-
-    initialiser: str
-    may_begin: bool
-
-
-class Gate(Protocol):
-    """The site's one `cluster-init` of an epoch, as far as this box has to do with it. Durable before it returns.
-    Raises Retryable with what it waits for, or Rejected."""
-
-    async def decide(self, site: Site) -> Choice:
-        """Asks the endpoint or the siblings."""
-
-    async def begin(self, site: Site, *, resumes: bool) -> None:
-        """Before the first step of init; Rejected where this box may not. `resumes`: it is recorded that it began."""
-
-    async def end(self, site: Site) -> None:
-        """Init succeeded; before anybody may join."""
-
-    async def lost(self) -> None:
-        """The cluster that this box began is gone from its disk: it begins none in this epoch."""
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What the former works with. `make(site, epoch)`: new secrets. `settle(plan)`: gives the suite's daemons their
-    rights and kubeconfigs, once a start."""
-
-    distribution: Distribution
-    siblings: Siblings
-    records: RecordStore
-    secrets: SecretsStore
-    gate: Gate
-    settle: Callable[[ClusterPlan], Awaitable[None]]
-    make: Callable[[str, int], SiteSecrets]
-    clock: Clock
-    log: FilteringBoundLogger
 
 
 class Former:
@@ -121,14 +45,23 @@ class Former:
         self._slot: tuple[str, ...] = ()
         self._settled: bool | None = None  # False: by a clock that could not be trusted
         self._look_at = float("-inf")
+        self._rebuild = Rebuilding(parts.distribution, parts.clock, parts.log)
         self._failed: Reason | None = None
         self._again_at = float("-inf")
+        self._told: dict[str, int | None] = {}  # what siblings' clocks say, see witness.py
         self._backoff = Backoff(base=1.0, cap=60.0)
+        self._roller: Roller | None = None
 
     @property
-    def member(self) -> bool:
-        """Whether this node was a member of its epoch's cluster, by its record."""
-        return self._p.records.record.stage is Stage.MEMBER
+    def member(self) -> int:
+        """The epoch of the cluster that this node is a member of, by its record; 0 for none."""
+        record = self._p.records.record
+        return record.epoch if record.stage is Stage.MEMBER else 0
+
+    @property
+    def aside(self) -> Reason:
+        """What a member waits for that keeps it from nothing."""
+        return self._roller.aside if self._roller is not None else NOTHING
 
     @property
     def busy(self) -> bool:
@@ -146,8 +79,10 @@ class Former:
             epoch=site.epoch,
             stage=record.stage if current else Stage.NONE,
             initialiser=record.initialiser if current else "",
-            secrets=self.offered() is not None,
+            secrets=current and self.offered() is not None,
             generation=site.generation,
+            snapshot=self._rebuild.mark(site),
+            now=max(0, self._p.now_ms()),
         )
 
     def offered(self) -> SiteSecrets | None:
@@ -166,8 +101,9 @@ class Former:
             return reason
         if self._failed is not None and self._p.clock.monotonic() < self._again_at:
             return self._failed
-        asks = not self.member or self._held(site) is None
+        asks = self.member != site.epoch or self._held(site) is None or not self._settled
         answers = await self._ask_all(site) if asks else {}
+        clock = self._witnessed(site, clock)
         record = self._p.records.record
         facts = Facts(
             me=site.me,
@@ -177,8 +113,13 @@ class Former:
             clock=clock,
             answers=answers,
             secrets=self._held(site) is not None,
+            generation=held.generation if (held := self._held(site)) is not None else 0,
             slot=self._slot,
-            kept=self._p.records.kept,
+            kept=self._p.records.kept or self._holds(record.epoch),
+            restore=site.restore,
+            stopped=self._rebuild.stopped(site),
+            snapshot=self._rebuild.mark(site),
+            waited=self._rebuild.waited(),
         )
         return await self._take(next_step(facts), site, trusted=clock == NOTHING)
 
@@ -205,13 +146,28 @@ class Former:
         others = [one for one in site.others.values() if one.signing]
 
         async def one(member: Member) -> FormationStatus | None:
+            self._told.pop(member.node, None)
             try:
-                return await self._p.siblings.status(member)
+                answer = await self._p.siblings.status(member)
+            except OutOfTime:
+                self._told[member.node] = None
             except GalleyError:
-                return None
+                pass
+            else:
+                if answer.now:
+                    self._told[member.node] = answer.now - self._p.now_ms()
+                return answer
+            return None
 
         said = await asyncio.gather(*(one(member) for member in others))
         return {member.node: answer for member, answer in zip(others, said, strict=True) if answer is not None}
+
+    def _witnessed(self, site: Site, clock: Reason) -> Reason:
+        """The clock's standing, with what siblings have to say where the endpoint was not asked yet."""
+        if clock != NOTHING or self._p.confirmed():
+            return clock
+        told = {node: said for node, said in self._told.items() if node in site.others}
+        return by_siblings(told, len(site.others))
 
     async def _take(self, step: Step, site: Site, *, trusted: bool) -> Reason:
         match step:
@@ -219,10 +175,16 @@ class Former:
                 answer = reason
             case plans.Watch():
                 answer = await self._watch(site, trusted=trusted)
-            case plans.Decide():
-                answer = await self._decide(site)
+            case plans.Decide(begins, why_not):
+                answer = await self._decide(site, begins=begins, why_not=why_not)
+            case plans.Stop():
+                answer = self._begin("stop the older cluster", self._rebuild.stop(site), starts=False)
+            case plans.LookForSnapshots():
+                answer = await self._look_for_snapshots(site)
+            case plans.Clear():
+                answer = self._begin("clear the older cluster", self._clear(), starts=False)
             case plans.Forget():
-                answer = await self._forget()
+                answer = await self._forget(site)
             case plans.MakeSecrets():
                 answer = await self._make(site)
             case plans.FetchSecrets(holders):
@@ -230,7 +192,7 @@ class Former:
             case plans.AskSlot(members, fresh):
                 answer = await self._ask_slot(site, members, fresh)
             case plans.Init():
-                answer = self._begin("init", self._init(site, resumes=self._p.records.record.stage is Stage.STARTED))
+                answer = await self._claimed(site)
             case plans.Join(servers):
                 answer = self._begin("join", self._join(site, servers))
         return answer
@@ -240,6 +202,8 @@ class Former:
         certificates end by it; now and then, who is no longer of the site."""
         if self._settled is None or (trusted and not self._settled):
             return self._begin("settle", self._settle(site, trusted=trusted))
+        if (reason := await self._roll(site)) != NOTHING:
+            return reason
         if self._p.clock.monotonic() < self._look_at:
             return NOTHING
         self._look_at = self._p.clock.monotonic() + LOOK_SECONDS
@@ -247,36 +211,75 @@ class Former:
             members = await self._p.distribution.members()
         except GalleyError:
             return NOTHING  # whoever looks at the cluster says so
-        name = plans.leaving(site.own.name, [one.name for one in site.roster], members)
+        name = plans.leaving(site.own.name, [one.name for one in site.members], members)
         if name is None or not plans.agreed(site.generation, site.others.keys(), await self._ask_all(site)):
             return NOTHING
         self._p.log.warning("the roster no longer names a member: it is taken out", member=name)
         return self._begin(f"remove {name}", self._p.distribution.remove(name))
 
-    async def _forget(self) -> Reason:
+    async def _roll(self, site: Site) -> Reason:
+        """A step of the site's upgrade, where one was ordered; NOTHING while it is not this node's turn."""
+        if self._roller is None:
+            if self._p.roller is None or site.order(OrderKind.UPGRADE) is None:
+                return NOTHING
+            self._roller = self._p.roller()
+        found = await self._roller.turn(site)
+        return found if isinstance(found, Reason) else self._begin(found.what, found.run)
+
+    async def _look_for_snapshots(self, site: Site) -> Reason:
+        try:
+            await self._rebuild.look(site)
+        except GalleyError as error:
+            return Reason(Why.DISTRIBUTION, f"snapshots: {error}")
+        return Reason(Why.STARTING, "looked for snapshots")
+
+    async def _clear(self) -> None:
+        await self._p.distribution.reset()
+        self._happened(Happening.CLEARED)
+
+    async def _claimed(self, site: Site) -> Reason:
+        """Init, once the endpoint has heard that it begins: what was made here is offered to siblings from then on."""
+        resumes = self._p.records.record.stage is Stage.STARTED
+        try:
+            if not resumes:
+                await self._p.gate.claim(site)
+        except BegunBefore as error:
+            self._p.log.warning("this node does not begin the cluster", cause=error.cause)
+            return await self._forget(site)
+        except GalleyError as error:
+            return Reason(Why.DECISION, str(error))
+        return self._begin("init", self._init(site, resumes=resumes))
+
+    async def _forget(self, site: Site) -> Reason:
         self._slot = ()  # it was given to one that had something to go on with
         try:
             self._p.secrets.clear()  # what a first server made and never began with is not the cluster's
         except OSError as error:
             raise Retryable(f"the site's secrets cannot be removed: {error.strerror}") from None
-        if self._p.records.record.part is Part.INIT:
+        record = self._p.records.record
+        if record.part is Part.INIT and record.epoch == site.epoch:  # what it began in an older one bars it from none
             await self._p.gate.lost()
         self._happened(Happening.EMPTIED)
         return Reason(Why.SECRETS, "the cluster's data on this disk is gone")
 
     async def _make(self, site: Site) -> Reason:
-        made = await asyncio.to_thread(self._p.make, site.site, site.epoch)
+        made = await self._rebuild.secrets(site) if self._p.records.record.restore else None
+        if made is None:
+            made = await asyncio.to_thread(self._p.make, site.site, site.epoch)
         await asyncio.to_thread(self._p.secrets.save, made)
         self._p.log.info("made the site's authorities", epoch=site.epoch)
         return Reason(Why.STARTING, "init")
 
-    async def _decide(self, site: Site) -> Reason:
+    async def _decide(self, site: Site, *, begins: bool, why_not: str) -> Reason:
         try:
-            choice = await self._p.gate.decide(site)
+            choice = await self._p.gate.decide(site, begins=begins)
         except GalleyError as error:
-            return Reason(Why.DECISION, str(error))
+            return Reason(Why.DECISION, why_not or str(error))
+        self._slot = ()  # what was granted was for a cluster of before
         before, who = self._p.records.record, choice.initialiser
-        after = records.decided(before, epoch=site.epoch, initialiser=who, may_begin=choice.may_begin)
+        after = records.decided(
+            before, epoch=site.epoch, initialiser=who, may_begin=choice.may_begin, restore=site.restore
+        )
         self._p.records.save(after)
         self._p.log.info("decided", epoch=site.epoch, initialiser=who, part=str(after.part))
         return Reason(Why.STARTING, "decided")
@@ -310,11 +313,12 @@ class Former:
         self._p.log.info("no member gave a turn", cause=text)
         return Reason(Why.TURN, text or "no member answers")
 
-    def _begin(self, what: str, work: Coroutine[Any, Any, None]) -> Reason:
-        """Records that it begins, before anything does; then runs it beside the turns."""
+    def _begin(self, what: str, work: Coroutine[Any, Any, None], *, starts: bool = True) -> Reason:
+        """Records that it begins, before anything does, where it `starts` this node's part in the cluster; then runs it
+        beside the turns."""
         record = self._p.records.record
         try:
-            if record.stage is Stage.DECIDED:
+            if starts and record.stage is Stage.DECIDED:
                 self._p.records.save(records.happened(record, Happening.STARTED))
         except BaseException:
             work.close()
@@ -327,6 +331,11 @@ class Former:
     async def _settle(self, site: Site, *, trusted: bool) -> None:
         await self._p.settle(self._plan(site, ()))
         self._settled = trusted
+
+    def _holds(self, epoch: int) -> bool:
+        """Whether secrets of that epoch lie on `var`: it was not wiped, though its copy of the record may be gone."""
+        held = self._p.secrets.secrets
+        return held is not None and held.epoch == epoch > 0
 
     def _held(self, site: Site) -> SiteSecrets | None:
         held = self._p.secrets.secrets
@@ -341,16 +350,29 @@ class Former:
 
     async def _init(self, site: Site, *, resumes: bool) -> None:
         await self._p.gate.begin(site, resumes=resumes)
-        await self._p.distribution.init(self._plan(site, ()))
+        plan = self._plan(site, ())
+        if self._p.records.record.restore:
+            await self._rebuild.restore(site, plan)
+        else:
+            await self._p.distribution.init(plan)
         await self._p.gate.end(site)
+        self._ran(plan)
         self._happened(Happening.MEMBER)
 
     async def _join(self, site: Site, servers: tuple[str, ...]) -> None:
-        await self._p.distribution.join(self._plan(site, servers))
+        plan = self._plan(site, servers)
+        await self._p.distribution.join(plan)
+        self._ran(plan)
         self._happened(Happening.MEMBER)
+
+    def _ran(self, plan: ClusterPlan) -> None:
+        if plan.secrets is not None:
+            self._p.ran(plan.secrets)
 
     def _happened(self, what: Happening) -> None:
         self._p.records.save(records.happened(self._p.records.record, what))
+        if what is Happening.MEMBER:
+            self._settled = None  # the daemons' access is by this cluster's authorities
         self._p.log.info("formation", what=what.value, stage=self._p.records.record.stage.value)
 
     async def aclose(self) -> None:

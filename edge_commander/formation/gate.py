@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import secrets as randomness
 from collections.abc import Awaitable, Callable
 
 from agents.contracts.codec import ContractError, decode, encode
-from agents.contracts.election import PATH, ElectionAnswer, ElectionRequest, InitGrant
+from agents.contracts.election import PATH, ElectionAnswer, ElectionRequest, InitAsk, InitGrant
 from agents.contracts.identity import Election, Member
 from agents.core.errors import Rejected, Retryable
 from edge_commander.election.box import BallotBox
 from edge_commander.election.decision import Act, Because, Facts, Outcome, decide
 from edge_commander.election.driver import Elector, Got
 from edge_commander.election.electorate import Self
-from edge_commander.formation.former import Choice
+from edge_commander.formation.permission import BegunBefore, Choice
 from edge_commander.formation.site import Site
 from edge_commander.secrets.offer import Caller
 
 ELECTION_SECONDS = 4.0
-Granting = Callable[[int, bool], Awaitable[InitGrant]]
-"""`(epoch, want)`: the endpoint's compare-and-set, with this device's token."""
+EARLIER = "this box began the epoch's cluster before, by the endpoint's word, and its disk does not know"
+Granting = Callable[[InitAsk], Awaitable[InitGrant]]
+"""The endpoint's compare-and-set, with this device's token."""
 
 
 class SiblingVoters:
@@ -42,7 +44,7 @@ class SiblingVoters:
 
 
 class BallotGate:
-    """The port `Gate` of former.py. `grant` None where no endpoint is configured."""
+    """The port `Gate` of permission.py. `grant` None where no endpoint is configured."""
 
     def __init__(self, box: BallotBox, me: Self, elector: Elector, grant: Granting | None) -> None:
         self._box = box
@@ -50,21 +52,33 @@ class BallotGate:
         self._elector = elector
         self._grant = grant
 
-    async def decide(self, site: Site) -> Choice:
+    async def decide(self, site: Site, *, begins: bool) -> Choice:
         """See Gate. The roster that `site` is of lies on disk by now."""
         await asyncio.to_thread(self._box.adopt, site.epoch, site.election, site.voters)
         outcome = self._outcome(site)
         if outcome.act in (Act.ASK_CLOUD, Act.VOTE, Act.LISTEN):
             if site.election is Election.CLOUD:
-                await self._ask_cloud(site, want=outcome.act is Act.ASK_CLOUD)
+                await self._ask_cloud(site, want=begins and outcome.act is Act.ASK_CLOUD)
             else:
-                await self._elect()
+                await self._elect(propose=begins)
             outcome = self._outcome(site)
         if outcome.act is Act.INITIALISE:
             return Choice(site.me, may_begin=True)
         if outcome.act is Act.JOIN:
             return Choice(outcome.node or site.me, may_begin=False)
         raise Retryable(outcome.because.value)
+
+    async def claim(self, site: Site) -> None:
+        """See Gate. The number lies on disk before it is said, so who was cut between the two says the same again."""
+        if site.election is not Election.CLOUD:
+            return
+        if self._grant is None:
+            raise Retryable("no endpoint is configured, and the site decides by it")
+        life = await asyncio.to_thread(self._box.draw_life, randomness.token_hex(16))
+        said = await self._grant(InitAsk(epoch=site.epoch, begins=life))
+        await asyncio.to_thread(self._box.granted, self._me, said)
+        if said.begun and not said.same:
+            raise BegunBefore(EARLIER)
 
     async def begin(self, site: Site, *, resumes: bool) -> None:
         """See Gate."""
@@ -84,11 +98,11 @@ class BallotGate:
     async def _ask_cloud(self, site: Site, *, want: bool) -> None:
         if self._grant is None:
             raise Retryable("no endpoint is configured, and the site decides by it")
-        grant = await self._grant(site.epoch, want)
+        grant = await self._grant(InitAsk(epoch=site.epoch, want=want))
         await asyncio.to_thread(self._box.granted, self._me, grant)
 
-    async def _elect(self) -> None:
-        result = await self._elector.run(ELECTION_SECONDS)
+    async def _elect(self, *, propose: bool) -> None:
+        result = await self._elector.run(ELECTION_SECONDS, propose=propose)
         if result.got is Got.FENCED:
             raise Retryable(f"a sibling knows epoch {result.epoch}: {Because.OLD_ROSTER.value}")
         if result.got is Got.WAITING:

@@ -1,4 +1,4 @@
-"""Touches the cluster: the Lease `kube-system/galley-join`, whose turn it is to join."""
+"""Touches the cluster: the Lease `kube-system/galley-join`, whose turn it is to join, and whose to be upgraded."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from edge_commander.formation.slot import Held
 
 PATH = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases"
 NAME = "galley-join"
+UPGRADE = "galley-upgrade"
 
 
 class Requests(Protocol):
@@ -40,6 +41,17 @@ class JoinLease:
         spec: dict[str, Any] = (self._last or {}).get("spec") or {}
         turn = spec.get("leaseTransitions")
         return Held(str(spec.get("holderIdentity") or ""), turn if isinstance(turn, int) else 0)
+
+    async def upgrading(self) -> str:
+        """The Node that is upgraded now, by rolling/cluster.py's Lease; empty where none is. Raises Retryable."""
+        kube = await self._connect()
+        try:
+            found = await kube.request("GET", f"{PATH}/{UPGRADE}")
+        except KubeRejected as error:
+            if error.status != 404:
+                raise
+            return ""
+        return str((found.get("spec") or {}).get("holderIdentity") or "")
 
     async def take(self, name: str) -> bool:
         """See SlotLease."""

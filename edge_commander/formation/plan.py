@@ -1,4 +1,4 @@
-"""The next step towards one cluster, from what is known. Pure: leaves no choice to who carries it out.
+"""The next step towards one cluster, from what is known: leaves no choice to who carries it out. Pure.
 
 Safety does not hang on timing: a node begins `init` only where the decision of the epoch names it, its own record says
 that it never began anything else, and the epoch's secrets, which it made before, still lie on its disk.
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from agents.contracts.identity import Member
 from agents.contracts.siblings import FormationStatus, Stage
 from edge_commander.distribution.port import ClusterMember
+from edge_commander.formation import rebuild
 from edge_commander.formation.record import Part, Record
 from edge_commander.reasons import NOTHING, Reason, Why
 
@@ -20,7 +21,9 @@ from edge_commander.reasons import NOTHING, Reason, Why
 class Facts:
     """What is known now. `epoch`, `roster`: of the newest verified document. `clock`: NOTHING, or why it cannot be
     trusted. `answers`: siblings that answered just now. `secrets`: those of `epoch` are here. `slot`: addresses of
-    servers to join, once it is this node's turn. `kept`: `var` was not wiped since the cluster was begun on it."""
+    servers to join, once it is this node's turn. `generation`: of those secrets. `kept`: `var` was not wiped since the
+    cluster was begun on it. `restore`: the epoch's cluster is made of a snapshot. `stopped`: the older cluster's part
+    here is down. `snapshot`: rebuild.mark; `waited`: for how long it has known its own snapshots, s."""
 
     me: str
     epoch: int
@@ -31,11 +34,21 @@ class Facts:
     secrets: bool = False
     slot: tuple[str, ...] = ()
     kept: bool = False
+    generation: int = 0
+    restore: bool = False
+    stopped: bool = False
+    snapshot: str = ""
+    waited: float = 0.0
 
     @property
     def known(self) -> Mapping[str, FormationStatus]:
         """Siblings' answers about this epoch."""
         return {node: said for node, said in (self.answers or {}).items() if said.epoch == self.epoch}
+
+    @property
+    def others(self) -> frozenset[str]:
+        """Siblings that answered, of whatever epoch."""
+        return frozenset(self.answers or ())
 
 
 @dataclass(frozen=True)
@@ -47,7 +60,25 @@ class Wait:
 
 @dataclass(frozen=True)
 class Decide:
-    """Ask who initialises: the endpoint, or the siblings' election."""
+    """Ask who initialises: the endpoint, or the siblings' election. `begins`: this node may be it; `why_not`."""
+
+    begins: bool = True
+    why_not: str = ""
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Bring the older cluster's part on this node down, and keep it down."""
+
+
+@dataclass(frozen=True)
+class LookForSnapshots:
+    """Read which snapshots lie on this node."""
+
+
+@dataclass(frozen=True)
+class Clear:
+    """Take what the older cluster left off this node, `Distribution.reset`: an operator's word allows it."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +123,20 @@ class Watch:
     """It is a member: look at the cluster."""
 
 
-Step = Wait | Decide | Forget | MakeSecrets | FetchSecrets | AskSlot | Init | Join | Watch
+Step = (
+    Wait
+    | Decide
+    | Stop
+    | LookForSnapshots
+    | Clear
+    | Forget
+    | MakeSecrets
+    | FetchSecrets
+    | AskSlot
+    | Init
+    | Join
+    | Watch
+)
 
 
 def leaving(me: str, roster: Sequence[str], members: Sequence[ClusterMember]) -> str | None:
@@ -127,17 +171,28 @@ def next_step(facts: Facts) -> Step:
 
 
 def _other_epoch(facts: Facts) -> Step | None:
-    """An older roster is never followed, and an older cluster never touched by what is new."""
+    """An older roster is never followed; an older cluster stops, and is touched no further without a person's word: a
+    wipe, or that the site is restored."""
     record = facts.record
     if record.epoch > facts.epoch:
         return Wait(Reason(Why.EPOCH, f"the roster is of epoch {facts.epoch}, this node saw {record.epoch}"))
-    if record.epoch < facts.epoch and record.stage in (Stage.STARTED, Stage.MEMBER):
-        return Wait(Reason(Why.WIPE, f"the cluster of epoch {record.epoch} is over, the site is at {facts.epoch}"))
-    return None
+    began = record.epoch < facts.epoch and record.stage in (Stage.STARTED, Stage.MEMBER)
+    older = record.epoch if began and facts.kept else record.older
+    if not older:
+        return None
+    if not facts.stopped:
+        return Stop()
+    if not facts.restore:
+        return Wait(Reason(Why.WIPE, f"the cluster of epoch {older} is over, the site is at {facts.epoch}"))
+    if record.epoch == facts.epoch:
+        return None
+    return Wait(facts.clock) if facts.clock != NOTHING else _undecided(facts)
 
 
 def _within(facts: Facts) -> Step:
     record = facts.record
+    if record.part is Part.WORKER and record.epoch == facts.epoch:
+        return _was_worker(facts)
     if record.stage in (Stage.STARTED, Stage.MEMBER) and not facts.secrets:
         return _fetching(facts) if facts.kept else Forget()  # one damaged file makes no fresh box of a member
     if record.stage is Stage.MEMBER:
@@ -147,6 +202,17 @@ def _within(facts: Facts) -> Step:
     if record.epoch < facts.epoch or record.stage is Stage.NONE:
         return _undecided(facts)
     return _initialising(facts) if record.part is Part.INIT else _joining(facts)
+
+
+def _was_worker(facts: Facts) -> Step:
+    """The roster made a server of a worker: what it was goes first, then it is decided as for any new server."""
+    if facts.record.stage is Stage.DECIDED:
+        return _too_few(facts) or Decide()
+    return (
+        Wait(Reason(Why.WIPE, "this node is a worker of its cluster, the roster names it a server"))
+        if facts.kept
+        else Forget()
+    )
 
 
 def _too_few(facts: Facts) -> Wait | None:
@@ -159,7 +225,12 @@ def _too_few(facts: Facts) -> Wait | None:
 
 
 def _undecided(facts: Facts) -> Step:
-    return _too_few(facts) or Decide()
+    if (wait := _too_few(facts)) is not None or not facts.restore:
+        return wait or Decide()
+    if not facts.snapshot:
+        return LookForSnapshots()
+    why_not = rebuild.why_not(facts.snapshot, facts.known, facts.others, facts.waited)
+    return Decide(begins=not why_not, why_not=why_not)
 
 
 def _initialising(facts: Facts) -> Step:
@@ -170,7 +241,9 @@ def _initialising(facts: Facts) -> Step:
             return Forget()
         if (wait := _too_few(facts)) is not None:
             return wait
-    return Init() if facts.secrets else MakeSecrets()
+    if not facts.secrets:
+        return MakeSecrets()
+    return Clear() if facts.record.older else Init()
 
 
 def _fetching(facts: Facts) -> Step:
@@ -181,9 +254,11 @@ def _fetching(facts: Facts) -> Step:
 
 
 def _lost(facts: Facts) -> str:
-    """Where the first server left the roster, what no waiting will bring; empty where it may still come. It may have
-    begun, so nobody takes its place within the epoch."""
+    """Where the first server left the roster, or is this very node, what no waiting will bring; empty where it may
+    still come. It may have begun, so nobody takes its place within the epoch."""
     first = facts.record.initialiser
+    if first == facts.me:
+        return "the cluster that this node began is not on its disk: it may only join, a member must be there"
     if any(one.node == first for one in facts.roster):
         return ""
     return f"the first server, {first}, left the roster: where no member lives, only the next epoch helps"
@@ -193,9 +268,13 @@ def _joining(facts: Facts) -> Step:
     known = facts.known
     if not facts.secrets:
         return _fetching(facts)
+    if newer := tuple(sorted(node for node, said in known.items() if said.secrets and said.holds > facts.generation)):
+        return FetchSecrets(newer)
     if facts.slot:
         return Join(facts.slot)
     members = tuple(sorted(node for node, said in known.items() if said.stage is Stage.MEMBER))
     if not members:
         return Wait(Reason(Why.FIRST, _lost(facts) or "no sibling that answers is a member yet"))
+    if facts.record.older:  # not before the new cluster stands: until then a person may still need the old data
+        return Clear()
     return AskSlot(members, fresh=facts.record.stage is Stage.DECIDED)

@@ -19,15 +19,19 @@ class Part(StrEnum):
 
     INIT = "init"
     JOIN = "join"
+    WORKER = "worker"  # joins too, and carries no control plane
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """`formation.json`. `epoch` 0: none yet. `part` None until decided; `initialiser`: whose cluster it is."""
+    """`formation.json`. `epoch` 0: none yet. `part` None until decided; `initialiser`: whose cluster it is. `restore`:
+    it is made of a snapshot. `older`: the epoch of the cluster whose data still lie on `var`, 0 for none."""
 
     epoch: Annotated[int, msgspec.Meta(ge=0)] = 0
     stage: Stage = Stage.NONE
     part: Part | None = None
     initialiser: str = ""
+    restore: bool = False
+    older: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
 class Happening(StrEnum):
@@ -36,6 +40,7 @@ class Happening(StrEnum):
     DECIDED = "decided"
     STARTED = "started"
     MEMBER = "member"
+    CLEARED = "cleared"  # what an older cluster left on this disk was taken off, by an operator's word
     EMPTIED = "emptied"  # the cluster's data on this disk is gone, by a wipe or a loss
 
 
@@ -47,19 +52,30 @@ _TABLE: dict[tuple[Stage, Happening], Stage] = {
     (Stage.NONE, Happening.DECIDED): Stage.DECIDED,
     (Stage.DECIDED, Happening.STARTED): Stage.STARTED,
     (Stage.STARTED, Happening.MEMBER): Stage.MEMBER,
+    (Stage.DECIDED, Happening.CLEARED): Stage.DECIDED,
     (Stage.DECIDED, Happening.EMPTIED): Stage.DECIDED,
     (Stage.STARTED, Happening.EMPTIED): Stage.DECIDED,
     (Stage.MEMBER, Happening.EMPTIED): Stage.DECIDED,
 }
 
 
-def decided(record: Record, *, epoch: int, initialiser: str, may_begin: bool) -> Record:
-    """Whose cluster it is to be, and whether this very box may begin it. Raises IllegalStep within an epoch that has
-    begun, or for an older one."""
-    if epoch < record.epoch or (epoch == record.epoch and record.stage is not Stage.NONE):
+def decided(record: Record, *, epoch: int, initialiser: str, may_begin: bool, restore: bool = False) -> Record:
+    """Whose cluster it is to be, whether this very box may begin it, and whether of a snapshot. Raises IllegalStep
+    within an epoch that has begun, or for an older one."""
+    undecided = record.stage is Stage.NONE or (record.stage is Stage.DECIDED and record.part is Part.WORKER)
+    if epoch < record.epoch or (epoch == record.epoch and not undecided):
         raise IllegalStep(f"epoch {epoch} is decided at stage {record.stage.value} of epoch {record.epoch}")
     part = Part.INIT if may_begin else Part.JOIN
-    return Record(epoch=epoch, stage=Stage.DECIDED, part=part, initialiser=initialiser)
+    older = record.epoch if record.stage in (Stage.STARTED, Stage.MEMBER) else record.older
+    return Record(epoch=epoch, stage=Stage.DECIDED, part=part, initialiser=initialiser, restore=restore, older=older)
+
+
+def worker(record: Record, *, epoch: int) -> Record:
+    """This node is a worker of that epoch's cluster: nothing is to be decided. Raises IllegalStep where the record has
+    begun anything in it, or for an older one."""
+    if epoch < record.epoch or (epoch == record.epoch and record.stage in (Stage.STARTED, Stage.MEMBER)):
+        raise IllegalStep(f"made a worker at stage {record.stage.value} of epoch {record.epoch}")
+    return Record(epoch=epoch, stage=Stage.DECIDED, part=Part.WORKER)
 
 
 def is_kept(record: Record, copy: Record | None) -> bool:
@@ -68,10 +84,12 @@ def is_kept(record: Record, copy: Record | None) -> bool:
 
 
 def happened(record: Record, what: Happening) -> Record:
-    """The record after STARTED, MEMBER or EMPTIED. After EMPTIED the part is JOIN for ever in this epoch."""
+    """The record after STARTED, MEMBER, CLEARED or EMPTIED. After EMPTIED a server's part is JOIN for ever in this
+    epoch."""
     try:
         stage = _TABLE[record.stage, what]
     except KeyError:
         raise IllegalStep(f"{what.value} cannot happen at stage {record.stage.value}") from None
-    part = Part.JOIN if what is Happening.EMPTIED else record.part
-    return msgspec.structs.replace(record, stage=stage, part=part)
+    part = Part.JOIN if what is Happening.EMPTIED and record.part is not Part.WORKER else record.part
+    older = 0 if what is Happening.CLEARED else record.older
+    return msgspec.structs.replace(record, stage=stage, part=part, older=older)

@@ -9,6 +9,7 @@ from agents.contracts.codec import ContractError, decode, encode
 from agents.contracts.identity import Member
 from agents.contracts.siblings import FormationStatus, SlotAnswer, SlotRequest
 from agents.core.errors import Retryable
+from edge_commander.distribution.port import NodeAccess
 from edge_commander.formation.former import Former
 from edge_commander.formation.site import Site
 from edge_commander.formation.usher import Usher
@@ -48,15 +49,27 @@ class SiblingTalk:
         """See Siblings."""
         return _read(await self._client.call(member, *SLOT, encode(request), timeout=8.0), SlotAnswer)
 
+    async def access(self, member: Member, epoch: int) -> NodeAccess:
+        """See Siblings."""
+        from edge_commander.formation import worker_access  # only a worker pays for it
+
+        return await worker_access.ask(self._client, member, epoch)
+
 
 def routes(
-    node: str, keys: DeviceKeys, former: Former, usher: Usher, site: Callable[[], Site | None]
+    node: str,
+    keys: DeviceKeys,
+    former: Former,
+    usher: Usher,
+    site: Callable[[], Site | None],
+    *,
+    told: Callable[[FormationStatus], FormationStatus] = lambda status: status,
 ) -> Mapping[tuple[str, str], Handler]:
-    """What siblings may ask of this node, besides their election."""
+    """What siblings may ask of this node, besides their election. `told`: adds what else is to be told of it."""
 
     async def status(peer: str, body: bytes) -> tuple[int, bytes]:
         said = former.status(site())
-        return (503, b"no site yet") if said is None else (200, encode(said))
+        return (503, b"no site yet") if said is None else (200, encode(told(said)))
 
     async def slot(peer: str, body: bytes) -> tuple[int, bytes]:
         try:

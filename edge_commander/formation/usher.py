@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger
@@ -28,7 +28,8 @@ class SlotLease(Protocol):
 
 
 class Usher:
-    """Answers one ask at a time. `site`: the newest document; `member`: whether this node is a member."""
+    """Answers one ask at a time. `site`: the newest document; `member`: whether this node is a member;
+    `upgrading`, `renews`: the Node that is upgraded, or renews its certificates, just now."""
 
     def __init__(
         self,
@@ -39,13 +40,18 @@ class Usher:
         site: Callable[[], Site | None],
         member: Callable[[], bool],
         log: FilteringBoundLogger,
+        renews: Callable[[], Awaitable[str]] | None = None,
+        upgrading: Callable[[], Awaitable[str]] | None = None,
     ) -> None:
         self._distribution = distribution
         self._lease = lease
         self._clock = clock
         self._site = site
         self._member = member
+        self._renews = renews
         self._log = log
+        self._upgrading = upgrading
+        self._busy = "", 0.0  # who is upgraded, and since when (monotonic s) it was not seen Ready
         self._seen = slot.Seen()
         self._sent_away: dict[str, float] = {}  # of the roster's names, and when (monotonic s)
         self._one = asyncio.Lock()
@@ -54,11 +60,12 @@ class Usher:
     async def ask(self, peer: str, request: SlotRequest) -> SlotAnswer:
         """`peer` is a node id out of a verified certificate. What stands in the way is in the answer."""
         site = self._site()
-        if site is None or not self._member() or request.epoch != site.epoch or peer not in site.others:
+        others = {one.node: one for one in site.members if one.node != site.me} if site is not None else {}
+        if site is None or not self._member() or request.epoch != site.epoch or peer not in others:
             return SlotAnswer(granted=False, reason="this node is no member of the cluster of that epoch")
         try:
             async with self._one:
-                return await self._ask(site, site.others[peer].name, request.fresh)
+                return await self._ask(site, others[peer].name, request.fresh)
         except (Retryable, Rejected) as error:
             return SlotAnswer(granted=False, reason=str(error)[:300])
 
@@ -66,6 +73,9 @@ class Usher:
         members = await self._distribution.members()
         if (refused := await self._turn(name, members)) is not None:
             return refused
+        # Asked after the turn was taken: whoever upgrades looks at that turn after it took its own.
+        if busy := await self._because_of(name, members):
+            return SlotAnswer(granted=False, holder=name, reason=f"{busy}, joins wait")
         if self._removal is None and slot.ghost(name, fresh, members) and slot.is_well(name, members):
             text = f"{name} is a Ready member of the cluster: it is taken out only once it is not"
             return SlotAnswer(granted=False, holder=name, reason=text)
@@ -75,6 +85,13 @@ class Usher:
         if not servers:
             return SlotAnswer(granted=False, holder=name, reason="no server of the cluster is Ready")
         return SlotAnswer(granted=True, servers=servers, holder=name)
+
+    async def _because_of(self, name: str, members: Sequence[ClusterMember]) -> str:
+        """Because of whom no other may join now; one that renewed and is gone keeps nobody out."""
+        if busy := await self._upgraded(name, members):
+            return f"{busy} is upgraded"
+        busy = await self._renews() if self._renews is not None else ""
+        return f"{busy} renews its certificates" if busy not in ("", name) and slot.is_well(busy, members) else ""
 
     async def _turn(self, name: str, members: Sequence[ClusterMember]) -> SlotAnswer | None:
         """Takes the turn for `name`; the answer where it cannot have it."""
@@ -93,6 +110,18 @@ class Usher:
             self._seen = slot.Seen(slot.Held(name, held.turn + 1), now)
         self._sent_away.pop(name, None)
         return None
+
+    async def _upgraded(self, name: str, members: Sequence[ClusterMember]) -> str:
+        """Another node that is upgraded now; empty where there is none, or it has long not been Ready: a dead one keeps
+        nobody out for ever."""
+        busy = await self._upgrading() if self._upgrading is not None else ""
+        holder = next((one for one in members if one.name == busy), None)
+        if holder is None or busy == name:
+            return ""
+        now = self._clock.monotonic()
+        if self._busy[0] != busy or holder.ready:
+            self._busy = busy, now
+        return busy if now - self._busy[1] < slot.HOLD_SECONDS else ""
 
     def _remove(self, name: str) -> str:
         """Takes a ghost out beside the answers, as that may take a minute; what is told meanwhile."""

@@ -1,7 +1,7 @@
 """Makes a site's secrets, and checks those that came from a sibling. Touches the machine's randomness alone.
 
-Names and uses as Kubernetes' documentation lists them (PKI certificates and requirements). Three authorities and
-the service accounts' key are made once per epoch and never change within it; nobody else ever signs with them.
+Names and uses as Kubernetes' documentation lists them (PKI certificates and requirements). Three authorities are made
+once per epoch and never change within it; nobody else ever signs with them.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import secrets as randomness
 
+import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -16,6 +17,7 @@ from cryptography.x509.oid import NameOID
 
 from agents.contracts.ids import SiteId
 from agents.core.errors import Rejected
+from edge_commander.secrets import rotation
 from edge_commander.secrets.model import Authority, SiteSecrets
 from edge_commander.trusted_time import Time, trusted_ms
 
@@ -43,9 +45,25 @@ def make_secrets(site: SiteId, epoch: int, time: Time) -> SiteSecrets:
         cluster=_authority(NAMES["cluster"], site, epoch, now),
         etcd=_authority(NAMES["etcd"], site, epoch, now),
         front_proxy=_authority(NAMES["front_proxy"], site, epoch, now),
-        service_account_key=_pem(ec.generate_private_key(ec.SECP256R1())),
+        service_account_key=new_key(),
         token=new_token(),
     )
+
+
+def make_next(held: SiteSecrets, number: int, order: int, time: Time, *, keys: bool) -> SiteSecrets:
+    """The generation after `held`, numbered `number`, by operators' order `order`. `keys`: the distribution
+    takes a new service accounts' key and a new token; else nothing changes but the number, by which leaf certificates
+    are renewed. Raises ClockNotTrusted."""
+    trusted_ms(time)
+    if not keys:
+        return msgspec.structs.replace(held, generation=number, order=max(order, held.order))
+    old = public_half(held.service_account_key)
+    return rotation.following(held, number, order, token=new_token(), key=new_key(), public=old)
+
+
+def new_key() -> str:
+    """A service accounts' key: P-256, PEM."""
+    return _pem(ec.generate_private_key(ec.SECP256R1()))
 
 
 def new_token() -> str:
@@ -54,9 +72,15 @@ def new_token() -> str:
 
 
 def service_account_public(secrets: SiteSecrets) -> str:
-    """The public half of the service accounts' key, PEM (kubeadm's `sa.pub`)."""
+    """The public halves of all keys whose tokens are accepted, PEM; that of the one that signs comes first."""
+    following = public_half(secrets.service_account_next) if secrets.service_account_next else ""
+    return public_half(secrets.service_account_key) + following + secrets.service_account_old
+
+
+def public_half(key: str) -> str:
+    """The public half of a private key, both PEM. Raises SecretsUnsound."""
     return (
-        _private(secrets.service_account_key, "service_account_key")
+        _private(key, "service_account_key")
         .public_key()
         .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
         .decode()
@@ -67,6 +91,10 @@ def check(secrets: SiteSecrets) -> None:
     """Raises SecretsUnsound unless each authority is one, signed itself and fits its key, all different."""
     keys = [_check_authority(getattr(secrets, field), field) for field in NAMES]
     keys.append(_spki(_private(secrets.service_account_key, "service_account_key").public_key()))
+    if secrets.service_account_next:
+        keys.append(_spki(_private(secrets.service_account_next, "service_account_next").public_key()))
+    if secrets.service_account_old:
+        keys.append(_spki(_public(secrets.service_account_old, "service_account_old")))
     if len(set(keys)) != len(keys):
         raise SecretsUnsound("a key serves twice")
 
@@ -128,6 +156,16 @@ def _private(pem: str, field: str) -> ec.EllipticCurvePrivateKey:
         key = None
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise SecretsUnsound("is no private EC key in PEM", path=field)
+    return key
+
+
+def _public(pem: str, field: str) -> ec.EllipticCurvePublicKey:
+    try:
+        key = serialization.load_pem_public_key(pem.encode())
+    except Exception:  # noqa: BLE001 - as above
+        key = None
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise SecretsUnsound("is no public EC key in PEM", path=field)
     return key
 
 

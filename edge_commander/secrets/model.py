@@ -28,7 +28,10 @@ class SiteSecrets(Struct, frozen=True, kw_only=True):
 
     `cluster`, `etcd`, `front_proxy`: the three authorities of Kubernetes (kubernetes.io: PKI certificates and
     requirements). `service_account_key`: PEM, PKCS#8, signs service accounts' tokens. `token`: 64 hexadecimal
-    characters, the shared secret with which k3s' nodes join.
+    characters, the shared secret with which k3s' nodes join. While the service accounts' key changes:
+    `service_account_next`, the private key that is accepted already and will sign; `service_account_old`, PEM, the
+    public key that signed before and is still accepted. Empty otherwise. `order`: number of the operators' order that
+    the last rotation was begun for; 0: none was.
     """
 
     v: Annotated[int, msgspec.Meta(ge=1, le=1)] = 1
@@ -39,12 +42,20 @@ class SiteSecrets(Struct, frozen=True, kw_only=True):
     etcd: Authority
     front_proxy: Authority
     service_account_key: str
+    service_account_next: str = ""
+    service_account_old: str = ""
+    order: Annotated[int, msgspec.Meta(ge=0)] = 0
     token: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
     @property
-    def lasting(self) -> tuple[Authority, Authority, Authority, str]:
-        """What never changes within an epoch: the authorities and the service accounts' key."""
-        return self.cluster, self.etcd, self.front_proxy, self.service_account_key
+    def lasting(self) -> tuple[Authority, Authority, Authority]:
+        """What never changes within an epoch: the authorities."""
+        return self.cluster, self.etcd, self.front_proxy
+
+    @property
+    def settled(self) -> bool:
+        """Whether no key is on its way in or out: a rotation is at its end."""
+        return not self.service_account_next and not self.service_account_old
 
     def __repr__(self) -> str:
         return f"SiteSecrets(site={self.site!r}, epoch={self.epoch}, generation={self.generation})"

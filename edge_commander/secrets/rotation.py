@@ -1,98 +1,60 @@
-"""How a site's secrets change within an epoch: a new token, then new leaf certificates, one server at a time. Pure.
+"""How a site's secrets change within an epoch, one generation after another. Pure.
 
-The authorities' keys stay: what they signed must stay good while servers change one by one. A plan is asked again
-after each step and looks at what is there, so it may be killed anywhere.
+A rotation brings a new token at once, and a new service accounts' key in three generations: every API server accepts
+it; it signs; the old one is no longer accepted. Each is made only once all servers run by the one before, so no token
+is ever shown to a server that does not know its key (kubernetes.io: Manual Rotation of CA Certificates). The
+authorities' keys stay: what they signed must stay good while servers change one by one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import hashlib
 
 import msgspec
 
-from agents.contracts.ids import NodeId
+from agents.contracts.orders import SiteOrder
 from agents.core.errors import Rejected
 from edge_commander.secrets.model import SiteSecrets
 
 
-@dataclass(frozen=True)
-class ServerFact:
-    """One server as observed. `holds`: generation on its disk (0: none); `runs`: the one that its cluster's programs
-    and leaf certificates were last renewed for; `healthy`: member, Ready, etcd well."""
-
-    node: NodeId
-    holds: int
-    runs: int
-    healthy: bool
+def ordered(held: SiteSecrets, order: SiteOrder | None) -> bool:
+    """Whether that order is to be begun: none after it was, and the generation that it names is still to come."""
+    if order is None or order.epoch != held.epoch or order.number <= held.order:
+        return False
+    return order.generation == 0 or order.generation > held.generation
 
 
-@dataclass(frozen=True)
-class Fetch:
-    """That server takes the new generation from a sibling; nothing of the cluster restarts."""
-
-    node: NodeId
-
-    def describe(self) -> str:
-        """For the audit."""
-        return f"{self.node} fetches the site's secrets"
-
-
-@dataclass(frozen=True)
-class Renew:
-    """That server renews its leaf certificates and restarts by the new generation (`Distribution.rotate`)."""
-
-    node: NodeId
-
-    def describe(self) -> str:
-        """For the audit."""
-        return f"{self.node} renews its certificates"
-
-
-@dataclass(frozen=True)
-class Wait:
-    """Nothing may be done now."""
-
-    why: str
-
-    def describe(self) -> str:
-        """For the audit."""
-        return f"waits: {self.why}"
+def following(held: SiteSecrets, number: int, order: int, *, token: str, key: str, public: str) -> SiteSecrets:
+    """The generation after `held`, numbered `number`. Where it begins a rotation: for the order of number `order`, with
+    the new `token` and `key` (PEM, private). `public`: the public half of the key that signs in `held`. Raises Rejected
+    for a number or a secret that is not new."""
+    if number <= held.generation:
+        raise Rejected(f"generation {number} is not after {held.generation}")
+    if held.service_account_next:
+        return msgspec.structs.replace(
+            held,
+            generation=number,
+            service_account_key=held.service_account_next,
+            service_account_next="",
+            service_account_old=public,
+        )
+    if held.service_account_old:
+        return msgspec.structs.replace(held, generation=number, service_account_old="")
+    if token == held.token or key == held.service_account_key:
+        raise Rejected("a rotation needs another token and another key")
+    return msgspec.structs.replace(
+        held, generation=number, order=max(order, held.order), token=token, service_account_next=key
+    )
 
 
-@dataclass(frozen=True)
-class Done:
-    """Every server runs by the generation."""
-
-    def describe(self) -> str:
-        """For the audit."""
-        return "done"
-
-
-Step = Fetch | Renew | Wait | Done
+def is_due(held: SiteSecrets, order: SiteOrder | None, *, ran_ms: int, now_ms: int, overlap_ms: int) -> bool:
+    """Whether the next generation is to be made, once all servers run by `held`. A rotation that was begun goes to its
+    end before another begins. `ran_ms`: since when all run by it, Unix ms."""
+    if held.service_account_old:  # what the old key signed is in use until it was fetched anew
+        return now_ms - ran_ms >= overlap_ms
+    return not held.settled or ordered(held, order)
 
 
-def with_token(secrets: SiteSecrets, token: str) -> SiteSecrets:
-    """The next generation: another token, the same authorities. Raises Rejected when it is the same token."""
-    if token == secrets.token:
-        raise Rejected("a rotation needs another token")
-    return msgspec.structs.replace(secrets, generation=secrets.generation + 1, token=token)
-
-
-def next_step(generation: int, servers: Sequence[ServerFact]) -> Step:
-    """The one thing to do next, so that all servers come to run by `generation`.
-
-    First all hold it, then one after the other renews, in the order given. One that renewed and is not well stops
-    the rest; so does any other that is not well: a renewal must not cost the quorum.
-    """
-    if not servers:
-        return Wait("no server is known")
-    if ahead := [one.node for one in servers if max(one.holds, one.runs) > generation]:
-        return Wait(f"{ahead[0]} is past generation {generation}")
-    behind = [one for one in servers if one.holds < generation]
-    if behind:
-        return Fetch(behind[0].node)
-    left = [one for one in servers if one.runs < generation]
-    if ill := [one for one in servers if not one.healthy]:
-        return Wait(f"{ill[0].node} is not well")
-    return Renew(left[0].node) if left else Done()
+def digest(secrets: SiteSecrets) -> str:
+    """What says which secrets a generation is, and tells nobody what they are: SHA-256, hexadecimal."""
+    return hashlib.sha256(msgspec.json.encode(secrets)).hexdigest()

@@ -1,6 +1,7 @@
-"""The site's secrets on this node's disk. Touches one file, `site-secrets.json`, mode 0600.
+"""The site's secrets on this node's disk. Touches two files of mode 0600: `site-secrets.json`, and, while the next
+generation is being made here, `site-secrets-next.json`, which nobody is given.
 
-It lies in the commander's state directory on `var`, beside the cluster's own data, and goes with it in a wipe: a wiped
+They lie in the commander's state directory on `var`, beside the cluster's own data, and go with it in a wipe: a wiped
 node asks its siblings again, and a stolen disk of a wiped node holds no authority.
 """
 
@@ -8,11 +9,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
+
 from agents.core.errors import Rejected
 from agents.io.state import StateFile, sync_directory
 from edge_commander.secrets.model import SiteSecrets
 
 NAME = "site-secrets.json"
+DRAFT = "site-secrets-next.json"
+
+
+class Draft(msgspec.Struct, frozen=True, kw_only=True):
+    """The generation after `base`, made here, not yet known to be the site's."""
+
+    base: int
+    secrets: SiteSecrets
 
 
 class SecretsStore:
@@ -26,6 +37,8 @@ class SecretsStore:
         self.secrets = self._file.load()
         if self.secrets is not None:
             self.path.chmod(0o600)
+        self._draft = StateFile(state_dir / DRAFT, Draft)
+        self.draft = self._draft.load()
 
     def __repr__(self) -> str:
         return f"SecretsStore({self.secrets!r})"
@@ -51,9 +64,22 @@ class SecretsStore:
         self._file.save(secrets)
         self.secrets = secrets
 
+    def sketch(self, draft: Draft) -> None:
+        """Keeps a draft; made again after a crash, a generation must be the same, byte by byte. Raises Retryable."""
+        self._draft.save(draft)
+        self.draft = draft
+
+    def drop(self) -> None:
+        """Forgets the draft. Raises OSError."""
+        if self.draft is not None:
+            self._draft.path.unlink(missing_ok=True)
+            sync_directory(self.path.parent)
+            self.draft = None
+
     def clear(self) -> None:
         """Forgets them, also those put aside: the cluster is gone (reset, retirement). Raises OSError."""
-        for file in [self.path, *(self.path.with_name(name) for name in self.damaged())]:
+        self.draft = None
+        for file in [self.path, self._draft.path, *(self.path.with_name(name) for name in self.damaged())]:
             file.unlink(missing_ok=True)
         sync_directory(self.path.parent)
         self._file = StateFile(self.path, SiteSecrets)
@@ -61,4 +87,4 @@ class SecretsStore:
 
     def damaged(self) -> list[str]:
         """Names of files put aside as corrupt, in order, for a report."""
-        return sorted(file.name for file in self.path.parent.glob(f"{NAME}.corrupt-*"))
+        return sorted(file.name for file in self.path.parent.glob("site-secrets*.json.corrupt-*"))

@@ -7,6 +7,7 @@ endpoint in wrong hands cannot fill the outbox.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -14,10 +15,11 @@ from structlog.typing import FilteringBoundLogger
 
 from agents.contracts.identity import Jwk, SiteDocument
 from agents.contracts.messages import Alert, Severity
+from agents.contracts.orders import SiteOrder
 from agents.core.jose import thumbprint
 from agents.core.ports import Outbox
 from agents.core.trust import Own, VerifiedRoster
-from agents.core.trust_codes import OPERATORS_CODES, TrustRefused
+from agents.core.trust_codes import OPERATORS_CODES, ORDER_CODES, TrustRefused
 from agents.io.state import StateFile
 from edge_commander.trust.record import Basis, Belief, TrustRecord, believe, take
 from edge_commander.trust.view import TrustView
@@ -40,6 +42,11 @@ class NodeTrust:
     def roster(self) -> VerifiedRoster | None:
         """The roster that stands; None before the first, and where the configuration backs the stored one no more."""
         return self._belief.roster
+
+    @property
+    def orders(self) -> tuple[SiteOrder, ...]:
+        """The newest order of each kind that counts for the roster's site and epoch."""
+        return self._belief.orders
 
     @property
     def operators_generation(self) -> int:
@@ -66,6 +73,10 @@ class NodeTrust:
                 self._log.info(
                     "roster taken", audit=True, generation=belief.roster.roster.generation, digest=belief.roster.digest
                 )
+            for order in belief.orders:
+                if order not in self._belief.orders:
+                    word = {"version": order.version} if order.version else {}
+                    self._log.info("order taken", audit=True, kind=order.kind.value, number=order.number, **word)
         self._belief = belief
         await self.report()
         return self._belief
@@ -81,7 +92,7 @@ class NodeTrust:
             await self._outbox.put(alert, durable=True)
             record = msgspec.structs.replace(record, reported=[*record.reported, refused.code.value])
             self._file.save(record)
-            self._belief = Belief(record, self._belief.operators, self._belief.roster, self._belief.refused)
+            self._belief = replace(self._belief, record=record)
 
     def known_as(self, own: Own) -> None:
         """Who this node is, for status."""
@@ -108,4 +119,6 @@ def text_of(refused: TrustRefused) -> str:
 
 
 def _alert_code(refused: TrustRefused) -> str:
+    if refused.code in ORDER_CODES:
+        return "order-refused"
     return "operators-refused" if refused.code in OPERATORS_CODES else "roster-refused"

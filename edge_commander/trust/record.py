@@ -8,24 +8,27 @@ at each start, so a record that the configuration no longer backs counts for not
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
 from agents.contracts.identity import Jwk, SiteDocument
 from agents.contracts.ids import SiteId
+from agents.contracts.orders import SiteOrder
 from agents.contracts.signed import SignedDocument
 from agents.core.jose import SignatureRefused
 from agents.core.operators import Operators, follow, roster_key_table
+from agents.core.orders import verify_order
 from agents.core.trust import Known, Own, TrustPolicy, VerifiedRoster, verify_roster
 from agents.core.trust_codes import OPERATORS_CODES, TrustCode, TrustRefused
+from edge_commander.trust.orders import Judge, OrderBook, standing, taken
 
 
 class TrustRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The durable record (`trust.json` on ident). `chain`: operators' documents after the configuration's, ascending.
 
     `learnt`: the roster keys that the first roster came with. `known` outlives every roster. `reported`: codes of
-    refusals that were alerted since the last roster that was taken.
+    refusals that were alerted since the last roster that was taken. `orders`: of operators, to this site.
     """
 
     site: SiteId | None = None
@@ -34,6 +37,7 @@ class TrustRecord(msgspec.Struct, frozen=True, kw_only=True):
     learnt: list[Jwk] = []
     known: Known = Known()
     reported: list[str] = []
+    orders: OrderBook = OrderBook()
 
 
 @dataclass(frozen=True)
@@ -48,12 +52,14 @@ class Basis:
 
 @dataclass(frozen=True)
 class Belief:
-    """What follows from basis and record. `refused`: what was not taken, or no longer counts, and why."""
+    """What follows from basis and record. `refused`: what was not taken, or no longer counts, and why. `orders`: the
+    operators' orders that count for the roster's site and epoch."""
 
     record: TrustRecord
     operators: Operators | None
     roster: VerifiedRoster | None
     refused: tuple[TrustRefused, ...] = ()
+    orders: tuple[SiteOrder, ...] = ()
 
 
 def believe(basis: Basis, record: TrustRecord) -> Belief:
@@ -67,14 +73,53 @@ def believe(basis: Basis, record: TrustRecord) -> Belief:
     roster, problem = _standing(basis, record, operators)
     if problem is not None:
         refused.append(problem)
-    return Belief(record, operators, roster, tuple(refused))
+    return _with_orders(basis, Belief(record, operators, roster, tuple(refused)), [])
 
 
 def take(basis: Basis, now_held: Belief, document: SiteDocument, own: Own, now: int) -> Belief:
     """The belief after an endpoint's site document: what is good of it is taken, the rest leaves all as it was.
 
-    `now`: Unix s. Operators' documents first, since the roster is judged by the newest of them.
+    `now`: Unix s. Operators' documents first, since the roster is judged by the newest of them, and orders by it.
     """
+    belief = _take_roster(basis, now_held, document, own, now)
+    if belief.record.site != now_held.record.site:  # numbers count within a site
+        belief = replace(belief, record=msgspec.structs.replace(belief.record, orders=OrderBook()))
+    return _with_orders(basis, belief, document.orders)
+
+
+def _with_orders(basis: Basis, belief: Belief, offered: list[SignedDocument]) -> Belief:
+    """The same with the orders that count; those of `offered` that are good are taken. None without a roster."""
+    judge = _judge(basis, belief)
+    if judge is None:
+        return belief
+    book, refused = taken(belief.record.orders, offered, judge)
+    record = belief.record
+    if book != record.orders:
+        record = msgspec.structs.replace(record, orders=book)
+    return replace(belief, record=record, refused=(*belief.refused, *refused), orders=standing(book, judge))
+
+
+def _judge(basis: Basis, belief: Belief) -> Judge | None:
+    record, roster = belief.record, belief.roster
+    if roster is None or record.site is None:
+        return None
+    site, epoch, (keys, _) = record.site, roster.roster.epoch, _roster_keys(basis, record, belief.operators, [])
+
+    def judge(signed: SignedDocument, after: int) -> SiteOrder:
+        return verify_order(
+            signed,
+            operators=belief.operators,
+            policy=basis.policy,
+            roster_keys=keys,
+            site=site,
+            epoch=epoch,
+            after=after,
+        )
+
+    return judge
+
+
+def _take_roster(basis: Basis, now_held: Belief, document: SiteDocument, own: Own, now: int) -> Belief:
     record, operators, roster = now_held.record, now_held.operators, now_held.roster
     refused = list[TrustRefused]()
     if operators is not None:

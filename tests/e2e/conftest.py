@@ -11,6 +11,7 @@ import pytest
 
 pytest.register_assert_rewrite("tests.contract.commander.distribution_suite")
 
+from images.containers import build  # noqa: E402
 from tests.contract.commander import distribution_suite  # noqa: E402 - its assertions are to explain themselves
 from tests.site_in_a_box import cluster_guest, cluster_host, host_tree  # noqa: E402
 
@@ -29,6 +30,12 @@ def cluster_parts() -> None:
     if os.geteuid() != 0:
         pytest.fail("hosts that form a cluster need root: run this tier as root (sudo -E make test)")
     _make_cluster_parts()
+
+
+@pytest.fixture(scope="session")
+def suite_images() -> Path:
+    """What `make images` makes."""
+    return build.ensure()
 
 
 def _make_cluster_parts() -> None:
@@ -51,3 +58,5 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         host_tree.ensure()
     if "cluster_parts" in used and os.geteuid() == 0 and not session.config.option.collectonly:
         _make_cluster_parts()
+    if "suite_images" in used and os.geteuid() == 0 and not session.config.option.collectonly:
+        build.ensure()

@@ -1,59 +1,49 @@
 """Three boxes with nothing but the suite and a shipping list become one cluster that follows its Atlas.
 
-Real systemd, containerd, kubelet, etcd and a real endpoint; nobody forms anything but Edge Commander. One story.
+Real systemd, containerd, kubelet, etcd and a real endpoint; operators sign what is shipped; the Atlas runs the suite's
+own image. Nobody forms anything but Edge Commander. One story.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import shutil
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from agents.contracts.trust import MemberRole
+from cloud_endpoint.rules.acceptance_report import CheckName
+from images.containers.build import agents_name
 from images.containers.control_plane import PAUSE
+from tests.site_in_a_box.browser import Browser, chromium
 from tests.site_in_a_box.cluster_host import ClusterHost, each
+from tests.site_in_a_box.formation_times import cost
 from tests.site_in_a_box.forming_site import FormingSite
+from tests.site_in_a_box.kernel_clock import synchronised
 from tests.site_in_a_box.kernel_settings import KernelSettings
+from tests.site_in_a_box.operators_desk import OperatorsDesk
+from tests.site_in_a_box.suite_atlas import files
 
 pytestmark = pytest.mark.timeout(600)
 
-TILL = f"""\
-apiVersion: apps/v1
-kind: Deployment
-metadata: {{name: till}}
-spec:
-  replicas: 3
-  selector: {{matchLabels: {{app: till}}}}
-  template:
-    metadata: {{labels: {{app: till}}}}
-    spec:
-      terminationGracePeriodSeconds: 1
-      containers: [{{name: till, image: "{PAUSE}", imagePullPolicy: Never}}]
-"""
-
-
-def files(greeting: str) -> dict[str, str]:
-    return {
-        "apps/till/app.yaml": "v: 1\nowner: tills\nnamespace: till\n",
-        "apps/till/all.yaml": "apiVersion: v1\nkind: Namespace\nmetadata: {name: till}\n---\n" + TILL,
-        "apps/till/card.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: card}\n"
-        f'data: {{greeting: "{greeting}"}}\n',
-    }
-
 
 @pytest.fixture(scope="module")
-def site(cluster_parts: None) -> Iterator[FormingSite]:
+def site(cluster_parts: None, suite_images: Path) -> Iterator[FormingSite]:
     before = KernelSettings.now()
     folder = Path(tempfile.mkdtemp(prefix="galley-fs-"))
     folder.chmod(0o755)
-    site = FormingSite(folder)
+    site = FormingSite(folder, operators=True, images=suite_images)
     try:
-        site.up(files("hello"))
-        yield site
+        with synchronised():
+            site.up(files("hello"))
+            yield site
     finally:
         site.down()
         shutil.rmtree(folder, ignore_errors=True)
@@ -77,6 +67,22 @@ def began(host: ClusterHost) -> bool:
     return '"part":"init"' in host.run("cat", "/var/lib/galley-ident/formation.json", check=False)
 
 
+def running(site: FormingSite, namespace: str, labels: str) -> Counter[str]:
+    """Pods that are ready there, by node; each must be of the image that `make images` makes."""
+    said = site.hosts[0].kubectl("get", "pods", "-n", namespace, "-l", labels, "-o", "json")
+    found: Counter[str] = Counter()
+    for pod in json.loads(said)["items"]:
+        (container,) = pod["status"].get("containerStatuses") or [{"ready": False}]
+        if container["ready"] and not pod["metadata"].get("deletionTimestamp"):
+            assert container["image"] == agents_name(), container
+            found[pod["spec"]["nodeName"]] += 1
+    return found
+
+
+def members_of(site: FormingSite, each_: int) -> Counter[str]:
+    return Counter(dict.fromkeys(site.hosts.names, each_))
+
+
 def healthy(site: FormingSite) -> bool:
     found = site.cloud(f"/v1/fleet/deployments?site={site.site}")
     return any(one["app"] == "*" and one["body"]["phase"] == "healthy" for one in found)
@@ -86,13 +92,92 @@ def test_three_boxes_become_one_cluster_and_follow_their_atlas(site: FormingSite
     formed = site.wait(site.ready, 300, "every node is ready")
     print(f"formed in {formed:.0f} s after the last boot; CPU {[round(h.cpu_seconds()) for h in site.hosts]} s")
     print(f"memory of Edge Commander: {[memory(h) for h in site.hosts]}")
+    costs = each(list(site.hosts), cost)
+    print(f"Galley's own CPU: {[round(one.own, 1) for one in costs]} s")
+    assert all(one.root_half > 0 for one in costs), "the root half says in the journal what it used"
     assert len(site.clusters()) == 1
     members = site.hosts[0].kubectl("get", "nodes", "-o", "jsonpath={.items[*].metadata.name}").split()
     assert sorted(members) == sorted(site.hosts.names)
-    site.wait(lambda: healthy(site), 120, "the Atlas is healthy")
+    policies = [site.status(h)["trust"]["policy"] for h in site.hosts]
+    assert policies == ["operators"] * 3
+    took = site.wait(lambda: healthy(site), 180, "the Atlas is healthy")
+    print(f"the Atlas is healthy {took:.0f} s later")
     assert greeting(site, site.hosts[2]) == "hello"
+    assert running(site, "till", "app=till") == members_of(site, 1)
+    assert running(site, "galley-system", "app.kubernetes.io/name=heartbeat") == members_of(site, 1)
+    assert sum(running(site, "galley-system", "app.kubernetes.io/name=synthetic-client").values()) == 1
     site.commit(files("good evening"))
     site.wait(lambda: greeting(site, site.hosts[1]) == "good evening", 60, "the next commit is applied")
+
+
+def desk(site: FormingSite) -> OperatorsDesk:
+    assert site.desk is not None
+    return site.desk
+
+
+def test_it_passes_the_acceptance_of_a_new_site(site: FormingSite) -> None:
+    """Every check of the checklist: the synthetic client's steps ran in a pod of the suite's image, from the Atlas."""
+    site.wait(lambda: accepted(site), 120, "every check passes")
+    report = desk(site).galley("site", "verify", site.site, "--key", desk(site).key)
+    assert {check["name"]: check["ok"] for check in report["checks"]} == dict.fromkeys(CheckName, True), report
+    assert report["signed_by"] == "demo"
+    kept = desk(site).galley("site", "acceptance", site.site)
+    assert kept["accepted"] and kept["report"]["nodes"] == sorted(site.node_id(h) for h in site.hosts)
+    steps = site.cloud(f"/v1/fleet/sites/{site.site}")["synthetics"]
+    assert sorted(one["step"] for one in steps) == ["api", "cloud"]
+
+
+def accepted(site: FormingSite) -> bool:
+    try:
+        return bool(desk(site).galley("site", "verify", site.site)["accepted"])
+    except RuntimeError as error:
+        print(str(error)[-1500:])
+        return False
+
+
+def test_the_page_shows_it_green(site: FormingSite, capsys: pytest.CaptureFixture[str]) -> None:
+    if chromium() is None:
+        with capsys.disabled():
+            print("\nnot run: no Chromium", flush=True)
+        pytest.skip("no Chromium")
+
+    async def link() -> str:
+        async with site.endpoint.operator() as operator:
+            return str((await operator.call("POST", "/v1/admin/login-link"))["url"])
+
+    with Browser(site.folder, site.endpoint.folder / "certs" / "server.pem") as browser:
+        browser.login(asyncio.run(link()))
+        browser.until(lambda: "Well" in browser.text("table.sites tbody tr"), "the site's line says Well", 60)
+        browser.run("location.hash = arguments[0]", f"#/site/{site.site}")
+        for name in (*site.hosts.names, "till", "suite", "api", "cloud"):
+            browser.until(lambda name=name: browser.shows(name), f"the site shows {name}")
+        assert browser.complaints() == []
+
+
+def test_a_roster_with_one_key_changed_is_refused_by_every_node(site: FormingSite) -> None:
+    """The endpoint is stolen, its keys too: it signs a roster in which one node's key is the thief's."""
+    before = {h.name: (site.status(h)["trust"]["roster"], site.status(h)["trust"]["digest"]) for h in site.hosts}
+    clusters = site.clusters()
+    site.thief.write_text("keys-changed")
+    site.wait(lambda: all(site.status(h)["trust"]["refused"] for h in site.hosts), 60, "every node refuses it")
+    refusals = [site.status(h)["trust"]["refused"].partition(":")[0] for h in site.hosts]
+    assert refusals.count("keys-changed") >= 2, refusals
+    wanted = {site.node_id(h) for h in site.hosts}
+    site.wait(lambda: wanted <= refusing(site), 30, "the cloud is told by every node")
+    assert {
+        h.name: (site.status(h)["trust"]["roster"], site.status(h)["trust"]["digest"]) for h in site.hosts
+    } == before
+    assert site.clusters() == clusters
+    assert all(site.status(h)["state"] == "ready" for h in site.hosts)
+    site.commit(files("as before"))
+    site.wait(lambda: greeting(site, site.hosts[0]) == "as before", 60, "the cluster works on")
+    site.thief.write_text("")
+    site.wait(lambda: not any(site.status(h)["trust"]["refused"] for h in site.hosts), 60, "the truth is taken again")
+
+
+def refusing(site: FormingSite) -> set[str]:
+    alerts = site.cloud(f"/v1/fleet/alerts?site={site.site}")
+    return {one["node"] for one in alerts if one["code"] == "roster-refused"}
 
 
 FOREIGN = """
@@ -122,6 +207,57 @@ def test_a_foreign_box_is_given_nothing(site: FormingSite) -> None:
     assert said.startswith("HTTP/1.1 403") or said.startswith("HTTP/1.1 401"), said
 
 
+WHO = "--output=jsonpath={.status.userInfo.username}"
+
+
+def token_is_good(host: ClusterHost, token: str) -> str:
+    """What that host's own API server makes of a service account's token: `yes`, `no`, or empty where it is away."""
+    said = host.call(
+        "kubectl", "--kubeconfig=/dev/null", f"--server=https://{host.address}:6443", f"--token={token}",
+        "--certificate-authority=/etc/kubernetes/pki/ca.crt", "--request-timeout=5s", "auth", "whoami", WHO,
+    )  # fmt: skip
+    if said.returncode == 0 and "system:serviceaccount:default:default" in said.stdout:
+        return "yes"
+    return "no" if "Unauthorized" in said.stderr or "must be logged in" in said.stderr else ""
+
+
+def key_of(token: str) -> str:
+    head = token.split(".", maxsplit=1)[0]
+    return str(json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))["kid"])
+
+
+def test_an_order_changes_the_sites_secrets_and_no_token_is_refused_before_its_time(site: FormingSite) -> None:
+    """Three generations, one server after another; Vessel goes on, and a pod's token of before is good to the end of
+    the overlap."""
+    first = site.hosts[0]
+    old = first.kubectl("create", "token", "default", "--duration=2h")
+    leaf = "/etc/kubernetes/pki/apiserver.crt"
+    before = [host.run("sha256sum", leaf) for host in site.hosts]
+    cluster = site.clusters()
+    desk(site).galley("site", "rotate", site.site, "--key", desk(site).key)
+    seen: dict[tuple[str, int], set[str]] = {}
+
+    def ends() -> bool:
+        for host in site.hosts:
+            said = token_is_good(host, old)
+            now = site.status(host)
+            seen.setdefault((host.name, now.get("secrets", 0)), set()).add(said)
+            assert said != "no" or now["secrets"] == 4, f"{host.name} refused a token in generation {now['secrets']}"
+        return all((one.get("secrets"), one.get("runs")) == (4, 4) for one in map(site.status, site.hosts))
+
+    took = site.wait(ends, 600, "the secrets are changed on all three")
+    print(f"secrets changed in {took:.0f} s; old token: {seen}")
+    assert all("yes" in seen[host.name, 3] for host in site.hosts), "accepted while the new key signs"
+    site.wait(lambda: {token_is_good(host, old) for host in site.hosts} == {"no"}, 60, "the old key is gone")
+    new = first.kubectl("create", "token", "default")
+    assert key_of(new) != key_of(old)
+    assert {token_is_good(host, new) for host in site.hosts} == {"yes"}
+    assert all(host.run("sha256sum", leaf) != was for host, was in zip(site.hosts, before, strict=True))
+    assert site.clusters() == cluster
+    site.commit(files("new keys"))
+    site.wait(lambda: greeting(site, site.hosts[2]) == "new keys", 90, "the Atlas is followed")
+
+
 def test_all_three_lose_power_and_come_back_by_themselves(site: FormingSite) -> None:
     before = site.clusters()
     each(list(site.hosts), ClusterHost.cut_power)
@@ -141,17 +277,10 @@ def test_a_dead_box_is_swapped_for_a_new_one_with_its_name(site: FormingSite) ->
     dead, living = site.hosts[index], site.hosts[index - 1]
     before = site.cluster(living)
     dead.cut_power()
-    old = site.node_id(dead)
-
-    async def revoke() -> None:
-        async with site.endpoint.operator() as operator:
-            await operator.call("POST", f"/v1/admin/devices/{old}/revoke")
-
-    asyncio.run(revoke())
+    desk(site).revoke(site.node_id(dead), site.site)
     new = site.hosts.replace(index)
     asyncio.run(site.ship(new, "GALLEY-FORM-NEW"))
-    new.boot()
-    new.import_images(site.hosts.kube.version)
+    site.boot(new)
     took = site.wait(lambda: site.status(new).get("state") == "ready", 240, "the new box is a member")
     print(f"swapped in {took:.0f} s")
     assert site.cluster(new) == before
@@ -178,3 +307,63 @@ def test_a_box_whose_cluster_was_wiped_may_only_join(site: FormingSite) -> None:
 
     site.wait(joined, 300, "it joined")
     assert site.clusters() == {before}
+
+
+SECRET_PLACES = (
+    "/etc/kubernetes/pki/ca.key", "/etc/kubernetes/admin.conf", "/etc/kubernetes/manifests/etcd.yaml",
+    "/var/lib/etcd/member", "/var/lib/galley/edge-commander/site-secrets.json", "/run/galley-access/vessel.kubeconfig",
+)  # fmt: skip
+"""What no worker holds."""
+_CONDITION = ".status.conditions[?(@.type=='Ready')]"
+READY = f"jsonpath={{{_CONDITION}.status}} {{{_CONDITION}.lastTransitionTime}}"
+
+
+def test_a_worker_joins_runs_a_pod_and_outlives_its_server(site: FormingSite) -> None:
+    site.hosts.add()
+    worker = site.hosts.more[0]
+    asyncio.run(site.ship(worker, "GALLEY-FORM-WORKER", MemberRole.WORKER))
+    worker.boot()
+    worker.import_images(site.hosts.kube.version)
+    took = site.wait(lambda: well(site, worker), 240, "the worker is a member")
+    print(f"a worker joined in {took:.0f} s")
+    assert not [place for place in SECRET_PLACES if worker.holds(place)]
+
+    asker = site.hosts[0]
+    labels = json.loads(asker.kubectl("get", "node", worker.name, "-o", "jsonpath={.metadata.labels}"))
+    assert "node-role.kubernetes.io/control-plane" not in labels
+    spec = {"spec": {"nodeName": worker.name, "terminationGracePeriodSeconds": 1}}
+    asker.kubectl("run", "bread", f"--image={PAUSE}", "--image-pull-policy=Never", f"--overrides={json.dumps(spec)}")
+    site.wait(lambda: phase(asker, "bread") == "Running", 90, "a pod runs on the worker")
+
+    door = api_address(worker)
+    gone = next(host for host in site.hosts if host.address == door)
+    living = next(host for host in site.hosts if host is not gone)
+    before = living.kubectl("get", "node", worker.name, "-o", READY)
+    gone.cut_power()
+    moved = site.wait(lambda: api_address(worker) not in ("", door), 120, "the worker goes by another server")
+    renewed = lease(living, worker)
+    site.wait(lambda: lease(living, worker) not in ("", renewed), 60, "its kubelet speaks with it")
+    print(f"moved to another server in {moved:.0f} s; Ready before and after: {before}")
+    assert living.kubectl("get", "node", worker.name, "-o", READY) == before, "it was not Ready meanwhile"
+    site.wait(lambda: well(site, worker), 60, "the worker says so")
+    assert phase(living, "bread") == "Running"
+
+
+def well(site: FormingSite, host: ClusterHost) -> bool:
+    now = site.status(host)
+    return now.get("state") == "ready" and not now["reason"]
+
+
+def phase(host: ClusterHost, pod: str) -> str:
+    return host.kubectl("get", "pod", pod, "-o", "jsonpath={.status.phase}", check=False)
+
+
+def api_address(host: ClusterHost) -> str:
+    """Which server the control plane's name is on that host."""
+    lines = (line.split() for line in host.run("cat", "/etc/hosts").splitlines())
+    return next((words[0] for words in lines if "api.galley.internal" in words[1:]), "")
+
+
+def lease(host: ClusterHost, node: ClusterHost) -> str:
+    return host.kubectl("get", "lease", node.name, "-n", "kube-node-lease", "-o", "jsonpath={.spec.renewTime}",
+                        check=False)  # fmt: skip

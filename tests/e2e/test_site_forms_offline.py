@@ -1,4 +1,5 @@
-"""The line to the cloud breaks just when three boxes have met: they decide by themselves who begins, and form."""
+"""Three boxes whose roster names no addresses meet by mDNS; then the line to the cloud breaks, and they decide by
+themselves who begins, and form."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ CARD = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: card, namespace: defau
 def site(cluster_parts: None) -> Iterator[FormingSite]:
     folder = Path(tempfile.mkdtemp(prefix="galley-fo-"))
     folder.chmod(0o755)
-    site = FormingSite(folder, election="offline")
+    site = FormingSite(folder, election="offline", addresses=False)
     try:
         site.up({"apps/card/app.yaml": "v: 1\nowner: a\nnamespace: default\n", "apps/card/card.yaml": CARD})
         yield site

@@ -33,9 +33,14 @@ class VirtualClock:
         await future
 
     async def settle(self) -> None:
-        """Lets every task run until it waits."""
+        """Lets every task run until it waits: until two rounds found nothing else that could run, at most 50."""
+        ready = asyncio.get_running_loop()._ready  # type: ignore[attr-defined]
+        idle = 0
         for _ in range(50):
             await asyncio.sleep(0)
+            idle = 0 if ready else idle + 1
+            if idle == 2:
+                return
 
     async def advance(self, seconds: float) -> None:
         """Turns the clock, stopping at each deadline on the way."""

@@ -85,10 +85,15 @@ class Lan:
     def die(self, node: str) -> None:
         self.electors.pop(node, None)
 
-    async def run(self, *nodes: str, seconds: float = 30.0) -> tuple[dict[str, Result], float]:
+    async def run(
+        self, *nodes: str, seconds: float = 30.0, only_votes: tuple[str, ...] = ()
+    ) -> tuple[dict[str, Result], float]:
         """What each got, and the virtual seconds until the last had it."""
         began = self.clock.monotonic()
-        tasks = {node: asyncio.create_task(self.electors[node].run(seconds)) for node in nodes}
+        tasks = {
+            node: asyncio.create_task(self.electors[node].run(seconds, propose=node not in only_votes))
+            for node in nodes
+        }
         while not all(task.done() for task in tasks.values()):
             assert self.clock.monotonic() - began < seconds + 10, "a run goes on past its time"
             await self.clock.advance(0.01)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -13,73 +13,48 @@ import structlog
 from agents.contracts.identity import Member
 from agents.contracts.siblings import FormationStatus, SlotAnswer, SlotRequest, Stage
 from agents.core.errors import Rejected, Retryable
-from edge_commander.distribution.port import ClusterHealth, ClusterMember, ClusterPlan
-from edge_commander.formation.former import Choice, Former, Parts
+from edge_commander.distribution.port import ClusterHealth, ClusterMember, ClusterPlan, NodeAccess, Snapshot
+from edge_commander.formation.former import Former
+from edge_commander.formation.parts import Parts
+from edge_commander.formation.permission import BegunBefore, Choice
 from edge_commander.formation.record import Record, is_kept
 from edge_commander.formation.site import Site
 from edge_commander.formation.slot import Held
 from edge_commander.formation.usher import Usher
+from edge_commander.formation.worker import WorkerFormer
 from edge_commander.reasons import NOTHING, Reason
-from edge_commander.secrets.model import Authority, SiteSecrets
+from edge_commander.secrets.model import SiteSecrets
+from tests.fakes.formation_disk import Cluster, Crash, Disk, secrets_of
 
-FAKE = Authority(cert="cert", key="key")
-
-
-class Crash(BaseException):
-    """The power is gone at this very point."""
-
-
-def secrets_of(site: str, epoch: int, mark: int) -> SiteSecrets:
-    return SiteSecrets(
-        site=site, epoch=epoch, cluster=FAKE, etcd=FAKE, front_proxy=FAKE, service_account_key="k", token=f"{mark:064x}"
-    )
-
-
-@dataclass
-class Cluster:
-    """What exists in the site for one epoch. `inits`: each init that was begun, by node."""
-
-    inits: list[str] = field(default_factory=list)
-    members: dict[str, int] = field(default_factory=dict)  # Node's name to the token's mark it joined with
-    joining: set[str] = field(default_factory=set)
-    most_joining: int = 0
-    holder: Held = field(default_factory=Held)
-
-
-@dataclass
-class Disk:
-    """`ident` and `var` of one node."""
-
-    record: Record = field(default_factory=Record)
-    secrets: SiteSecrets | None = None
-    copy: Record | None = None  # of the record, on var
-    lost: set[int] = field(default_factory=set)
-    ended: set[int] = field(default_factory=set)  # epochs whose init the ballot box has as done
-    began: tuple[str, int] | None = None  # the distribution's own marker, on var
-
-    def wipe_var(self) -> None:
-        self.secrets, self.began, self.copy = None, None, None
+__all__ = ["Cluster", "Crash", "Disk", "World", "secrets_of", "stages"]
 
 
 class World:
     """`chance` of a crash at each point; `cut`: pairs that cannot talk."""
 
-    def __init__(self, count: int, seed: int = 0) -> None:
+    def __init__(self, count: int, seed: int = 0, *, workers: int = 0) -> None:
         self.random = random.Random(seed)
-        self.names = [f"n{i}" for i in range(count)]
-        self.roster = tuple(
+        self.names = [f"n{i}" for i in range(count + workers)]
+        members = tuple(
             Member(node=name, name=f"nuc-{name}", address=f"10.0.0.{i}", signing={"k": name})
             for i, name in enumerate(self.names)
         )
+        self.roster, self.workers = members[:count], members[count:]
         self.epoch = 1
         self.disks = {name: Disk() for name in self.names}
         self.clusters: dict[int, Cluster] = {}
         self.grants: dict[int, str] = {}
+        self.begun: dict[int, str] = {}  # at the endpoint: by epoch, the number that was said first
+        self.restore: set[int] = set()  # epochs whose cluster is made of a snapshot
+        self.offline = False
+        self.stuck: set[str] = set()  # nodes whose cluster does not stop
+        self.unfit_restore = False
         self.cloud = True
         self.off: set[str] = set()
         self.cut: set[frozenset[str]] = set()
         self.rosters: dict[str, tuple[int, tuple[Member, ...]]] = {}  # of a node that has another than `roster`
         self.unfit: set[str] = set()  # Nodes that no join makes members
+        self.doors: dict[str, str] = {}  # of a worker: the address of the server that it goes by
         self.mute: set[str] = set()  # whose own API server is down
         self.chance = 0.0
         self.points = 0
@@ -99,7 +74,7 @@ class World:
     def talk(self, one: str, other: str) -> None:
         if {one, other} & self.off or frozenset((one, other)) in self.cut:
             raise Retryable("cut off")
-        if one not in {member.node for member in self.site(other).roster}:
+        if one not in {member.node for member in self.site(other).members}:
             raise Rejected("certificate refused: not in the roster")
 
     def monotonic(self) -> float:
@@ -107,7 +82,12 @@ class World:
 
     def site(self, name: str) -> Site:
         generation, roster = self.rosters.get(name, (2, self.roster))
-        return Site(site="store-1", me=name, epoch=self.epoch, roster=roster, generation=generation)
+        restore = self.epoch in self.restore
+        workers = tuple(one for one in self.workers if one not in roster)
+        return Site(
+            site="store-1", me=name, epoch=self.epoch, roster=roster, generation=generation, restore=restore,
+            workers=workers,
+        )  # fmt: skip
 
     async def round(self, rounds: int = 1) -> None:
         """Each node that has power takes a turn, in some order."""
@@ -128,6 +108,7 @@ class World:
             assert len(set(cluster.inits)) <= 1, f"epoch {epoch} was begun by {cluster.inits}"
             assert len(set(cluster.members.values())) <= 1, f"members with different authorities: {cluster.members}"
             assert cluster.most_joining <= 1, "two joined at once"
+            assert not (epoch in self.restore and cluster.inits and not cluster.restored), "an empty cluster was begun"
 
 
 class Node:
@@ -148,10 +129,11 @@ class Node:
             gate=Gate(self.world, self.name),
             settle=self._settle, make=self._make, clock=self.world, log=structlog.get_logger(),
         )  # fmt: skip
-        self.former = Former(parts)
+        worker = self.world.site(self.name).is_worker
+        self.former = WorkerFormer(parts) if worker else Former(parts)
         self.usher = Usher(
             parts.distribution, JoinLease(self.world), self.world, site=lambda: self.world.site(self.name),
-            member=lambda: self.former.member, log=structlog.get_logger(),
+            member=lambda: self.former.member == self.world.epoch, log=structlog.get_logger(),
         )  # fmt: skip
         self.reason = NOTHING
         self.settled = 0
@@ -170,7 +152,7 @@ class Node:
 
     async def _settle(self, plan: ClusterPlan) -> None:
         self.world.point()
-        assert plan.secrets is not None
+        assert (plan.secrets is None) == self.world.site(self.name).is_worker
         assert plan.node in self.world.cluster(plan.epoch).members, "settled before it was a member"
         self.settled += 1
 
@@ -186,14 +168,33 @@ class Gate:
     world: World
     name: str
 
-    async def decide(self, site: Site) -> Choice:
+    async def decide(self, site: Site, *, begins: bool) -> Choice:
         if not self.world.cloud:
             raise Retryable("the endpoint cannot be reached")
-        who = self.world.grants.setdefault(site.epoch, self.name)
+        assert not site.is_worker, "a worker decides"
+        who = self.world.grants.setdefault(site.epoch, self.name) if begins else self.world.grants.get(site.epoch)
+        if who is None:
+            raise Retryable("nobody is decided on yet")
         return Choice(who, who == self.name)
+
+    async def claim(self, site: Site) -> None:
+        if self.world.offline:
+            return
+        lives = self.world.disks[self.name].lives
+        if site.epoch not in lives:
+            self.world.point()
+            self.world.marks += 1
+            lives[site.epoch] = f"{self.name}.{self.world.marks}"
+        self.world.point()
+        if not self.world.cloud:
+            raise Retryable("the endpoint cannot be reached")
+        if self.world.begun.setdefault(site.epoch, lives[site.epoch]) != lives[site.epoch]:
+            raise BegunBefore("it was begun before")
+        self.world.point()
 
     async def begin(self, site: Site, *, resumes: bool) -> None:
         self.world.point()
+        assert not site.is_worker, "a worker begins"
         disk = self.world.disks[self.name]
         if site.epoch in disk.lost:
             raise Rejected("it was lost here")
@@ -272,10 +273,19 @@ class Talk:
 
     async def secrets(self, member: Member, site: str, epoch: int) -> SiteSecrets:
         self.world.talk(self.name, member.node)
+        assert not self.world.site(self.name).is_worker, "a worker asks for the site's secrets"
         found = self.world.nodes[member.node].former.offered()
         if found is None or found.epoch != epoch:
             raise Rejected("none here")
         return found
+
+    async def access(self, member: Member, epoch: int) -> NodeAccess:
+        self.world.talk(self.name, member.node)
+        other = self.world.nodes[member.node].former
+        found = other.offered()
+        if found is None or found.epoch != epoch or not other.member:
+            raise Rejected("no member of that epoch")
+        return NodeAccess(authority=found.token, key="key", kubelet="cert", commander="cert")
 
     async def slot(self, member: Member, request: SlotRequest) -> SlotAnswer:
         self.world.talk(self.name, member.node)
@@ -306,27 +316,34 @@ class FakeCluster:
     async def init(self, plan: ClusterPlan) -> None:
         assert plan.secrets is not None and not plan.servers
         cluster, disk = self.world.cluster(plan.epoch), self.world.disks[self.node]
+        assert disk.began in (None, ("init", plan.epoch)), f"begun over {disk.began}"
         self.world.point()
-        disk.began = ("init", plan.epoch)
+        disk.began, disk.runs = ("init", plan.epoch), True
         cluster.inits.append(self.node)
         self.world.point()
         cluster.members.setdefault(plan.node, int(plan.secrets.token, 16))
         self.world.point()
 
     async def join(self, plan: ClusterPlan) -> None:
-        assert plan.secrets is not None and plan.servers
+        assert plan.servers and (plan.secrets is None) != (plan.access is None)
+        mark = int(plan.secrets.token if plan.secrets is not None else plan.access.authority, 16)  # type: ignore[union-attr]
+        if plan.access is not None:
+            self.world.doors[self.node] = next(iter(plan.servers))
+            if self.world.disks[self.node].began is not None and plan.node in self.world.cluster(plan.epoch).members:
+                return  # it goes by another server now
         if plan.node in self.world.unfit:
             raise Rejected("its programs are not there")
         cluster, disk = self.world.cluster(plan.epoch), self.world.disks[self.node]
         cluster.joining.add(plan.node)
         cluster.most_joining = max(cluster.most_joining, len(cluster.joining))
         self.world.point()
+        assert disk.began in (None, ("join", plan.epoch), ("init", plan.epoch)), f"joined over {disk.began}"
         fresh = disk.began is None
         assert not (fresh and plan.node in cluster.members), "a ghost is in the way: the join hangs"
-        disk.began = ("join", plan.epoch)
+        disk.began, disk.runs = ("join", plan.epoch), True
         await asyncio.sleep(0)
         self.world.point()
-        cluster.members[plan.node] = int(plan.secrets.token, 16)
+        cluster.members[plan.node] = mark
         cluster.joining.discard(plan.node)
         self.world.point()
 
@@ -334,17 +351,44 @@ class FakeCluster:
         if self.node in self.world.mute:
             raise Retryable("the API server does not answer")
         names = sorted(self.world.cluster(self.world.epoch).members)
-        return [ClusterMember(name=name, ready=self._runs(name), server=True) for name in names]
+        workers = {one.name for one in self.world.workers}
+        return [ClusterMember(name=name, ready=self._runs(name), server=name not in workers) for name in names]
 
     def _runs(self, name: str) -> bool:
-        return any(one.name == name and self.world.disks[one.node].began is not None for one in self.world.roster)
+        return any(
+            one.name == name and self.world.disks[one.node].began is not None
+            for one in self.world.site(self.node).members
+        )
 
     async def remove(self, member: str) -> None:
         assert not self._runs(member), f"{member} is well, and is taken out"
         self.world.cluster(self.world.epoch).members.pop(member, None)
 
+    async def stop(self) -> None:
+        self.world.point()
+        if self.node in self.world.stuck:
+            raise Retryable("a process does not end")
+        self.world.disks[self.node].runs = False
+        self.world.point()
+
+    async def reset(self) -> None:
+        self.world.point()
+        self.world.disks[self.node].began, self.world.disks[self.node].runs = None, False
+        self.world.point()
+
+    async def snapshots(self) -> list[Snapshot]:
+        return list(self.world.disks[self.node].snapshots)
+
+    async def restore(self, snapshot: str, plan: ClusterPlan) -> None:
+        if self.world.unfit_restore:
+            raise Retryable("etcdutl failed")
+        self.world.cluster(plan.epoch).restored.add(snapshot)
+        await self.init(plan)
+
     async def health(self) -> ClusterHealth:
-        return ClusterHealth(api=True)
+        door = self.world.doors.get(self.node)
+        servers = {one.address: one.node for one in self.world.roster}
+        return ClusterHealth(api=door is None or (door in servers and servers[door] not in self.world.off))
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         raise AssertionError(f"{name} is not asked for here")

@@ -28,6 +28,7 @@ class TurnedTime:
     def __init__(self) -> None:
         self.offset_ms = 0
         self.reason: Reason = NOTHING
+        self.confirmed = True  # by the endpoint
 
     def now_ms(self) -> int:
         return SystemClock().wall_ms() + self.offset_ms

@@ -9,6 +9,7 @@ import msgspec
 
 from agents.contracts.identity import SiteDocument
 from agents.contracts.ids import hardware_digest, node_id
+from agents.contracts.orders import OrderKind, SiteOrder
 from agents.contracts.signed import SignedDocument
 from agents.contracts.trust import (
     Election,
@@ -23,6 +24,8 @@ from agents.contracts.trust import (
 from agents.core.entries import sign_authorisation, sign_entry
 from agents.core.jose import SoftwareKey, thumbprint
 from agents.core.operators import Operators, operators_of, sign_operators
+from agents.core.orders import ORDER_TYPE
+from agents.core.signed import sign_document
 from agents.core.trust import Known, Own, TrustPolicy, VerifiedRoster, sign_roster, verify_roster
 
 SITE = "store-1"
@@ -67,7 +70,6 @@ STRANGER = Box(9)
 def raw_entry(entry: ShippingEntry, key: SoftwareKey = ALICE) -> SignedDocument:
     """Signed whatever it says, as a program that is not ours could."""
     from agents.core.entries import ENTRY_TYPE
-    from agents.core.signed import sign_document
 
     return sign_document(entry, [key], ENTRY_TYPE)
 
@@ -100,6 +102,18 @@ def with_member(base: Roster, index: int, **changed: Any) -> Roster:
 def authorisation(epoch: int = 2, key: SoftwareKey = ALICE, **changed: Any) -> SignedDocument:
     fields: dict[str, Any] = {"site": SITE, "epoch": epoch, "previous": epoch - 1, "issued": NOW, "reason": "rebuilt"}
     return sign_authorisation(EpochAuthorisation(**{**fields, **changed}), key)
+
+
+def site_order(number: int = 10, **changed: Any) -> SiteOrder:
+    fields: dict[str, Any] = {
+        "site": SITE, "epoch": 1, "kind": OrderKind.UPGRADE, "number": number, "version": "1.36.3", "issued_at": NOW,
+    }  # fmt: skip
+    return SiteOrder(**{**fields, **changed})
+
+
+def raw_order(order: SiteOrder, key: SoftwareKey = ALICE) -> SignedDocument:
+    """Signed whatever it says, as a program that is not ours could."""
+    return sign_document(order, [key], ORDER_TYPE)
 
 
 def judge(signed: SignedDocument | Roster, **changed: Any) -> VerifiedRoster:

@@ -22,7 +22,7 @@ UNITS = {
     if path.stem != f"galley-{EARLY}"
 }
 """The daemons'. The root half of a distribution, one process a request, and the early wipe have tests of their own."""
-COMMANDS = {"endpoint": "galley-endpoint"}
+COMMANDS = {"endpoint": "galley-endpoint", "discovery": "python3 -I -m edge_commander.discovery"}
 STATE = {"endpoint": "galley/galley-endpoint", "edge-commander": "galley/edge-commander galley-ident"}
 USERS = {
     "vessel": ("galley-vessel", 770),
@@ -30,6 +30,7 @@ USERS = {
     "synthetic-client": ("galley-synthetic", 772),
     "edge-commander": ("galley-commander", 773),
     "endpoint": ("galley-endpoint", 774),
+    "discovery": ("galley-discovery", 775),
 }
 HARDENING = [
     "NoNewPrivileges=yes",
@@ -93,12 +94,13 @@ def test_is_confined(unit: str) -> None:
 def test_lives_as_the_design_says(unit: str) -> None:
     said = lines(unit)
     user, _ = USERS[unit]
+    stateless = unit == "discovery"
     wanted = [
-        *LIFE,
+        *(line for line in LIFE if not (stateless and line.startswith("StateDirectory"))),
         f"User={user}",
         f"Group={user}",
         f"ExecStart=/opt/galley/bin/{COMMANDS.get(unit, unit)}",
-        f"StateDirectory={STATE.get(unit, f'galley/{unit}')}",
+        "RuntimeDirectory=galley-discovery" if stateless else f"StateDirectory={STATE.get(unit, f'galley/{unit}')}",
         # A unit of Vessel that lost to the pod exits 0 and stays down.
         "Restart=on-failure" if unit == "vessel" else "Restart=always",
         "StartLimitIntervalSec=0",
@@ -149,6 +151,16 @@ def test_the_wipe_runs_before_anything_of_its_targets_is_mounted() -> None:
               "PrivateNetwork=yes", "NoNewPrivileges=yes", "RequiredBy=var.mount"]  # fmt: skip
     assert [line for line in wanted if line not in said] == []
     assert not [line for line in said if line.startswith(("StateDirectory", "PrivateTmp=yes", "RequiresMountsFor"))]
+
+
+def test_what_reads_the_lan_gets_at_nothing_of_the_node() -> None:
+    said = lines("discovery")
+    hidden = next(line for line in said if line.startswith("InaccessiblePaths=")).partition("=")[2].split()
+    kept = {"/run/galley", "/run/galley-access", "/var/lib/galley", "/var/lib/galley-ident", "/etc/galley"}
+    assert kept <= {path.removeprefix("-") for path in hidden}
+    assert not [line for line in said if line.startswith(("StateDirectory=", "ReadWritePaths=", "BindPaths="))]
+    assert "IPAddressDeny=any" in said and any(line.startswith("CPUQuota=") for line in said)
+    assert str(USERS["discovery"][1]) not in DEFAULT_ROLES  # the identity socket knows no such caller
 
 
 def test_nothing_waits_for_the_network() -> None:

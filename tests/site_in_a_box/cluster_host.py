@@ -115,7 +115,11 @@ class ClusterHost(Host):
     def import_images(self, version: str) -> None:
         """Gives containerd the images of that version, as the NUC's image brings them."""
         self.wait_property("containerd.service", "ActiveState", "active")
-        self.run("ctr", "-n", "k8s.io", "images", "import", f"/opt/images/{version}.tar", seconds=180)
+        self.import_archive(f"/opt/images/{version}.tar")
+
+    def import_archive(self, inside: str) -> None:
+        """Gives containerd the images of a tar in the guest."""
+        self.run("ctr", "-n", "k8s.io", "images", "import", inside, seconds=180)
 
     def operate(self, operation: str, argument: str = "", *, plan: ClusterPlan | None = None) -> Outcome:
         """One operation of the Distribution in there, by the command that operators have."""
@@ -179,6 +183,7 @@ class ClusterHosts:
         self.galley = galley or {}
         self.options = tuple(options)
         self.hosts: list[ClusterHost] = []
+        self.more: list[ClusterHost] = []
         self.names = [free_name(f"nuc{number}") for number in range(1, count + 1)]
         self._kernel = KernelSettings()
         self._folders = 0
@@ -208,27 +213,36 @@ class ClusterHosts:
     def replace(self, index: int) -> ClusterHost:
         """A blank box in place of a host that is off: same name and address, nothing on its disks. Not booted."""
         self.hosts[index].remove()
-        self.hosts[index] = self._make(index)
+        self.hosts[index] = self._make(self.names[index], index + 1)
         return self.hosts[index]
 
-    def _make(self, index: int) -> ClusterHost:
+    def add(self) -> ClusterHost:
+        """One more box, which is none of the `count`: not in `hosts`, and not booted."""
+        self.names.append(free_name(f"nuc{len(self.names) + 1}"))
+        self.more.append(self._make(self.names[-1], len(self.names)))
+        return self.more[-1]
+
+    def _make(self, name: str, number: int) -> ClusterHost:
         self._folders += 1
         galley = {
             "v": 1,
             **self.galley,
             "edge_commander": {
                 **self.galley.get("edge_commander", {}),
-                "distribution": cluster_guest.kubeadm_settings(self.kube.version),
+                "distribution": {
+                    **self.galley.get("edge_commander", {}).get("distribution", {}),
+                    **cluster_guest.kubeadm_settings(self.kube.version),
+                },
             },
         }
         place = self.folder / f"h{self._folders}"
         place.mkdir()
         return ClusterHost(
-            self.names[index],
+            name,
             place,
             self.lan,
-            index + 1,
-            hosts=self.count,
+            number,
+            hosts=max(self.count, number),
             kube=self.kube,
             galley=galley,
             options=self.options,
@@ -238,7 +252,7 @@ class ClusterHosts:
         with contextlib.ExitStack() as undo:
             undo.callback(self.down)
             self.lan.up()
-            self.hosts = [self._make(index) for index in range(self.count)]
+            self.hosts = [self._make(name, number) for number, name in enumerate(self.names, 1)]
             undo.pop_all()
         return self
 
@@ -249,10 +263,11 @@ class ClusterHosts:
 
     def down(self) -> None:
         """Cuts all, and puts the machine back as it was."""
-        each([host for host in self.hosts if host.pid1 or host.program.running], ClusterHost.cut_power)
+        everyone = [*self.hosts, *self.more]
+        each([host for host in everyone if host.pid1 or host.program.running], ClusterHost.cut_power)
         self.lan.down()
         self._kernel.restore()
-        for host in self.hosts:
+        for host in everyone:
             shutil.rmtree(host.folder, ignore_errors=True)
 
 

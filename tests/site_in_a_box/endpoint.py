@@ -202,12 +202,23 @@ class EndpointClient:
         return await self.call("PUT", f"/v1/admin/sites/{site}", {"labels": labels or {}, "atlas": atlas})
 
     async def ship(
-        self, hardware_id: str, site: str, name: str, *, address: str = "", code: str = "", ek_hash: str = ""
+        self,
+        hardware_id: str,
+        site: str,
+        name: str,
+        *,
+        address: str = "",
+        code: str = "",
+        ek_hash: str = "",
+        entry: Any = None,
     ) -> str:
-        """Puts a device on the shipping list and answers its one-time code; with `ek_hash` its TPM is the proof."""
+        """Puts a device on the shipping list and answers its one-time code; with `ek_hash` its TPM is the proof.
+        `entry`: the same, signed by an operator."""
         body = {"hardware_id": hardware_id, "site": site, "name": name, "address": address, "code": code}
         if ek_hash:
             body |= {"proof": "tpm", "ek_hash": ek_hash}
+        if entry is not None:
+            body |= {"entry": entry}
         return str((await self.call("POST", "/v1/admin/shipping", body))["code"])
 
     # What a device does.

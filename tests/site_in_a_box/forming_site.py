@@ -12,33 +12,69 @@ import shutil
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from agents.contracts.ids import node_id
+from agents.contracts.trust import MemberRole
 from tests.site_in_a_box.cluster_host import ClusterHost, ClusterHosts, each
 from tests.site_in_a_box.endpoint import Endpoint
 from tests.site_in_a_box.gitrepos import GitRepo
 from tests.site_in_a_box.host_suite import USERS
+from tests.site_in_a_box.operators_desk import OperatorsDesk
 from tests.site_in_a_box.process import Program
 
+WORKER_UNITS = ("edge-commander", "heartbeat")
 UNITS = ("edge-commander", "heartbeat", "vessel")
+STOLEN = "tests.site_in_a_box.stolen_endpoint"
+SUITE_IMAGES = "/opt/images/suite.tar"
+OPERATORS_FILE = "/etc/galley/operators-1.json"
 GATEWAY = "10.77.0.1"
 PORT = 8443
 ACCESS = "/run/galley-access"
 WANTS = "/etc/systemd/system/multi-user.target.wants"
+PLAYED = "/usr/local/lib/galley-machine.json"
+PLAYED_FOR_DISCOVERY = f"""\
+[Service]
+ExecStart=
+ExecStart=/opt/galley/bin/python3 -I -m edge_commander.discovery --machine file:{PLAYED}
+"""
 
 
 class FormingSite:
-    """`count` hosts of `store-00007`. `up` boots them; nothing is formed by the harness."""
+    """`count` hosts of `store-00007`. `up` boots them; nothing is formed by the harness. `addresses` False: the roster
+    names none, and the hosts must find one another on their LAN.
+
+    `operators`: entries are signed at the operator's `desk` and the nodes take nothing else; a word of
+    stolen_endpoint.LIES in the file `thief` is then the moment in which the endpoint is stolen. `images`: a tar that
+    every host's containerd is given besides Kubernetes' own."""
 
     site = "store-00007"
 
-    def __init__(self, folder: Path, *, count: int = 3, election: str = "cloud") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        count: int = 3,
+        election: str = "cloud",
+        addresses: bool = True,
+        snapshot_seconds: float = 21600.0,
+        operators: bool = False,
+        images: Path | None = None,
+    ) -> None:
         self.folder = folder
+        self.addresses = addresses
         self.election = election
+        self.snapshot_seconds = snapshot_seconds
+        self.images = images
         self.endpoint = Endpoint(folder / "cloud", names=[GATEWAY])
+        self.desk = OperatorsDesk(folder / "desk", self.endpoint) if operators else None
+        self.thief = folder / "thief"
+        if operators:  # else nothing would find a lie of the endpoint
+            program = self.endpoint.program
+            program.command = [sys.executable, "-m", STOLEN, "--config", str(self.endpoint.config)]
+            program.env = {**(program.env or os.environ), "TEST_THIEF_PLAN": str(self.thief)}
         (folder / "git").mkdir(parents=True)
         self.atlas = GitRepo(folder / "git", self.site)
         self.served = folder / "served.git"
@@ -48,7 +84,10 @@ class FormingSite:
             count=count,
             site=self.site,
             galley=self._settings(),
-            options=[f"--bind-ro={self.served}:/srv/atlas.git"],
+            options=[
+                f"--bind-ro={self.served}:/srv/atlas.git",
+                *([f"--bind-ro={images}:{SUITE_IMAGES}"] if images else []),
+            ],
         )
         self.serials: dict[str, str] = {}
         pipe = folder / "line.sock"
@@ -77,10 +116,13 @@ class FormingSite:
             },
             "edge_commander": {
                 "enrol_code_file": "/etc/galley/enrol-code",
+                **({"operators_file": OPERATORS_FILE} if self.desk else {}),
                 "enrol_seconds": 2,
                 "site_seconds": 2,
                 "observe_seconds": 2,
+                "snapshot_seconds": self.snapshot_seconds,
                 "siblings": {"bind": "0.0.0.0", "port": 9411},
+                "distribution": {"overlap_hours": 0.01},
             },
         }
 
@@ -88,11 +130,27 @@ class FormingSite:
         """The endpoint, the line, the Atlas; then every host is shipped and booted."""
         self.commit(files)
         self.endpoint.start()
+        if self.desk:
+            self.desk.open()
         self.hosts.__enter__()
         self.line[0].start()
         self.mend_line()
         asyncio.run(self._ship_all())
-        self.hosts.boot()
+        for host in self.hosts:  # from pods to the cloud and back
+            self.hosts.lan.run("ip", "route", "add", f"10.244.{host.number}.0/24", "via", host.address)
+        each(list(self.hosts), self.boot)
+
+    def boot(self, host: ClusterHost) -> None:
+        """The first boot of a box, with the images that a NUC's image brings."""
+        host.boot()
+        host.import_images(self.hosts.kube.version)
+        if self.images:
+            host.import_archive(SUITE_IMAGES)
+
+    async def order(self, body: dict[str, Any]) -> None:
+        """Gives the site an order, which the endpoint signs."""
+        async with self.endpoint.operator() as operator:
+            await operator.call("POST", f"/v1/admin/sites/{self.site}/orders", body)
 
     def cut_line(self) -> None:
         """Nothing reaches the cloud any more."""
@@ -110,22 +168,33 @@ class FormingSite:
         for host in self.hosts:
             await self.ship(host)
 
-    async def ship(self, host: ClusterHost, serial: str = "") -> None:
+    async def ship(self, host: ClusterHost, serial: str = "", role: MemberRole = MemberRole.SERVER) -> None:
         """Puts a box on the shipping list, and its code and hardware on its disk; it must be off."""
         self.serials[host.name] = serial or f"GALLEY-FORM-{host.number}"
-        async with self.endpoint.operator() as operator:
-            code = await operator.ship(self.serials[host.name], self.site, host.name, address=host.address)
-        self._lay(host, code)
+        address = host.address if self.addresses else ""
+        if self.desk:
+            shipped = (self.serials[host.name], self.site, host.name, address, role.value)
+            code = await asyncio.to_thread(self.desk.ship, *shipped)
+        else:
+            async with self.endpoint.operator() as operator:
+                code = await operator.ship(self.serials[host.name], self.site, host.name, address=address)
+        self._lay(host, code, UNITS if role is MemberRole.SERVER else WORKER_UNITS)
 
-    def _lay(self, host: ClusterHost, code: str) -> None:
+    def _lay(self, host: ClusterHost, code: str, units: Sequence[str]) -> None:
         self.power(host)
         host.path("/etc/galley/ca.pem").write_text(self.endpoint.ca_file.read_text())
+        if self.desk:
+            host.path(OPERATORS_FILE).write_text(self.desk.document.read_text())
         secret = host.path("/etc/galley/enrol-code")
         secret.touch(mode=0o600)
         secret.write_text(code)
         os.chown(secret, USERS["edge-commander"], USERS["edge-commander"])
-        for unit in UNITS:
+        for unit in units:
             self._enable(host, f"{WANTS}/galley-{unit}.service", f"galley-{unit}.service")
+        if not self.addresses:
+            self._enable(host, f"{WANTS}/galley-discovery.service", "galley-discovery.service")
+            host.path(PLAYED).write_text(host.path("/etc/galley/machine.json").read_text())
+            host.path("/etc/systemd/system/galley-discovery.service.d/machine.conf").write_text(PLAYED_FOR_DISCOVERY)
         self._enable(
             host, "/etc/systemd/system/sockets.target.wants/galley-distribution.socket", "galley-distribution.socket"
         )
@@ -134,6 +203,19 @@ class FormingSite:
         path = host.path(link)
         path.unlink(missing_ok=True)
         path.symlink_to(f"/etc/systemd/system/{unit}")
+
+    def revoke(self, host: ClusterHost) -> None:
+        """The endpoint takes a box's token, place and vote."""
+        self.put(f"/v1/admin/devices/{self.node_id(host)}/revoke", method="POST")
+
+    def put(self, path: str, body: Any = None, *, method: str = "PUT") -> Any:
+        """An operator's request."""
+
+        async def ask() -> Any:
+            async with self.endpoint.operator() as operator:
+                return await operator.call(method, path, body)
+
+        return asyncio.run(ask())
 
     def power(self, host: ClusterHost) -> None:
         """Gives a host that is off the boot id of its next boot."""

@@ -15,7 +15,8 @@ import yaml
 from tests.site_in_a_box.host import Host
 
 NODE_UNITS = ("edge-commander", "heartbeat", "vessel", "synthetic-client")
-USERS = {"vessel": 770, "heartbeat": 771, "synthetic-client": 772, "edge-commander": 773, "endpoint": 774}
+USERS = {"vessel": 770, "heartbeat": 771, "synthetic-client": 772, "edge-commander": 773, "endpoint": 774,
+         "discovery": 775}  # fmt: skip
 """Unit to the fixed uid of its user."""
 PORTS = {"vessel": 9401, "heartbeat": 9402, "synthetic-client": 9403, "edge-commander": 9404}
 """Unit to the health port that the docs name."""
@@ -56,6 +57,7 @@ class SuiteHost(Host):
         units: Sequence[str] = NODE_UNITS,
         address: str = "",
         options: Sequence[str] = (),
+        enter: Sequence[str] = (),
     ) -> None:
         self.serial = serial
         self.units = tuple(units)
@@ -63,7 +65,7 @@ class SuiteHost(Host):
         tables = folder / "class"
         # nspawn forbids what the hardware allows everyone: asking for the clock's state.
         allowed = [f"--system-call-filter={call}" for call in ("adjtimex", "clock_adjtime")]
-        super().__init__(name, folder, options=[f"--bind-ro={tables}:/sys/class", *allowed, *options])
+        super().__init__(name, folder, options=[f"--bind-ro={tables}:/sys/class", *allowed, *options], enter=enter)
         self._lay_tables(tables / "dmi" / "id")
 
     def _lay_tables(self, folder: Path) -> None:

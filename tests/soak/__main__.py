@@ -1,6 +1,9 @@
 """`make soak`: what takes longer than the tests may. Prints a report in Markdown; docs/soak.md keeps the last one.
 
-python -m tests.soak [--kills 200] [--rest 600]
+python -m tests.soak [--parts daemons etcd full] [--kills 200] [--rest 600] [--etcd 100] [--full 5] [--seed N]
+
+`daemons`: kills, then a rest watched for growth. `etcd`: sites that form with real etcd alone; `full`: with the whole
+control plane, on three hosts. A run with the same seed deals the same blows.
 """
 
 from __future__ import annotations
@@ -13,11 +16,15 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.site_in_a_box.kill_loop import kill_loop
 from tests.site_in_a_box.restaurant import RestaurantPlan
 from tests.site_in_a_box.town import Town
+from tests.soak.formations import etcd_formations, full_formations
+
+PARTS = ("daemons", "etcd", "full")
 
 
 async def soak(folder: Path, kills: int, rest: float, seed: int) -> list[str]:
@@ -53,20 +60,38 @@ def descriptors(pid: int) -> int:
 
 
 def main() -> int:
-    """Runs it; 0 when all of it held."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Runs it; 0 when all of it held. What was measured until something failed is printed as well."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--rest", type=float, default=600.0, help="seconds to watch memory and descriptors")
+    parser.add_argument("--etcd", type=int, default=100, help="formations with real etcd alone")
+    parser.add_argument("--at-a-time", type=int, default=4, help="how many of these at once")
+    parser.add_argument("--full", type=int, default=5, help="formations with the full control plane")
     parser.add_argument("--seed", type=int, default=random.randrange(2**32))
     options = parser.parse_args()
+    print(f"seed {options.seed}", flush=True)
     folder = Path(tempfile.mkdtemp(prefix="galley-soak-"))
+    folder.chmod(0o755)  # users in hosts look for their files below it
+    lines = ["| what | result |", "|---|---|"]
     try:
-        lines = asyncio.run(soak(folder, options.kills, options.rest, options.seed))
+        for line in rows(folder, options):
+            lines.append(line)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    print(f"Python {platform.python_version()}, {time.strftime('%Y-%m-%d')}\n")
-    print("\n".join(["| what | result |", "|---|---|", *lines]))
+        print(f"Python {platform.python_version()}, {time.strftime('%Y-%m-%d')}\n")
+        print("\n".join(lines))
     return 0
+
+
+def rows(folder: Path, options: argparse.Namespace) -> Iterator[str]:
+    """The report's rows, part by part."""
+    if "daemons" in options.parts:
+        yield from asyncio.run(soak(folder, options.kills, options.rest, options.seed))
+    if "etcd" in options.parts:
+        yield from etcd_formations(folder / "etcd", options.etcd, options.seed, options.at_a_time)
+    if "full" in options.parts:
+        yield from full_formations(folder / "full", options.full, options.seed)
 
 
 if __name__ == "__main__":

@@ -23,9 +23,25 @@ from edge_commander.distribution.k3s.api import Api, Connect, Etcd
 from edge_commander.distribution.k3s.executor import Executor
 from edge_commander.distribution.k3s.facts import Facts, Marker, Role
 from edge_commander.distribution.k3s.host import SECRET_FILES, Host
-from edge_commander.distribution.k3s.plan import member, plan_init, plan_join, plan_reset, plan_restore, plan_rotate
+from edge_commander.distribution.k3s.plan import (
+    member,
+    plan_init,
+    plan_join,
+    plan_reset,
+    plan_restore,
+    plan_rotate,
+    plan_stop,
+)
 from edge_commander.distribution.k3s.settings import K3sSettings
-from edge_commander.distribution.port import ClusterHealth, ClusterMember, ClusterPlan, Operation
+from edge_commander.distribution.port import (
+    AUTO,
+    ClusterHealth,
+    ClusterMember,
+    ClusterPlan,
+    Operation,
+    Snapshot,
+    Unsupported,
+)
 from edge_commander.secrets.model import SiteSecrets
 
 PROBE_SECONDS = 2.0
@@ -83,7 +99,9 @@ class K3s:
             await self._executor.run(plan_init(await self._facts(), plan, self._settings))
 
     async def join(self, plan: ClusterPlan) -> None:
-        """See Distribution."""
+        """See Distribution. Workers are not made: `k3s agent` joins by a token, and the site has only the servers'."""
+        if plan.access is not None:
+            raise Unsupported(self.name, Operation.JOIN, "workers are made with kubeadm alone")
         async with self._alone():
             answers = await asyncio.gather(*(self._probe(server) for server in plan.servers))
             answering = tuple(server for server, yes in zip(plan.servers, answers, strict=True) if yes)
@@ -122,6 +140,7 @@ class K3s:
             member(facts, Operation.SNAPSHOT)
             found = await self._whole(facts, name)
             if found is None:
+                await asyncio.to_thread(snapshots.make_room, self._host, self._settings)
                 words = (*reference.command("snapshot-save"), *reference.command("snapshot-name"), name)
                 await self._host.run("k3s", words, self._settings.command_seconds)
                 found = await self._whole(facts, name)
@@ -130,7 +149,13 @@ class K3s:
             path, sha256 = found
             content = {file: data for file in SECRET_FILES if (data := self._host.read(file)) is not None}
             snapshots.keep(self._host, path, sha256, layout.collect(facts.marker, content))
+            if name.startswith(AUTO):
+                await asyncio.to_thread(snapshots.thin_out, self._host, self._settings)
             return path
+
+    async def snapshots(self) -> list[Snapshot]:
+        """See Distribution: those that have their secrets beside them."""
+        return await asyncio.to_thread(snapshots.listed, self._host, self._settings)
 
     async def restore(self, snapshot: str, plan: ClusterPlan) -> None:
         """See Distribution. `plan.secrets` may be None: those of the snapshot are used, in the plan's epoch. Others
@@ -149,8 +174,9 @@ class K3s:
         Raises Rejected when the snapshot or its secrets are missing or damaged."""
         return snapshots.checked(self._host, snapshot)
 
-    async def rotate(self) -> None:
-        """See Distribution. k3s is stopped meanwhile; pods run on."""
+    async def rotate(self, plan: ClusterPlan | None = None) -> None:
+        """See Distribution. k3s is stopped meanwhile; pods run on. Leaf certificates alone: nothing of a plan's secrets
+        is taken, as with k3s no generation has other ones (docs/decisions/0048)."""
         async with self._alone():
             await self._executor.run(plan_rotate(await self._facts(), self._settings))
 
@@ -165,6 +191,14 @@ class K3s:
                 running=await self._running(facts) if facts.active else "",
             )
             await self._executor.run(versions.plan_upgrade(facts, found, version, self._settings))
+
+    async def stop(self) -> None:
+        """See Distribution."""
+        async with self._alone():
+            await self._api.aclose()
+            await self._cluster.aclose()
+            facts = await self._host.look(self._load(), None)
+            await self._executor.run(plan_stop(facts, self._settings))
 
     async def reset(self) -> None:
         """See Distribution. What stays is the marker's word which epochs were begun here."""

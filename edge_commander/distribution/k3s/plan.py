@@ -21,6 +21,7 @@ from edge_commander.distribution.k3s.settings import K3sSettings
 from edge_commander.distribution.k3s.steps import (
     AwaitReady,
     CopyFile,
+    DeleteObject,
     MakeDirectory,
     Record,
     RemoveFile,
@@ -35,6 +36,7 @@ from edge_commander.secrets.model import SiteSecrets
 TREES = tuple(reference.path(name) for name in ("etc", "node-password", "data", "kubelet", "run"))
 """What a reset removes of k3s."""
 UNIT = reference.name("unit")
+JOIN_LEASE = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/galley-join"
 _BEGINS = {Operation.INIT: Role.FORMING, Operation.JOIN: Role.JOINING, Operation.RESTORE: Role.RESTORING}
 _GOES_ON = {
     Operation.INIT: frozenset({Role.FORMING}),
@@ -98,8 +100,21 @@ def plan_restore(facts: Facts, snapshot: str, plan: ClusterPlan, settings: K3sSe
         _systemctl(settings, "daemon-reload"),
         _systemctl(settings, "start", "--no-block", UNIT),
         _awaited(plan, settings),
+        DeleteObject(JOIN_LEASE),  # whose turn it was to join when the snapshot was taken
         Record(_marker(facts, plan, Role.MEMBER)),
         _systemctl(settings, "enable", UNIT),
+    ]
+
+
+def plan_stop(facts: Facts, settings: K3sSettings) -> list[Step]:
+    """Steps that bring k3s down and keep it down over a boot; empty where it is, or never was. Everything else stays:
+    pods run on until a reset or a boot, as they do when k3s is stopped by hand."""
+    if not facts.active and not facts.enabled:
+        return []
+    return [
+        _systemctl(settings, "disable", UNIT),
+        RemoveFile(MAY_FORM),
+        _systemctl(settings, "stop", UNIT),
     ]
 
 

@@ -6,8 +6,10 @@ kept beside it, in a directory of their own: k3s takes every file of the snapsho
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
+import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +22,7 @@ from edge_commander.distribution.k3s.config import snapshots
 from edge_commander.distribution.k3s.files import File
 from edge_commander.distribution.k3s.host import Host
 from edge_commander.distribution.k3s.settings import K3sSettings
+from edge_commander.distribution.port import AUTO, Snapshot, room
 from edge_commander.secrets.model import SiteSecrets
 
 NAME = re.compile(r"[a-z0-9]([-.a-z0-9]{0,61}[a-z0-9])?")
@@ -112,3 +115,47 @@ def checked(host: Host, snapshot: str) -> SiteSecrets:
     if whole(host.place(snapshot)) != beside.sha256:
         raise Rejected("is not the snapshot that its secrets were kept with", file=snapshot)
     return beside.secrets
+
+
+def listed(host: Host, settings: K3sSettings) -> list[Snapshot]:
+    """Every whole snapshot with its secrets, the newest first. Blocking. Raises Retryable."""
+    folder, found = snapshots(settings), []
+    try:
+        names = [one.name for one in host.place(folder).iterdir()] if host.place(folder).is_dir() else []
+    except OSError as error:
+        raise Retryable(f"{folder}: {error.strerror}") from None
+    for path in (f"{folder}/{name}" for name in names):
+        taken = path.rpartition("-")[2]
+        with contextlib.suppress(Rejected):
+            secrets = checked(host, path)
+            found.append(
+                Snapshot(
+                    path=path,
+                    site=secrets.site,
+                    epoch=secrets.epoch,
+                    taken=int(taken) if taken.isdecimal() else 0,
+                    bytes=host.place(path).stat().st_size,
+                    secrets=secrets,
+                )
+            )
+    return sorted(found, key=lambda one: (one.age, one.path), reverse=True)
+
+
+def make_room(host: Host, settings: K3sSettings) -> None:
+    """Raises Retryable unless a snapshot of etcd's database fits beside what is there."""
+    folder = host.place(settings.snapshot_dir)
+    try:
+        database = host.place(reference.path("wal")).parent / "snap" / "db"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        needed, free = database.stat().st_size if database.is_file() else 0, shutil.disk_usage(folder).free
+    except OSError as error:
+        raise Retryable(f"{settings.snapshot_dir}: {error.strerror}") from None
+    room(settings.snapshot_dir, needed, free)
+
+
+def thin_out(host: Host, settings: K3sSettings) -> None:
+    """Removes the oldest of those that Edge Commander took by itself, but for `snapshot_keep`. Raises Retryable."""
+    own = [one for one in listed(host, settings) if one.path.rpartition("/")[2].startswith(AUTO)]
+    for one in own[settings.snapshot_keep :]:
+        host.remove(one.path)
+        host.remove(companion(one.path))

@@ -59,7 +59,11 @@ class Api:
 
     async def delete_node(self, node: str) -> None:
         """Deletes a Node; nothing when it is not there."""
-        await self._request("DELETE", f"/api/v1/nodes/{node}")
+        await self.delete(f"/api/v1/nodes/{node}")
+
+    async def delete(self, path: str) -> None:
+        """Deletes an object; nothing when it is not there."""
+        await self._request("DELETE", path)
 
     async def _get(self, path: str) -> Object | None:
         return await self._request("GET", path)

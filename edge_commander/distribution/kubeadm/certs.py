@@ -1,4 +1,4 @@
-"""Short-lived client certificates, signed by the site's authorities, which each server holds; and public keys.
+"""Short-lived client certificates, signed by the site's authorities, which each server holds.
 
 Reads the clock. cryptography's X.509 is imported where it is needed: most commanders never do.
 """
@@ -27,20 +27,43 @@ class ClientCertificate:
 def client(authority: Authority, name: str, *groups: str, life: datetime.timedelta = LIFE) -> ClientCertificate:
     """A client's certificate with a new P-256 key; Kubernetes reads CN as the user and O as the groups.
     `life`: two hours, unless said otherwise. Raises Rejected when the authority is not one."""
+    private, public = new_key()
+    return ClientCertificate(certificate(authority, public, name, *groups, life=life), private)
+
+
+def new_key() -> tuple[str, str]:
+    """A new P-256 key, PEM: private (PKCS#8) and public (SubjectPublicKeyInfo)."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    public = key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return private.decode(), public.decode()
+
+
+def certificate(authority: Authority, public: str, name: str, *groups: str, life: datetime.timedelta = LIFE) -> str:
+    """A client's certificate for a public P-256 key; all PEM. See `client`. Raises Rejected also for another key."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
     ca, ca_key = _load(authority)
-    key = ec.generate_private_key(ec.SECP256R1())
+    try:
+        key = serialization.load_pem_public_key(public.encode())
+    except (ValueError, TypeError):
+        key = None
+    if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name != "secp256r1":
+        raise Rejected("what is to be certified is no public P-256 key in PEM")
     subject = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
     now = datetime.datetime.now(datetime.UTC)
     made = (
         x509.CertificateBuilder()
         .subject_name(x509.Name([*subject, x509.NameAttribute(NameOID.COMMON_NAME, name)]))
         .issuer_name(ca.subject)
-        .public_key(key.public_key())
+        .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - EARLY)
         .not_valid_after(now + life)
@@ -48,22 +71,7 @@ def client(authority: Authority, name: str, *groups: str, life: datetime.timedel
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
         .sign(ca_key, hashes.SHA256())
     )
-    secret = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return ClientCertificate(made.public_bytes(serialization.Encoding.PEM).decode(), secret.decode())
-
-
-def public_key(private: str) -> str:
-    """The public half of a PEM private key, as SubjectPublicKeyInfo. Raises Rejected when it is none."""
-    from cryptography.hazmat.primitives import serialization
-
-    try:
-        key = serialization.load_pem_private_key(private.encode(), None)
-    except (ValueError, TypeError):
-        raise Rejected("the service accounts' key is not a private key in PEM") from None
-    shown = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    return shown.decode()
+    return made.public_bytes(serialization.Encoding.PEM).decode()
 
 
 def _load(authority: Authority):  # type: ignore[no-untyped-def]

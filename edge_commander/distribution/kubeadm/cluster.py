@@ -15,15 +15,16 @@ from pathlib import Path
 from agents.core.errors import Rejected, Retryable
 from agents.io.lock import Lock
 from edge_commander.distribution.existing import Connect, ExistingCluster
-from edge_commander.distribution.kubeadm import layout, manifest, plan, snapshots, upgrade
-from edge_commander.distribution.kubeadm.certs import client, public_key
+from edge_commander.distribution.kubeadm import layout, manifest, plan, snapshots, upgrade, worker
+from edge_commander.distribution.kubeadm.certs import client
 from edge_commander.distribution.kubeadm.config import JOINERS, kubeconfig
 from edge_commander.distribution.kubeadm.facts import EtcdMember, LocalFacts, MemberFacts, SeedFacts
 from edge_commander.distribution.kubeadm.membership import may_leave, removal
 from edge_commander.distribution.kubeadm.settings import KubeadmSettings
 from edge_commander.distribution.kubeadm.steps import Marker, Step
 from edge_commander.distribution.kubeadm.world import NodeWorld
-from edge_commander.distribution.port import ClusterHealth, ClusterMember, ClusterPlan
+from edge_commander.distribution.port import ClusterHealth, ClusterMember, ClusterPlan, Snapshot
+from edge_commander.secrets.authority import service_account_public
 from edge_commander.secrets.model import SiteSecrets
 
 LEAVE_SECONDS = 30.0
@@ -52,11 +53,13 @@ class KubeadmCluster:
         async with self._alone():
             facts = await self._local()
             formed = await self._formed(facts, secrets)
-            key = public_key(secrets.service_account_key)
+            key = service_account_public(secrets)
             await self._do(plan.initialise(plan_, facts, formed=formed, public_key=key, settings=self._settings))
 
     async def join(self, plan_: ClusterPlan) -> None:
         """See Distribution."""
+        if plan_.access is not None:
+            return await self._join_worker(plan_)
         secrets = plan.checked(plan_)
         async with self._alone():
             facts = await self._local()
@@ -70,9 +73,17 @@ class KubeadmCluster:
                     await self._world.through_seed(seed.seed, secrets)
             steps = plan.join(
                 plan_, facts, seed, formed=formed, discovery=self._discovery(secrets),
-                public_key=public_key(secrets.service_account_key), settings=self._settings,
+                public_key=service_account_public(secrets), settings=self._settings,
             )  # fmt: skip
             await self._do(steps)
+
+    async def _join_worker(self, plan_: ClusterPlan) -> None:
+        access = worker.checked(plan_)
+        async with self._alone():
+            facts = await self._local()
+            seed = await self._world.through_worker(plan_.node, plan_.servers, access, self._say)
+            named = await self._world.named(self._settings.endpoint_name)
+            await self._do(worker.join(plan_, facts, seed, named=named, settings=self._settings))
 
     async def members(self) -> list[ClusterMember]:
         """See Distribution: its Nodes. Retryable also while this node has no cluster."""
@@ -86,7 +97,7 @@ class KubeadmCluster:
             return ClusterHealth(api=False, problem=NO_CLUSTER)
         health = await self._observer.health()
         marker = self._world.marker()
-        if health.api and marker is not None and marker.done:
+        if health.api and marker is not None and marker.done and marker.role != "worker":
             self._world.through_own(marker.address)
             try:
                 cluster = await self._world.api.cluster()
@@ -103,18 +114,28 @@ class KubeadmCluster:
 
     async def snapshot(self, name: str) -> str:
         """See Distribution."""
+        folder, keep = Path(self._settings.snapshots_dir), self._settings.snapshots_keep
         async with self._alone():
             marker = await self._done()
             nodes = await self._world.api.nodes()
-            new = await asyncio.to_thread(snapshots.begin, Path(self._settings.snapshots_dir), name)
+            await asyncio.to_thread(snapshots.make_room, folder, Path(layout.ETCD_DATABASE))
+            new = await asyncio.to_thread(snapshots.begin, folder, name)
             database = new / snapshots.DATABASE
             self._say(f"save a snapshot to {database}")
             await self._world.etcd.save(str(database))
             record = snapshots.Record(
                 site=marker.site, epoch=marker.epoch, cluster=marker.cluster, version=marker.version, nodes=nodes,
-                sha256=await asyncio.to_thread(snapshots.digest, database),
+                sha256=await asyncio.to_thread(snapshots.digest, database), taken=int(time.time()),
+                revision=await self._world.revision(str(database)),
             )  # fmt: skip
-            return str(await asyncio.to_thread(snapshots.complete, new, record))
+            path = str(await asyncio.to_thread(snapshots.complete, new, record))
+            for one in await asyncio.to_thread(snapshots.thin_out, folder, keep):
+                self._say(f"removed {one}: {keep} newer ones are there")
+            return path
+
+    async def snapshots(self) -> list[Snapshot]:
+        """See Distribution."""
+        return await asyncio.to_thread(snapshots.whole, Path(self._settings.snapshots_dir))
 
     async def restore(self, snapshot: str, plan_: ClusterPlan) -> None:
         """See Distribution."""
@@ -130,16 +151,23 @@ class KubeadmCluster:
                 facts,
                 str(Path(snapshot, snapshots.DATABASE)),
                 others=record.nodes,
-                public_key=public_key(secrets.service_account_key),
+                public_key=service_account_public(secrets),
                 settings=self._settings,
             )
             await self._do(steps)
 
-    async def rotate(self) -> None:
-        """See Distribution. The API server stays up; what restarts is waited for."""
+    async def rotate(self, plan_: ClusterPlan | None = None) -> None:
+        """See Distribution. The API server stays up, unless it is to know other keys of service accounts; what
+        restarts is waited for."""
         async with self._alone():
             await self._done()
-            await self._do(plan.rotate(await self._local(), f"rotated-{int(time.time())}", self._settings))
+            revision, facts = f"rotated-{int(time.time())}", await self._local()
+            if plan_ is None:
+                await self._do(plan.rotate(facts, revision, self._settings))
+                return
+            keys = service_account_public(plan.checked(plan_))
+            accepted = await self._world.read(layout.ACCEPTED) or ""
+            await self._do(plan.rotate(facts, revision, self._settings, plan=plan_, keys=keys, accepted=accepted))
 
     async def upgrade(self, version: str) -> None:
         """See Distribution. The new version's programs and images must be on the node."""
@@ -156,8 +184,17 @@ class KubeadmCluster:
                 etcd=wanted in facts.versions and await self._etcd_changes(wanted),
                 settings=self._settings,
             )
+            if steps:
+                await self._etcd_whole()
             await self._do(steps)
             await self._world.mark(upgrade.marked(marker, version))
+            if steps:
+                await self._etcd_whole()
+
+    async def stop(self) -> None:
+        """See Distribution. Pods that are no part of the control plane run on until the node is reset or boots."""
+        async with self._alone():
+            await self._do(plan.stop(await self._local(marker_needed=False), self._settings))
 
     async def reset(self) -> None:
         """See Distribution. Where the cluster can do without this node, it takes itself out of etcd first; where it
@@ -180,9 +217,12 @@ class KubeadmCluster:
     async def _local(self, *, marker_needed: bool = True) -> LocalFacts:
         traces = [path for path in layout.TRACES if await self._world.exists(path)]
         current, versions = await self._world.versions(self._settings.programs)
+        stopped = await self._world.exists(f"{self._settings.state_dir}/{layout.STOPPED}")
+        stopped = stopped and not self._world.processes(layout.COMPONENTS)
         return LocalFacts(
-            marker=self._world.marker(needed=marker_needed), traces=bool(traces), current=current, versions=versions
-        )
+            marker=self._world.marker(needed=marker_needed), traces=bool(traces), current=current, versions=versions,
+            stopped=stopped,
+        )  # fmt: skip
 
     async def _formed(self, facts: LocalFacts, secrets: SiteSecrets) -> bool:
         """Whether what was begun here is a whole server already: kubeadm marks the Node late. Waits a while for the
@@ -227,6 +267,8 @@ class KubeadmCluster:
         marker = self._world.marker()
         if marker is None or not marker.done:
             raise Rejected("this node is not a member of a cluster")
+        if marker.role == "worker":
+            raise Rejected("this node is a worker: a server must be asked")
         self._world.through_own(marker.address)
         return marker
 
@@ -236,7 +278,7 @@ class KubeadmCluster:
         return MemberFacts(marker.node, members, healthy, await self._world.api.nodes())
 
     async def _own_member(self, facts: LocalFacts) -> EtcdMember | None:
-        if facts.marker is None or not facts.marker.done:
+        if facts.marker is None or not facts.marker.done or facts.stopped or facts.marker.role == "worker":
             return None
         try:
             async with asyncio.timeout(LEAVE_SECONDS):
@@ -247,6 +289,13 @@ class KubeadmCluster:
         if not may_leave(facts.marker.node, cluster):
             return None
         return next(one for one in cluster.members if one.name == facts.marker.node)
+
+    async def _etcd_whole(self) -> None:
+        """Before a node goes away, and before it counts as back: every member of etcd commits. Raises Retryable."""
+        members = await self._world.etcd.members()
+        healthy = await self._world.etcd.healthy(members)
+        if ill := sorted({one.name for one in members} - set(healthy)):
+            raise Retryable(f"etcd is not well on {', '.join(ill)}")
 
     async def _etcd_changes(self, version: str) -> bool:
         """Whether that version's kubeadm wants another etcd than the one that runs here."""

@@ -21,6 +21,9 @@ PATCH = "kubeletconfiguration+merge.json"
 JOINERS = "system:bootstrappers:kubeadm:default-node-token"
 """The group that kubeadm lets read its configuration and ask for a kubelet's certificate."""
 ETCD_EXISTS = {"name": "initial-cluster-state", "value": "existing"}
+QUICK_END = {"name": "shutdown-send-retry-after", "value": "true"}
+"""An API server that is told to end answers what is in flight, then waits 2 s for its watchers to leave; else it waits
+a minute for them, and is killed after 30 s (k8s.io/apiserver: GenericAPIServer.RunWithContext)."""
 NO_DNS = ("CoreDNSUnsupportedPlugins", "CoreDNSMigration")
 Document = dict[str, Any]
 
@@ -61,6 +64,7 @@ def init_documents(plan: ClusterPlan, settings: KubeadmSettings) -> bytes:
         "controlPlaneEndpoint": f"{settings.endpoint_name}:{API_PORT}",
         "certificatesDir": PKI,
         "encryptionAlgorithm": "ECDSA-P256",
+        "apiServer": {"extraArgs": [QUICK_END]},
         "etcd": {
             "local": {"dataDir": ETCD_DATA, "extraArgs": [{"name": "initial-cluster-state", "value": "existing"}]}
         },
@@ -84,6 +88,27 @@ def join_documents(plan: ClusterPlan, settings: KubeadmSettings) -> bytes:
             "timeouts": _timeouts(settings),
         }
     )
+
+
+def worker_documents(plan: ClusterPlan, settings: KubeadmSettings) -> bytes:
+    """JoinConfiguration of a worker: it asks for its kubelet's certificate with the one in the discovery file."""
+    return _documents(
+        {
+            "apiVersion": KUBEADM,
+            "kind": "JoinConfiguration",
+            "discovery": {"file": {"kubeConfigPath": discovery_file(settings)}},
+            "nodeRegistration": _registration(plan, settings),
+            "patches": {"directory": patches_dir(settings)},
+            "skipPhases": [one for one in settings.skip_phases if not one.startswith("addon")],
+            "timeouts": _timeouts(settings),
+        }
+    )
+
+
+def named(text: str, name: str) -> str:
+    """The first address that a hosts file has for a name; empty where it has none."""
+    lines = (line.split("#")[0].split() for line in text.splitlines())
+    return next((words[0] for words in lines if name in words[1:]), "")
 
 
 def reset_documents(settings: KubeadmSettings) -> bytes:

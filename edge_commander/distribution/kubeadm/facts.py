@@ -21,12 +21,14 @@ class EtcdMember:
 
 @dataclass(frozen=True)
 class LocalFacts:
-    """This node. `traces`: files of a cluster, whole or half made. `current`: the version that `current` points to."""
+    """This node. `traces`: files of a cluster, whole or half made. `current`: the version that `current` points to.
+    `stopped`: it was stopped, and is kept so."""
 
     marker: Marker | None = None
     traces: bool = False
     current: str = ""
     versions: Sequence[str] = ()
+    stopped: bool = False
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from agents.core.errors import Retryable
@@ -76,6 +77,34 @@ class Machine:
             raise Retryable(
                 f"{program} ended with status {process.returncode}: {scrubbed(err.decode(errors='replace'))}"
             )
+
+    async def end(self, names: Sequence[str], seconds: float) -> None:
+        """Asks all processes of these names to end, and kills what has not after `seconds`. Raises Retryable where one
+        stays."""
+        for kind in (signal.SIGTERM, signal.SIGKILL):
+            deadline = time.monotonic() + seconds
+            for pid in self.processes(names):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, kind)
+            while left := self.processes(names):
+                if time.monotonic() > deadline:
+                    break
+                await asyncio.sleep(0.2)
+            else:
+                return
+        raise Retryable(f"processes do not end: {', '.join(map(str, left))}")
+
+    def processes(self, names: Sequence[str]) -> list[int]:
+        """Ids of those that run, of any user and in any container. The kernel keeps 15 characters of a name."""
+        wanted, found = {name[:15] for name in names}, []
+        for place in Path("/proc").glob("[0-9]*"):
+            try:
+                name, state = (place / "stat").read_text().partition("(")[2].rpartition(")")[::2]
+            except OSError:
+                continue
+            if name in wanted and state.split()[0] != "Z":
+                found.append(int(place.name))
+        return found
 
     async def write(self, path: str, data: bytes, mode: int) -> None:
         """Replaces a file durably, and makes its folder (0755; 0700 where the file is private)."""

@@ -7,6 +7,7 @@ the caller hears of success last: until then nobody else has built on it.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 import msgspec
@@ -17,21 +18,27 @@ from edge_commander.distribution.kubeadm.facts import EtcdMember, LocalFacts, Se
 from edge_commander.distribution.kubeadm.settings import KubeadmSettings
 from edge_commander.distribution.kubeadm.steps import (
     DeleteNode,
+    EndProcesses,
     Finish,
+    FreeTurn,
     Link,
     MakeEtcd,
     Mark,
     Marker,
     NameAddress,
+    PutAway,
     Remove,
     RemoveEtcdMember,
     RestartComponent,
     Run,
     Step,
+    WaitNode,
     Write,
 )
 from edge_commander.distribution.port import ClusterPlan
 from edge_commander.secrets.model import SiteSecrets
+
+STOP_WORDS = "# Made by Edge Commander: the cluster of this node is of an older epoch."
 
 
 def checked(plan: ClusterPlan) -> SiteSecrets:
@@ -62,7 +69,7 @@ def begun(plan: ClusterPlan, facts: LocalFacts, role: str) -> bool:
         )
     if marker.node != plan.node or marker.address != plan.address:
         raise Rejected(f"this node is {marker.node} at {marker.address} there, not {plan.node} at {plan.address}")
-    if not marker.done and marker.role != role:
+    if marker.role != role and (not marker.done or "worker" in (marker.role, role)):
         raise Rejected(f"{marker.role} was begun here, not {role}: reset this node first")
     return True
 
@@ -161,18 +168,66 @@ def restore(
         Write(file, config.init_documents(plan, settings)),
         Run(_kubeadm(settings), ("init", "--config", file), settings.init_seconds),
         *gone,
+        FreeTurn(),
         Finish(marker),
     ]
 
 
-def rotate(facts: LocalFacts, revision: str, settings: KubeadmSettings) -> list[Step]:
+def rotate(
+    facts: LocalFacts,
+    revision: str,
+    settings: KubeadmSettings,
+    *,
+    plan: ClusterPlan | None = None,
+    keys: str = "",
+    accepted: str = "",
+) -> list[Step]:
     """Renews, then restarts what holds its certificate in memory: controller manager and scheduler, whose kubeconfigs
     embed it. API server and etcd read their files anew (k8s.io/apiserver: dynamiccertificates; etcd: transport), and
-    never go down for this. `revision`: new with each rotation."""
-    if facts.marker is None or not facts.marker.done:
-        raise Rejected("this node is not a member of a cluster")
+    never go down for this. `revision`: new with each rotation. `plan`: by whose secrets it is to run from now on, with
+    the service accounts' public `keys`; `accepted`: those that are accepted here. The API server reads them once, when
+    it starts."""
+    if facts.marker is None or not facts.marker.done or facts.marker.role == "worker":
+        raise Rejected("this node is not a member of a cluster that has certificates to renew")
+    first: list[Step] = [] if plan is None else _service_accounts(plan, facts.marker, keys, accepted)
     renew = Run(_kubeadm(settings), config.renew_command(), 120)
-    return [renew, *(RestartComponent(part, revision) for part in layout.EMBEDDED)]
+    parts = (RestartComponent(part, revision) for part in layout.EMBEDDED)
+    waited = [] if plan is None else [WaitNode(facts.marker.node)]
+    return [*first, renew, *parts, *waited]
+
+
+def _service_accounts(plan: ClusterPlan, marker: Marker, keys: str, accepted: str) -> list[Step]:
+    """The keys' files, then the API server by them; both it and kubeadm take a file of several public keys. Its
+    manifest says by which it was started, so that a crash between the two is made good; where nothing of it was ever
+    said, a first generation needs no restart."""
+    secrets = checked(plan)
+    if (marker.site, marker.epoch) != (plan.site, plan.epoch):
+        raise Rejected(f"this node is of {marker.site}, epoch {marker.epoch}, not of {plan.site}, epoch {plan.epoch}")
+    if keys == accepted and secrets.generation == 1:
+        return []
+    said = hashlib.sha256(keys.encode()).hexdigest()[:16]
+    return [
+        Write(f"{layout.PKI}/sa.key", secrets.service_account_key.encode()),
+        Write(layout.ACCEPTED, keys.encode(), 0o644),
+        RestartComponent("kube-apiserver", f"service-accounts-{said}"),
+    ]
+
+
+def stop(facts: LocalFacts, settings: KubeadmSettings) -> list[Step]:
+    """The steps of `stop`; none where there is nothing, or it is stopped. The manifests go first: from then on no boot
+    starts etcd. The kubelet stays down by a condition of its unit, which ends with the mark, so with a wipe."""
+    if facts.stopped or (facts.marker is None and not facts.traces):
+        return []
+    mark = f"{settings.state_dir}/{layout.STOPPED}"
+    drop_in = f"{STOP_WORDS}\n[Unit]\nConditionPathExists=!{mark}\n"
+    return [
+        PutAway(),
+        Write(layout.KUBELET_DROP_IN, drop_in.encode(), 0o644),
+        Write(mark, b""),
+        Run("systemctl", ("daemon-reload",), 60),
+        Run("systemctl", ("stop", layout.KUBELET_UNIT), 120),
+        EndProcesses(),
+    ]
 
 
 def reset(facts: LocalFacts, *, member: EtcdMember | None, settings: KubeadmSettings) -> list[Step]:
@@ -198,9 +253,12 @@ def wiped(settings: KubeadmSettings, *, half_made: bool) -> list[Step]:
     file = f"{settings.state_dir}/reset.yaml"
     return [
         Write(file, config.reset_documents(settings)),
-        Run("systemctl", ("stop", "kubelet.service"), 60),
+        Run("systemctl", ("stop", layout.KUBELET_UNIT), 60),
         Run(_kubeadm(settings), ("reset", "--config", file), 180),
         *(Remove(path) for path in layout.LEFT_BY_RESET),
+        Remove(layout.KUBELET_DROP_IN),
+        Remove(f"{settings.state_dir}/{layout.STOPPED}"),
+        Run("systemctl", ("daemon-reload",), 60),
     ]
 
 
@@ -219,7 +277,7 @@ def _placed(plan: ClusterPlan, secrets: SiteSecrets, public_key: str, settings: 
         NameAddress(settings.endpoint_name, plan.address),
         *files,
         Write(f"{layout.PKI}/sa.key", secrets.service_account_key.encode()),
-        Write(f"{layout.PKI}/sa.pub", public_key.encode(), 0o644),
+        Write(layout.ACCEPTED, public_key.encode(), 0o644),
         Write(f"{config.patches_dir(settings)}/{config.PATCH}", config.kubelet_patch(settings)),
     ]
 

@@ -31,7 +31,7 @@ class KubeadmSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     `version`: of a new cluster. `programs`: holds `<version>/{kubeadm,kubelet,etcd,etcdctl,etcdutl}`, and a link
     `current` to the version in use, which kubelet.service starts from. `state_dir`: what this node knows of its
     cluster; goes with a wipe. `run_dir`: short-lived credentials, in memory. `snapshots_dir`: on a partition that a
-    wipe keeps.
+    wipe keeps; `snapshots_keep`: how many of those that are taken by themselves stay.
     `endpoint_name`: the control plane's name in certificates and kubeconfigs; each node's hosts file makes it its own
     address. `skip_phases`, `ignore_preflight`: as kubeadm names them. `kubelet`: more fields of the node's
     KubeletConfiguration. `api_seconds`: how long kubeadm waits for an API server at each step.
@@ -42,6 +42,7 @@ class KubeadmSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     state_dir: Folder = "/var/lib/galley-kubernetes"
     run_dir: Folder = "/run/galley-kubernetes"
     snapshots_dir: Folder = "/var/lib/galley-snapshots"
+    snapshots_keep: Annotated[int, msgspec.Meta(ge=1, le=100)] = 5
     endpoint_name: HostName = "api.galley.internal"
     runtime: Annotated[str, msgspec.Meta(pattern="^unix:///.+$")] = "unix:///run/containerd/containerd.sock"
     pod_network: Network = "10.244.0.0/16"

@@ -25,7 +25,7 @@ class Marker(Struct, frozen=True, kw_only=True):
     epoch: Annotated[int, msgspec.Meta(ge=1)]
     node: str
     address: str
-    role: Literal["init", "join", "restore"]
+    role: Literal["init", "join", "restore", "worker"]
     done: bool = False
     cluster: str = ""
     version: str = ""
@@ -55,6 +55,15 @@ class World(Protocol):
     async def restart_component(self, component: str, revision: str) -> None:
         """Takes a static pod away, and brings it back with Galley's annotation, once its port is free; returns when
         it serves again."""
+
+    async def put_away(self) -> None:
+        """Gives the static pods' manifests names that the kubelet does not read."""
+
+    async def end_processes(self) -> None:
+        """Ends etcd and the control plane; returns when they are gone."""
+
+    async def free_turn(self) -> None:
+        """Deletes the Lease of whose turn it is to join; nothing when it is not there."""
 
     async def mark(self, marker: Marker | None) -> None:
         """Keeps the marker durably; None removes it."""
@@ -187,6 +196,45 @@ class RestartComponent:
 
 
 @dataclass(frozen=True)
+class PutAway:
+    """Takes the static pods' manifests out of the kubelet's sight."""
+
+    def describe(self) -> str:
+        """One line for people."""
+        return "put the manifests of etcd and the control plane away"
+
+    async def execute(self, world: World) -> None:
+        """Does it."""
+        await world.put_away()
+
+
+@dataclass(frozen=True)
+class EndProcesses:
+    """Ends etcd and the control plane, which nothing starts again while the kubelet is down."""
+
+    def describe(self) -> str:
+        """One line for people."""
+        return "end etcd and the control plane"
+
+    async def execute(self, world: World) -> None:
+        """Does it."""
+        await world.end_processes()
+
+
+@dataclass(frozen=True)
+class FreeTurn:
+    """Deletes the Lease of whose turn it is to join: a snapshot brings that of its own time."""
+
+    def describe(self) -> str:
+        """One line for people."""
+        return "delete the Lease galley-join"
+
+    async def execute(self, world: World) -> None:
+        """Does it."""
+        await world.free_turn()
+
+
+@dataclass(frozen=True)
 class Mark:
     """Writes the marker ahead; None takes it away, which is the last step of a reset."""
 
@@ -273,6 +321,9 @@ Step = (
     | Link
     | NameAddress
     | RestartComponent
+    | PutAway
+    | EndProcesses
+    | FreeTurn
     | Mark
     | Finish
     | WaitNode

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -11,21 +11,24 @@ import msgspec
 from agents.core.errors import Rejected, Retryable
 from agents.io.state import StateFile
 from edge_commander.distribution.existing import Connect
-from edge_commander.distribution.kubeadm import layout, manifest
+from edge_commander.distribution.kubeadm import layout, manifest, worker
 from edge_commander.distribution.kubeadm.api import Api
 from edge_commander.distribution.kubeadm.certs import client
-from edge_commander.distribution.kubeadm.config import hosts, kubeconfig
+from edge_commander.distribution.kubeadm.config import hosts, kubeconfig, named
 from edge_commander.distribution.kubeadm.etcd import Access, Etcd
 from edge_commander.distribution.kubeadm.facts import LocalFacts
 from edge_commander.distribution.kubeadm.machine import Machine
 from edge_commander.distribution.kubeadm.settings import KubeadmSettings
 from edge_commander.distribution.kubeadm.steps import Marker
+from edge_commander.distribution.port import NodeAccess
 from edge_commander.secrets.model import SiteSecrets
 
 POLL = 0.5
 NOT_YET = (401, 403)
 """An API server that was just started may answer so until it has read its accounts and roles."""
 MASTERS = "system:masters"
+STOP_SECONDS = 15.0
+"""How long a part of the control plane may take to end before it is killed: etcd loses nothing by that."""
 
 
 class NodeWorld(Machine):
@@ -92,6 +95,27 @@ class NodeWorld(Machine):
         self._api = Api(Path(run_dir, "admin.conf"), self._connect)
         self._etcd = self._etcd_at(address, *(f"{run_dir}/{name}" for name in names))
 
+    async def through_worker(
+        self, node: str, servers: Sequence[str], access: NodeAccess, say: Callable[[str], None]
+    ) -> str:
+        """Asks the first of `servers` that answers, as the node that a worker is or is to be; its address, empty for
+        none. One whose etcd has no quorum does not answer."""
+        file = Path(self.settings.run_dir, "worker.conf")
+        for address in servers:
+            await self.write(str(file), worker.kubeconfig(address, access), 0o600)
+            self._api = Api(file, self._connect)
+            try:
+                await self._api.node_ready(node)
+            except Retryable as error:
+                say(f"{address} does not answer: {error}")
+            else:
+                return address
+        return ""
+
+    async def named(self, name: str) -> str:
+        """The address that the hosts file has for a name."""
+        return named(await self.read(layout.HOSTS) or "", name)
+
     def _etcd_at(self, address: str, ca: str, cert: str, key: str) -> Etcd:
         access = Access([f"https://{address}:{layout.ETCD_PORT}"], ca, cert, key)
         return Etcd(f"{self.settings.programs}/current/etcdctl", self.run, access)
@@ -149,6 +173,33 @@ class NodeWorld(Machine):
             self.through_own(marker.address)
             await self._until(self.api.cluster, f"the API server of {marker.node} is not ready")
 
+    async def put_away(self) -> None:
+        """See World."""
+        for component in layout.COMPONENTS:
+            await self.rename(layout.manifest(component), layout.put_away(component))
+
+    async def end_processes(self) -> None:
+        """See World. By name: the kubelet, stopped, cannot be asked, and takes down only what it has started itself."""
+        await self.end(layout.COMPONENTS, STOP_SECONDS)
+
+    async def revision(self, database: str) -> int:
+        """Of the last change in a snapshot's database. Raises Retryable where it is none."""
+        etcdutl = f"{self.settings.programs}/current/etcdutl"
+        said = await self.run(etcdutl, "snapshot", "status", database, "-w", "json", seconds=120)
+        try:
+            return int(msgspec.json.decode(said)["revision"])
+        except (msgspec.MsgspecError, KeyError, TypeError, ValueError):
+            raise Retryable(f"etcdutl: the status of {database} is malformed") from None
+
+    async def free_turn(self) -> None:
+        """See World."""
+
+        async def deleted() -> bool:
+            await self.api.delete(layout.JOIN_LEASE)
+            return True
+
+        await self._until(deleted, "the Lease galley-join is not deleted")
+
     async def bring_back(self) -> None:
         """Ends a restart that a crash cut short."""
         for component in layout.COMPONENTS:
@@ -165,6 +216,9 @@ class NodeWorld(Machine):
 
     async def finish(self, marker: Marker) -> None:
         """See World."""
+        if marker.role == "worker":  # it has no API server, and may not ask for the namespace
+            await self.mark(msgspec.structs.replace(marker, done=True))
+            return
         self.through_own(marker.address)
         cluster = await self._until(self.api.cluster, f"the API server of {marker.node} is not ready")
         await self.mark(msgspec.structs.replace(marker, done=True, cluster=str(cluster)))

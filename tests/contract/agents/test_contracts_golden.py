@@ -15,7 +15,7 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from agents.contracts import command, election, identity, ingest, messages, signed, trust
+from agents.contracts import command, election, identity, images, ingest, messages, orders, signed, trust
 from agents.contracts.codec import decode, encode
 from agents.contracts.ids import Stream
 
@@ -43,11 +43,14 @@ TYPES: dict[str, type[msgspec.Struct]] = {
     "election-answer": election.ElectionAnswer,
     "init-ask": election.InitAsk,
     "init-grant": election.InitGrant,
+    "wanted-images": images.WantedImages,
+    "node-images": images.NodeImages,
     "signed-document": signed.SignedDocument,
     "shipping-entry": trust.ShippingEntry,
     "epoch-authorisation": trust.EpochAuthorisation,
     "roster": trust.Roster,
     "operators-document": trust.OperatorsDocument,
+    "site-order": orders.SiteOrder,
 }
 FILES = sorted(file for file in GOLDEN.rglob("*.json") if ".full" in file.name or ".least" in file.name)
 

@@ -178,7 +178,16 @@ class DistributionSuite:
         assert "remove etcd member" not in gone.said, "it left etcd itself"
         assert [one["name"] for one in done(site[1].operate("members"))] == [site.names[1]]
 
+    def test_a_node_that_is_stopped_is_down_and_keeps_its_data(self, site: ClusterHosts) -> None:
+        before = data(site[1])
+        done(site[1].operate("stop"))
+        assert not site[1].api_ready() and site[1].property("kubelet.service", "ActiveState") != "active"
+        again = site[1].operate("stop")
+        done(again)
+        assert again.said == "" and before and data(site[1]) == before
+
     def test_a_snapshot_becomes_a_cluster_of_the_next_epoch(self, site: ClusterHosts) -> None:
+        assert [one["path"] for one in done(site[0].operate("snapshots"))] == ["/var/lib/galley-snapshots/first"]
         done(site[1].operate("reset"))
         assert traces(site[1]) == ""
         done(site[0].operate("restore", "/var/lib/galley-snapshots/first", plan=site.plan(0, epoch=2)))
@@ -207,6 +216,11 @@ def identity(host: ClusterHost) -> str:
 def traces(host: ClusterHost) -> str:
     """Files of a cluster."""
     return host.run("find", "/etc/kubernetes", "/var/lib/etcd", "-type", "f").strip()
+
+
+def data(host: ClusterHost) -> list[str]:
+    """What a person could still rebuild the cluster of."""
+    return host.run("find", "/etc/kubernetes/pki", "/var/lib/etcd/member", "-type", "f", "-name", "[dc][ba]*").split()
 
 
 def serving(host: ClusterHost) -> str:

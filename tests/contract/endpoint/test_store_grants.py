@@ -23,9 +23,13 @@ async def ask(store: Store, node: str, epoch: int = 1, *, want: bool = True, sit
     return await store.write(lambda tx: grants.ask(tx, node, site, InitAsk(epoch=epoch, want=want)))
 
 
-async def raised(store: Store, to: int, election: Election | None = None, authorisation: str = "") -> SiteRecord:
+async def raised(
+    store: Store, to: int, election: Election | None = None, authorisation: str = "", *, restore: bool = False
+) -> SiteRecord:
     return await store.write(
-        lambda tx: grants.raise_epoch(tx, SITE, to, election=election, authorisation=authorisation, actor="op:a")
+        lambda tx: grants.raise_epoch(
+            tx, SITE, to, election=election, authorisation=authorisation, actor="op:a", restore=restore
+        )
     )
 
 
@@ -50,6 +54,58 @@ async def test_the_first_has_it_for_ever_and_is_told_so_again(store: Store, cloc
         assert [one.node for one in await again.read(lambda tx: grants.every(tx, SITE))] == [b]
     finally:
         await again.aclose()
+
+
+A, B = "a" * 32, "b" * 32
+
+
+async def begins(store: Store, node: str, number: str, epoch: int = 1) -> tuple[bool, bool]:
+    said = await store.write(lambda tx: grants.ask(tx, node, SITE, InitAsk(epoch=epoch, begins=number)))
+    return said.begun, said.same
+
+
+async def test_the_grantees_first_word_that_it_begins_stands(store: Store, clock: Clock, reopen: Opener) -> None:
+    a, b, _ = await three(store)
+    assert not (await ask(store, a)).begun
+    assert await begins(store, b, B) == (False, False)  # not the grantee: it says nothing
+    assert await begins(store, a, A) == (True, True)
+    clock.ms += 60_000
+    assert await begins(store, a, A) == (True, True)  # cut before it could note the answer
+    assert await begins(store, a, B) == (True, False)  # an old copy of its disk
+    assert await begins(store, b, A) == (True, False)
+    told = await ask(store, a)
+    assert (told.begun, told.same) == (True, False)
+    assert (await store.read(lambda tx: grants.every(tx, SITE)))[0].begun_ms == NOW
+    lines = [one for one in await store.read(audit.recent) if one.action == "cluster init begins"]
+    assert [(one.actor, one.target) for one in lines] == [(a, SITE)]
+    await store.aclose()
+    again = await reopen()
+    try:
+        assert await begins(again, a, B) == (True, False)
+        await raised(again, 2)
+        assert await begins(again, b, B, epoch=2) == (True, True)
+    finally:
+        await again.aclose()
+
+
+async def test_of_many_words_at_once_one_stands(store: Store) -> None:
+    a, *_ = await three(store)
+    await ask(store, a)
+    numbers = [f"{n:032x}" for n in range(20)]
+    answers = await asyncio.gather(*(begins(store, a, numbers[n % 20]) for n in range(60)))
+    assert {begun for begun, _ in answers} == {True}
+    assert sum(same for _, same in answers) == 3
+
+
+async def test_an_epoch_is_restored_or_not_for_as_long_as_it_lasts(store: Store) -> None:
+    a, *_ = await three(store)
+    assert (await raised(store, 2, restore=True)).restore
+    assert (await raised(store, 2, restore=True)).restore
+    with pytest.raises(Rejected, match="the site's epoch is 2"):
+        await raised(store, 2)
+    document = await store.read(lambda tx: sites.document(tx, a, [], []))
+    assert document is not None and document.restore
+    assert not (await raised(store, 3)).restore
 
 
 async def test_many_at_once_have_one_holder(store: Store) -> None:

@@ -110,7 +110,7 @@ async def test_the_roster_is_one_that_nodes_believe_and_the_same_each_time(ready
 
 async def test_epoch_and_election_are_what_is_asked_for(ready: Store) -> None:
     text = encode(authorisation()).decode()
-    await ready.write(lambda tx: trust.check_authorisation(tx, SITE, 2, text))
+    await ready.write(lambda tx: trust.check_authorisation(tx, SITE, 2, text, restore=False))
     await ready.write(
         lambda tx: grants.raise_epoch(tx, SITE, 2, election=Election.OFFLINE, authorisation=text, actor="op:a")
     )
@@ -120,7 +120,20 @@ async def test_epoch_and_election_are_what_is_asked_for(ready: Store) -> None:
     assert (found.roster.epoch, found.roster.election) == (2, Election.OFFLINE)
     for wrong in ("", "a.b.c", text):
         with pytest.raises(TrustRefused):
-            await ready.write(lambda tx, wrong=wrong: trust.check_authorisation(tx, SITE, 3, wrong))
+            await ready.write(lambda tx, wrong=wrong: trust.check_authorisation(tx, SITE, 3, wrong, restore=False))
+
+
+@pytest.mark.parametrize("signed", [False, True])
+async def test_that_an_epoch_is_restored_is_the_operators_word(ready: Store, signed: bool) -> None:
+    text = encode(authorisation(restore=signed)).decode()
+    await ready.write(lambda tx: trust.check_authorisation(tx, SITE, 2, text, restore=signed))
+    with pytest.raises(TrustRefused, match="--restore"):
+        await ready.write(lambda tx: trust.check_authorisation(tx, SITE, 2, text, restore=not signed))
+    await ready.write(
+        lambda tx: grants.raise_epoch(tx, SITE, 2, election=None, authorisation=text, actor="op:a", restore=signed)
+    )
+    told = (await document(ready)).roster_jws
+    assert told is not None and judge(told).restore is signed
 
 
 async def test_without_operators_every_device_is_a_member_without_an_entry(store: Store) -> None:

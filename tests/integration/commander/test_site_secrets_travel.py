@@ -13,10 +13,9 @@ from agents.contracts.codec import encode
 from agents.contracts.identity import Member
 from agents.contracts.ids import NodeId
 from agents.core.errors import Rejected, Retryable
-from edge_commander.secrets.authority import make_secrets, new_token
+from edge_commander.secrets.authority import make_next, make_secrets
 from edge_commander.secrets.model import SiteSecrets
 from edge_commander.secrets.offer import ROUTE, Ask, fetch_secrets, offer
-from edge_commander.secrets.rotation import with_token
 from edge_commander.secrets.sealing import seal_secrets
 from edge_commander.secrets.store import SecretsStore
 from tests.fakes.siblings import Sibling, know_one_another
@@ -83,7 +82,7 @@ async def test_the_newest_generation_wins_and_an_old_one_is_not_enough(site: lis
         node.store.save(secrets)
     with pytest.raises(Retryable):
         await third.fetch(generation=2)
-    renewed = with_token(secrets, new_token())
+    renewed = make_next(secrets, 2, 1, first.time, keys=True)
     first.store.save(renewed)
     assert await third.fetch() == renewed == await second.fetch(generation=2)
 
@@ -93,14 +92,17 @@ async def test_siblings_that_disagree_are_found_out(site: list[Server]) -> None:
     first, second, third = site
     secrets = make_secrets(SITE, 1, first.time)
     first.store.save(secrets)
-    for other in (make_secrets(SITE, 1, first.time), with_token(make_secrets(SITE, 1, first.time), new_token())):
+    for other in (
+        make_secrets(SITE, 1, first.time),
+        make_next(make_secrets(SITE, 1, first.time), 2, 1, first.time, keys=True),
+    ):
         second.store.clear()
         second.store.save(other)
         with pytest.raises(Rejected, match="hold different secrets of store-01234, epoch 1"):
             await third.fetch()
     second.store.clear()
-    second.store.save(with_token(secrets, new_token()))
-    first.store.save(with_token(secrets, new_token()))
+    second.store.save(make_next(secrets, 2, 1, first.time, keys=True))
+    first.store.save(make_next(secrets, 2, 1, first.time, keys=True))
     with pytest.raises(Rejected, match="hold different secrets"):
         await third.fetch()
 

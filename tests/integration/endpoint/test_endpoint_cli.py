@@ -213,6 +213,27 @@ async def test_a_site_that_elects_offline_and_its_next_epoch(profile: Path, site
         run, "cloud_endpoint.cli", "--profile", profile, "site", "epoch", name, "--to", "9"
     )
     assert refused.returncode == 1 and "the next is 3" in refused.stderr
-    missing = ["site", "epoch", name, "--to", "3", "--authorisation", tmp_path / "none"]
+    made = await galley(profile, "site", "epoch", name, "--to", "3", "--restore")
+    assert (made["epoch"], made["restore"]) == (3, True)
+    missing = ["site", "epoch", name, "--to", "4", "--authorisation", tmp_path / "none"]
     refused = await asyncio.to_thread(run, "cloud_endpoint.cli", "--profile", profile, *missing)
     assert refused.returncode == 1 and "cannot be read" in refused.stderr
+
+
+async def test_orders_to_a_site_are_given_listed_and_refused(profile: Path, site: str, tmp_path: Path) -> None:
+    name = f"{site}-orders"
+    await galley(profile, "site", "add", name)
+    made = await galley(profile, "site", "upgrade", name, "--to", "1.36.3", "--number", "5")
+    assert (made["order"]["kind"], made["order"]["version"], made["current"]) == ("upgrade", "1.36.3", True)
+    made = await galley(profile, "site", "rotate", name)
+    assert made["order"]["number"] > 1_700_000_000
+    assert len(await galley(profile, "site", "orders", name)) == 2
+    for words, text in (
+        (["--to", "1.36.4", "--number", "5"], "not above"),
+        (["--to", "1.36.4", "--epoch", "2"], "the site is at 1"),
+        (["--to", "newest"], "the order cannot be so"),
+        (["--to", "1.36.4", "--key", tmp_path / "none.json"], "none.json"),
+    ):
+        command = ["--profile", profile, "site", "upgrade", name, *words]
+        refused = await asyncio.to_thread(run, "cloud_endpoint.cli", *command)
+        assert refused.returncode == 1 and text in refused.stderr, refused.stderr

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from agents.contracts.election import InitAsk
 from agents.core.errors import Rejected
 from agents.core.jose import SoftwareKey
 from agents.core.settings import EndpointSettings
@@ -104,15 +105,15 @@ async def test_the_commanders_client_asks(endpoint: Endpoint, operator: Endpoint
         settings = EndpointSettings(urls=[endpoint.url], issuer=endpoint.issuer, ca_file=str(endpoint.ca_file))
         cloud = Cloud(settings, client_context(settings), SystemClock(), lambda ms: None)
         try:
-            assert (await cloud.init_grant(one.tokens[SCOPE], 1, want=False)).node is None
-            mine = await cloud.init_grant(one.tokens[SCOPE], 1)
+            assert (await cloud.init_grant(one.tokens[SCOPE], InitAsk(epoch=1, want=False))).node is None
+            mine = await cloud.init_grant(one.tokens[SCOPE], InitAsk(epoch=1))
             assert (mine.site, mine.node, mine.yours) == (site, one.name, True)
-            assert (await cloud.init_grant(one.tokens[SCOPE], 1)) == mine
-            theirs = await cloud.init_grant(two.tokens[SCOPE], 1)
+            assert (await cloud.init_grant(one.tokens[SCOPE], InitAsk(epoch=1))) == mine
+            theirs = await cloud.init_grant(two.tokens[SCOPE], InitAsk(epoch=1))
             assert (theirs.node, theirs.yours) == (one.name, False)
             with pytest.raises(Rejected, match="epoch is 1, and not 7"):
-                await cloud.init_grant(one.tokens[SCOPE], 7)
+                await cloud.init_grant(one.tokens[SCOPE], InitAsk(epoch=7))
             with pytest.raises(BearerRefused):
-                await cloud.init_grant("no.such.token", 1)
+                await cloud.init_grant("no.such.token", InitAsk(epoch=1))
         finally:
             await cloud.aclose()

@@ -139,3 +139,33 @@ def test_a_pod_of_the_restricted_namespace_cannot_be_privileged(site: KubeSite) 
     site.kubectl("create", "serviceaccount", "default", "-n", "galley-synthetic")
     with pytest.raises(KubectlError, match="violates PodSecurity"):
         site.kubectl("create", "-f", "-", stdin=json.dumps(pod))
+
+
+def test_the_policies_are_kept_and_select_the_pods_that_they_mean(site: KubeSite) -> None:
+    """By the API server's own reading of their selectors: all is denied, but the synthetic client's ways out."""
+    policies = json.loads(site.kubectl("get", "networkpolicies", "-n", "galley-system", "-o", "json"))["items"]
+    stored = {one["metadata"]["name"]: one["spec"] for one in policies}
+    assert set(stored) == {"default-deny", "synthetic-client"}
+    for spec in stored.values():
+        assert spec["policyTypes"] == ["Ingress", "Egress"] and "ingress" not in spec
+    assert "egress" not in stored["default-deny"]
+    ways = {port["port"] for rule in stored["synthetic-client"]["egress"] for port in rule["ports"]}
+    assert ways == {53, 443, 1883, 6443, 8443, 8883}
+    pods = {"stranger": {"app": "stranger"}}
+    for kind, name in (("daemonset", "heartbeat"), ("daemonset", "vessel"), ("deployment", "synthetic-client")):
+        found = json.loads(site.kubectl("get", kind, name, "-n", "galley-system", "-o", "json"))
+        pods[name] = found["spec"]["template"]["metadata"]["labels"]
+    site.kubectl("create", "serviceaccount", "default", "-n", "galley-system")
+    for name, labels in pods.items():
+        containers = [{"name": "c", "image": "i"}]
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": f"of-{name}", "labels": labels},
+               "spec": {"containers": containers}}  # fmt: skip
+        site.kubectl("create", "-n", "galley-system", "-f", "-", stdin=json.dumps(pod))
+    selected = {name: _selected(site, spec["podSelector"].get("matchLabels", {})) for name, spec in stored.items()}
+    assert selected == {"default-deny": {f"of-{name}" for name in pods}, "synthetic-client": {"of-synthetic-client"}}
+
+
+def _selected(site: KubeSite, labels: dict[str, str]) -> set[str]:
+    selector = ",".join(f"{key}={value}" for key, value in labels.items())
+    said = site.kubectl("get", "pods", "-n", "galley-system", "-l", selector, "-o", "name")
+    return {line.partition("/")[2] for line in said.split()}

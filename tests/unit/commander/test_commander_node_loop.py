@@ -22,7 +22,7 @@ from edge_commander.distribution.port import ClusterMember
 from edge_commander.keys import FileKeyStore
 from edge_commander.loop import NodeLoop, Parts
 from edge_commander.memory import Memory
-from edge_commander.reasons import NodeRecord, Why
+from edge_commander.reasons import NodeRecord, Reason, Why
 from edge_commander.report import Reporter
 from edge_commander.settings import CommanderSettings
 from edge_commander.times import Times
@@ -336,3 +336,28 @@ async def test_a_signed_roster_is_taken_and_its_signature_alone_is_no_write(tmp_
     assert bench.trust.roster.roster.generation == 7
     assert [one.text.partition(":")[0] for one in bench.outbox.kinds(Alert)] == ["own-keys"]
     assert bench.state == (NodeState.READY, "")
+
+
+@pytest.mark.parametrize(
+    ("why", "seconds"),
+    [
+        (Why.STARTING, 0.5),
+        (Why.TURN, 1.0),
+        (Why.SECRETS, 1.0),
+        (Why.FIRST, 1.0),
+        (Why.SIBLINGS, 3.0),
+        (Why.DECISION, 3.0),
+    ],
+)
+async def test_who_waits_for_siblings_alone_looks_again_soon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: Why, seconds: float
+) -> None:
+    bench = Bench(tmp_path)
+    await bench.turn(2)
+
+    async def form(clock: Reason) -> Reason:
+        return Reason(why)
+
+    monkeypatch.setattr(bench.loop, "_form", form)
+    assert await bench.turn() == seconds
+    assert bench.state == (NodeState.FORMING, why.value)

@@ -14,7 +14,7 @@ import pytest
 
 from agents.core.errors import Rejected, Retryable
 from edge_commander.distribution.apart import Apart
-from edge_commander.distribution.port import ClusterHealth, ClusterMember, ClusterPlan, Operation
+from edge_commander.distribution.port import ClusterHealth, ClusterMember, ClusterPlan, Operation, Snapshot
 from edge_commander.distribution.wire import ASKED, Answer, Ask, Family, problem
 from tests.fakes.formation_world import secrets_of
 
@@ -73,13 +73,27 @@ async def test_each_operation_arrives_whole_and_what_is_read_needs_no_root(tmp_p
         await apart.rotate()
         await apart.upgrade("1.36.3")
         await apart.reset()
+        await apart.stop()
+        with pytest.raises(Retryable, match="the list of snapshots is malformed"):
+            await apart.snapshots()
         await apart.settle(PLAN)
+        await apart.images()
+        with pytest.raises(Retryable, match="without an answer"):
+            await apart.pull("docker.io/library/a:1")
         assert (await apart.health()).api and len(await apart.members()) == 1
-    assert [problem(ask) for ask in asked] == [""] * 9
+    assert len(asked) == 13
+    assert [problem(ask) for ask in asked] == [""] * len(asked)
     assert {ask.operation for ask in asked} == ASKED - {Operation.MEMBERS, Operation.HEALTH}
     assert asked[0].plan is not None and asked[0].plan.secrets == PLAN.secrets
     assert tuple(asked[0].plan.servers) == ("10.0.0.2",)
     assert "token" not in repr(asked[0]) and "7" * 3 not in repr(asked[0])
+
+
+async def test_snapshots_come_back_as_they_are_with_the_secrets_that_they_need(tmp_path: Path) -> None:
+    there = [Snapshot("/keep/a", "store-1", 1, 1_700_000_000, 70, 4096), Snapshot("/keep/b", "store-1", 1, 5)]
+    there.append(replace(there[1], path="/keep/k3s", secrets=PLAN.secrets))
+    async with served(tmp_path, done(msgspec.to_builtins(there))) as (apart, _):
+        assert await apart.snapshots() == there
 
 
 @pytest.mark.parametrize(
@@ -112,7 +126,8 @@ async def test_nobody_listens(tmp_path: Path) -> None:
         (Ask(operation="init"), "init takes a plan"),
         (Ask(operation="reset", argument="x"), "reset takes no argument"),
         (Ask(operation="remove"), "remove takes a member's name"),
-        (Ask(operation="rotate", plan=PLAN), "rotate takes no plan"),
+        (Ask(operation="rotate", plan=changed(epoch=0).plan), "the plan names no site or no epoch"),
+        (Ask(operation="snapshot", argument="x", plan=PLAN), "snapshot takes no plan"),
         (Ask(operation="remove", argument="../../kube-system?"), "remove takes a member's name, such as nuc-1"),
         (Ask(operation="remove", argument="nuc-1\n"), "remove takes a member's name, such as nuc-1"),
         (changed(site="../store"), "the plan names no site or no epoch"),

@@ -136,3 +136,19 @@ async def test_what_is_no_request_is_refused(tmp_path: Path) -> None:
         B, b'{"kind":"query","site":"x","epoch":1,"voters":"' + b"0" * 64 + b'"}'
     )
     assert status == 200 and decode(body, ElectionAnswer).verdict.value == "mismatch"
+
+
+@pytest.mark.parametrize("seed", range(10))
+async def test_who_has_no_snapshot_votes_and_is_never_the_one_that_begins(tmp_path: Path, seed: int) -> None:
+    lan = Lan(tmp_path, seed)
+    lan.start(A, B, C)
+    found, seconds = await lan.run(A, B, C, only_votes=(A, C))
+    assert {one.node for one in found.values()} == {B} and seconds < 5
+
+
+async def test_where_all_only_vote_nobody_is_decided_on(tmp_path: Path) -> None:
+    lan = Lan(tmp_path)
+    lan.start(A, B, C)
+    found, _ = await lan.run(A, B, C, seconds=4, only_votes=(A, B, C))
+    assert {one.got for one in found.values()} == {Got.WAITING}
+    assert all(lan.boxes[node].state.promised is None for node in (A, B, C))

@@ -13,7 +13,7 @@ import structlog
 
 from agents.contracts.identity import Election, Member
 from agents.contracts.ids import node_id
-from agents.contracts.siblings import Stage
+from agents.contracts.siblings import SlotRequest, Stage
 from agents.core.errors import Retryable
 from agents.core.jose import SoftwareKey
 from agents.core.ports import ApiProblem, Object
@@ -36,7 +36,7 @@ from edge_commander.secrets.authority import make_secrets
 from edge_commander.secrets.store import SecretsStore
 from edge_commander.settings import DistributionSettings
 from tests.fakes.clock import VirtualClock
-from tests.fakes.formation_world import secrets_of
+from tests.fakes.formation_world import World, secrets_of
 from tests.fakes.siblings import TurnedTime
 
 MEMBER = Record(epoch=1, stage=Stage.MEMBER, part=Part.JOIN, initialiser="n-other")
@@ -172,3 +172,20 @@ async def test_each_turn_of_the_lease_has_a_number_and_two_members_cannot_give_t
     assert api.lease is not None
     api.lease["spec"] = {"holderIdentity": None, "leaseTransitions": "x"}
     assert await one.holder() == Held()
+
+
+async def test_nobody_joins_while_a_member_renews_and_one_that_is_gone_keeps_nobody_out() -> None:
+    world = World(3)
+    await world.round(40)
+    assert world.formed()
+    usher = world.nodes["n0"].usher
+    holder = "nuc-n1"
+
+    async def renews() -> str:
+        return holder
+
+    usher._renews = renews
+    answer = await usher.ask("n2", SlotRequest(epoch=1, fresh=False))
+    assert not answer.granted and answer.reason == "nuc-n1 renews its certificates, joins wait"
+    world.disks["n1"].wipe_var()
+    assert (await usher.ask("n2", SlotRequest(epoch=1, fresh=False))).granted

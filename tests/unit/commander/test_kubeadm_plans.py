@@ -1,5 +1,8 @@
 """From facts to steps: what kubeadm's operations leave to do after a crash, and what they refuse."""
 
+from dataclasses import replace
+
+import msgspec
 import pytest
 
 from agents.core.errors import Rejected, Retryable
@@ -8,14 +11,19 @@ from edge_commander.distribution.kubeadm.facts import EtcdMember, LocalFacts, Se
 from edge_commander.distribution.kubeadm.settings import KubeadmSettings
 from edge_commander.distribution.kubeadm.steps import (
     DeleteNode,
+    EndProcesses,
     Finish,
+    FreeTurn,
     MakeEtcd,
     Mark,
     Marker,
     NameAddress,
+    PutAway,
+    Remove,
     RemoveEtcdMember,
     RestartComponent,
     Run,
+    WaitNode,
     Write,
 )
 from edge_commander.distribution.port import ClusterPlan
@@ -166,6 +174,34 @@ def test_rotate_restarts_what_holds_its_certificate_in_memory_after_the_renewal(
         plan.rotate(BLANK, "r1", SETTINGS)
 
 
+def rotate(generation=2, keys="NEW PUBLIC", accepted="PUBLIC", **changes):
+    secrets = msgspec.structs.replace(SECRETS, generation=generation)
+    plan_ = replace(PLAN, secrets=secrets, **changes)
+    return plan.rotate(facts(done=True), "r1", SETTINGS, plan=plan_, keys=keys, accepted=accepted)
+
+
+def test_rotate_by_a_plan_lets_the_api_server_know_other_keys_before_anything_else():
+    steps = rotate()
+    assert [one.path for one in steps if isinstance(one, Write)] == [f"{layout.PKI}/sa.key", layout.ACCEPTED]
+    assert [one.data for one in steps if isinstance(one, Write)] == [b"SA KEY", b"NEW PUBLIC"]
+    restarts = [one.component for one in steps if isinstance(one, RestartComponent)]
+    assert restarts == ["kube-apiserver", "kube-controller-manager", "kube-scheduler"]
+    assert steps[-1] == WaitNode("n1")
+    assert steps[2] == rotate(accepted="NEW PUBLIC")[2], "after a crash between files and restart it is restarted"
+    assert steps[2] != rotate(keys="OTHER PUBLIC")[2]
+
+
+def test_rotate_by_a_first_generation_leaves_the_api_server_alone_and_another_clusters_is_refused():
+    steps = rotate(generation=1, accepted="NEW PUBLIC")
+    assert not any(isinstance(one, Write) for one in steps) and commands(steps) == ["certs renew"]
+    with pytest.raises(Rejected, match="the secrets are of store-1, epoch 2"):
+        rotate(epoch=3)
+    other = msgspec.structs.replace(SECRETS, epoch=3, generation=2)
+    with pytest.raises(Rejected, match="this node is of store-1, epoch 2, not of store-1, epoch 3"):
+        rotated = replace(PLAN, epoch=3, secrets=other)
+        plan.rotate(facts(done=True), "r1", SETTINGS, plan=rotated, keys="K", accepted="")
+
+
 def test_reset_forgets_last_and_leaves_etcd_first_where_it_may():
     own = EtcdMember(5, "n1")
     steps = plan.reset(facts(done=True), member=own, settings=SETTINGS)
@@ -180,3 +216,30 @@ def test_no_step_shows_a_secret():
     for steps in (initialise(BLANK), join(BLANK, seed)):
         for one in steps:
             assert not [secret for secret in ("CA KEY", "SA KEY", "DISCOVERY") if secret in f"{one!r}{one.describe()}"]
+
+
+def test_a_stop_puts_the_manifests_away_first_and_touches_no_data():
+    steps = plan.stop(facts(done=True), SETTINGS)
+    assert isinstance(steps[0], PutAway), "from here on no boot starts etcd"
+    assert isinstance(steps[-1], EndProcesses)
+    written = {one.path: one.data.decode() for one in steps if isinstance(one, Write)}
+    mark = f"{SETTINGS.state_dir}/stopped"
+    assert f"ConditionPathExists=!{mark}" in written[layout.KUBELET_DROP_IN] and written[mark] == ""
+    assert not [one for one in steps if isinstance(one, Remove)]
+    assert [one.arguments[0] for one in steps if isinstance(one, Run)] == ["daemon-reload", "stop"]
+
+
+def test_a_stop_is_done_once_and_a_half_made_cluster_is_stopped_too():
+    stopped = LocalFacts(marker=marker(done=True), traces=True, stopped=True)
+    assert plan.stop(stopped, SETTINGS) == [] == plan.stop(BLANK, SETTINGS)
+    assert plan.stop(facts(), SETTINGS) and plan.stop(LocalFacts(traces=True), SETTINGS)
+
+
+def test_a_reset_lets_the_kubelet_start_again():
+    gone = [one.path for one in plan.reset(facts(done=True), member=None, settings=SETTINGS) if isinstance(one, Remove)]
+    assert {layout.KUBELET_DROP_IN, f"{SETTINGS.state_dir}/stopped"} <= set(gone)
+
+
+def test_a_restored_cluster_forgets_whose_turn_it_was_before_anybody_may_ask():
+    steps = plan.restore(PLAN, BLANK, "/keep/etcd.db", others=["n1", "n2"], public_key="PUBLIC", settings=SETTINGS)
+    assert steps[-3:-1] == [DeleteNode("n2"), FreeTurn()] and isinstance(steps[-1], Finish)

@@ -146,6 +146,7 @@ def test_documents_are_of_the_plan_and_no_token_is_for_use():
     assert init["nodeRegistration"]["name"] == "n1" and init["localAPIEndpoint"]["advertiseAddress"] == "10.0.0.1"
     assert init["bootstrapTokens"] == [{"ttl": "1m0s", "usages": ["authentication"]}]
     assert of_cluster["controlPlaneEndpoint"] == "api.galley.internal:6443"
+    assert of_cluster["apiServer"]["extraArgs"] == [{"name": "shutdown-send-retry-after", "value": "true"}]
     assert of_cluster["etcd"]["local"]["extraArgs"] == [{"name": "initial-cluster-state", "value": "existing"}]
     joining = json.loads(config.join_documents(PLAN, SETTINGS))
     assert joining["discovery"] == {"file": {"kubeConfigPath": "/run/galley-kubernetes/discovery.conf"}}

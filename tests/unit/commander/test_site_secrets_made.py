@@ -10,20 +10,31 @@ import msgspec
 import pytest
 from cryptography import x509
 
-from agents.contracts.ids import node_id
+from agents.contracts.orders import OrderKind, SiteOrder
 from agents.core.errors import Rejected
 from edge_commander.reasons import Reason, Why
-from edge_commander.secrets.authority import check, make_secrets, new_token, service_account_public
+from edge_commander.secrets.authority import (
+    SecretsUnsound,
+    check,
+    make_next,
+    make_secrets,
+    new_key,
+    public_half,
+    service_account_public,
+)
 from edge_commander.secrets.model import SiteSecrets
-from edge_commander.secrets.rotation import Done, Fetch, Renew, ServerFact, Step, Wait, next_step, with_token
-from edge_commander.secrets.store import NAME, SecretsStore
+from edge_commander.secrets.rotation import following, is_due, ordered
+from edge_commander.secrets.store import DRAFT, NAME, Draft, SecretsStore
 from edge_commander.trusted_time import ClockNotTrusted
 from tests.fakes.siblings import TurnedTime
 
 SITE = "store-01234"
-A, B, C = (node_id(name) for name in ("nuc-a", "nuc-b", "nuc-c"))
 SECRETS = make_secrets(SITE, 1, TurnedTime())
 LATER = make_secrets(SITE, 2, TurnedTime())
+
+
+def step(held: SiteSecrets, order: int = 0) -> SiteSecrets:
+    return make_next(held, held.generation + 1, order, TurnedTime(), keys=True)
 
 
 def openssl(*arguments: str | Path) -> str:
@@ -55,10 +66,12 @@ def test_the_service_accounts_key_has_its_public_half(tmp_path: Path) -> None:
 
 
 def test_authorities_live_ten_years_and_never_past_sense() -> None:
-    made = x509.load_pem_x509_certificate(SECRETS.cluster.cert.encode())
+    before = datetime.datetime.now(datetime.UTC)
+    made = x509.load_pem_x509_certificate(make_secrets(SITE, 1, TurnedTime()).cluster.cert.encode())
     now = datetime.datetime.now(datetime.UTC)
     assert datetime.timedelta(days=3649) < made.not_valid_after_utc - now <= datetime.timedelta(days=3650)
-    assert datetime.timedelta(minutes=59) < now - made.not_valid_before_utc < datetime.timedelta(minutes=62)
+    hour, second = datetime.timedelta(hours=1), datetime.timedelta(seconds=1)
+    assert before - hour - second <= made.not_valid_before_utc <= now - hour + second
     time = TurnedTime()
     for year, cause in ((1970, "1970"), (2024, "2024"), (2100, "2100"), (2500, "2500")):
         then = datetime.datetime(year, 6, 1, tzinfo=datetime.UTC)
@@ -99,12 +112,12 @@ def test_the_store_keeps_what_it_is_given(tmp_path: Path) -> None:
 
 def test_the_store_never_goes_back(tmp_path: Path) -> None:
     store = SecretsStore(tmp_path)
-    renewed = with_token(SECRETS, new_token())
+    renewed = step(SECRETS)
     store.save(SECRETS)
     store.save(renewed)
     for wrong in (
         SECRETS,
-        with_token(SECRETS, new_token()),
+        step(SECRETS),
         make_secrets("store-99999", 9, TurnedTime()),
         msgspec.structs.replace(LATER, epoch=1, generation=3),
     ):
@@ -131,62 +144,86 @@ def test_a_corrupt_file_is_put_aside_and_counts_as_none(tmp_path: Path, damage: 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_new_token_is_a_new_generation_of_the_same_authorities() -> None:
-    renewed = with_token(SECRETS, "ab" * 32)
-    assert (renewed.generation, renewed.epoch, renewed.token) == (2, 1, "ab" * 32)
-    assert msgspec.structs.replace(renewed, generation=1, token=SECRETS.token) == SECRETS
-    with pytest.raises(Rejected):
-        with_token(renewed, "ab" * 32)
+def test_a_rotation_is_three_generations_of_the_same_authorities() -> None:
+    """Accepted, then signing, then alone; the token is new at once."""
+    known, signs, alone = (one := step(SECRETS, 7)), (two := step(one)), step(two)
+    old, new = public_half(SECRETS.service_account_key), public_half(known.service_account_next)
+    assert [one.generation for one in (known, signs, alone)] == [2, 3, 4]
+    assert [service_account_public(one) for one in (SECRETS, known, signs, alone)] == [old, old + new, new + old, new]
+    assert known.service_account_key == SECRETS.service_account_key != signs.service_account_key
+    assert known.token == signs.token == alone.token != SECRETS.token
+    assert {one.order for one in (known, signs, alone)} == {7}
+    assert {one.lasting for one in (known, signs, alone)} == {SECRETS.lasting}
+    assert [one.settled for one in (SECRETS, known, signs, alone)] == [True, False, False, True]
+    for one in (known, signs, alone):
+        check(one)
 
 
-def facts(*values: tuple[int, int, bool]) -> list[ServerFact]:
-    return [ServerFact(node, *value) for node, value in zip((A, B, C), values, strict=False)]
+def test_where_no_keys_change_only_the_number_does() -> None:
+    after = make_next(SECRETS, 5, 3, TurnedTime(), keys=False)
+    assert after == msgspec.structs.replace(SECRETS, generation=5, order=3)
+
+
+def test_what_is_not_new_is_no_generation() -> None:
+    fresh = {"token": "ab" * 32, "key": new_key(), "public": ""}
+    with pytest.raises(Rejected, match="not after"):
+        following(SECRETS, 1, 0, **fresh)
+    with pytest.raises(Rejected, match="another token"):
+        following(SECRETS, 2, 0, **{**fresh, "token": SECRETS.token})
+    time = TurnedTime()
+    time.reason = Reason(Why.CLOCK, "behind")
+    with pytest.raises(ClockNotTrusted):
+        make_next(SECRETS, 2, 0, time, keys=True)
+
+
+def order(number: int, generation: int = 0, epoch: int = 1) -> SiteOrder:
+    return SiteOrder(site=SITE, epoch=epoch, kind=OrderKind.ROTATE, number=number, generation=generation, issued_at=1)
 
 
 @pytest.mark.parametrize(
-    ("servers", "step"),
+    ("given", "begins"),
     [
-        (facts((2, 1, True), (1, 1, True), (1, 1, True)), Fetch(B)),
-        (facts((2, 1, True), (2, 1, True), (0, 0, False)), Fetch(C)),
-        (facts((2, 1, True), (2, 1, True), (2, 1, True)), Renew(A)),
-        (facts((2, 2, True), (2, 1, True), (2, 1, True)), Renew(B)),
-        (facts((2, 2, False), (2, 1, True), (2, 1, True)), Wait(f"{A} is not well")),
-        (facts((2, 2, True), (2, 1, True), (2, 1, False)), Wait(f"{C} is not well")),
-        (facts((2, 2, True), (2, 2, True), (2, 2, True)), Done()),
-        (facts((3, 2, True), (2, 2, True)), Wait(f"{A} is past generation 2")),
-        ([], Wait("no server is known")),
+        (None, False),
+        (order(1), True),
+        (order(1, 2), True),
+        (order(1, 1), False),
+        (order(1, epoch=2), False),
     ],
 )
-def test_a_rotation_goes_one_server_at_a_time(servers: list[ServerFact], step: Step) -> None:
-    assert next_step(2, servers) == step
-    assert step.describe()
+def test_an_order_is_begun_once_and_only_for_what_is_to_come(given: SiteOrder | None, begins: bool) -> None:
+    assert ordered(SECRETS, given) is begins
+    assert is_due(SECRETS, given, ran_ms=0, now_ms=0, overlap_ms=1) is begins
+    assert not ordered(msgspec.structs.replace(SECRETS, order=1), given)
 
 
-@pytest.mark.parametrize("ill", [None, A, B, C])
-def test_a_rotation_walked_from_every_state_ends_or_waits_for_the_ill(ill: str | None) -> None:
-    """Level-triggered: whatever was done already, steps lead to the end, and at most one server restarts at a time."""
-    options = [(1, 1), (2, 1), (2, 2)]
-    for a in options:
-        for b in options:
-            for c in options:
-                state = dict(zip((A, B, C), (a, b, c), strict=True))
-                for _ in range(10):
-                    servers = [ServerFact(node, *pair, node != ill) for node, pair in state.items()]
-                    match next_step(2, servers):
-                        case Fetch(node):
-                            assert state[node][0] == 1
-                            state[node] = (2, state[node][1])
-                        case Renew(node):
-                            assert ill is None and all(holds == 2 for holds, _ in state.values())
-                            state[node] = (2, 2)
-                        case Wait(why):
-                            assert ill is not None and ill in why
-                            break
-                        case Done():
-                            assert ill is None and set(state.values()) == {(2, 2)}
-                            break
-                else:
-                    pytest.fail("no end")
+def test_a_rotation_that_was_begun_goes_on_and_waits_for_the_overlap() -> None:
+    known, signs = (one := step(SECRETS)), step(one)
+    assert is_due(known, None, ran_ms=0, now_ms=0, overlap_ms=10)
+    assert not is_due(signs, order(9), ran_ms=5, now_ms=14, overlap_ms=10)
+    assert is_due(signs, None, ran_ms=5, now_ms=15, overlap_ms=10)
+
+
+def test_keys_that_do_not_fit_are_found_out() -> None:
+    for field, text in {
+        "service_account_next": SECRETS.service_account_key,
+        "service_account_old": "no key",
+    }.items():
+        with pytest.raises(SecretsUnsound):
+            check(msgspec.structs.replace(SECRETS, **{field: text}))
+
+
+def test_a_draft_is_kept_for_nobody_else_and_goes_with_the_secrets(tmp_path: Path) -> None:
+    store = SecretsStore(tmp_path)
+    store.save(SECRETS)
+    draft = Draft(base=1, secrets=step(SECRETS))
+    store.sketch(draft)
+    assert (tmp_path / DRAFT).stat().st_mode & 0o777 == 0o600
+    again = SecretsStore(tmp_path)
+    assert (again.secrets, again.draft) == (SECRETS, draft)
+    again.drop()
+    assert SecretsStore(tmp_path).draft is None
+    store.clear()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_secrets_read_back_from_json(tmp_path: Path) -> None:

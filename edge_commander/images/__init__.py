@@ -1,0 +1,1 @@
+"""Pulling ahead what pods are about to need."""
