@@ -41,7 +41,9 @@ def site(cluster_parts: None) -> Iterator[ClusterHosts]:
 
 
 class TestKubeadmCluster(DistributionSuite):
-    """The suite on kubeadm."""
+    """The suite on kubeadm. Its upgrade is played on all three nodes, by the commander, in test_site_upgrades.py."""
+
+    test_one_node_alone_is_upgraded = None
 
 
 def test_the_images_are_those_that_kubeadm_names() -> None:

@@ -25,7 +25,7 @@ from images.containers.control_plane import PAUSE
 from tests.site_in_a_box.browser import Browser, chromium
 from tests.site_in_a_box.cluster_host import ClusterHost, each
 from tests.site_in_a_box.formation_times import cost
-from tests.site_in_a_box.forming_site import FormingSite
+from tests.site_in_a_box.forming_site import FormingSite, token_is_good
 from tests.site_in_a_box.kernel_clock import synchronised
 from tests.site_in_a_box.kernel_settings import KernelSettings
 from tests.site_in_a_box.operators_desk import OperatorsDesk
@@ -103,8 +103,9 @@ def test_three_boxes_become_one_cluster_and_follow_their_atlas(site: FormingSite
     took = site.wait(lambda: healthy(site), 180, "the Atlas is healthy")
     print(f"the Atlas is healthy {took:.0f} s later")
     assert greeting(site, site.hosts[2]) == "hello"
-    assert running(site, "till", "app=till") == members_of(site, 1)
-    assert running(site, "galley-system", "app.kubernetes.io/name=heartbeat") == members_of(site, 1)
+    # Healthy may be said of two nodes' pods, a moment before the third node is there.
+    everywhere = {"till": "app=till", "galley-system": "app.kubernetes.io/name=heartbeat"}
+    site.wait(lambda: all(running(site, *one) == members_of(site, 1) for one in everywhere.items()), 90, "pods run")
     assert sum(running(site, "galley-system", "app.kubernetes.io/name=synthetic-client").values()) == 1
     site.commit(files("good evening"))
     site.wait(lambda: greeting(site, site.hosts[1]) == "good evening", 60, "the next commit is applied")
@@ -207,51 +208,32 @@ def test_a_foreign_box_is_given_nothing(site: FormingSite) -> None:
     assert said.startswith("HTTP/1.1 403") or said.startswith("HTTP/1.1 401"), said
 
 
-WHO = "--output=jsonpath={.status.userInfo.username}"
-
-
-def token_is_good(host: ClusterHost, token: str) -> str:
-    """What that host's own API server makes of a service account's token: `yes`, `no`, or empty where it is away."""
-    said = host.call(
-        "kubectl", "--kubeconfig=/dev/null", f"--server=https://{host.address}:6443", f"--token={token}",
-        "--certificate-authority=/etc/kubernetes/pki/ca.crt", "--request-timeout=5s", "auth", "whoami", WHO,
-    )  # fmt: skip
-    if said.returncode == 0 and "system:serviceaccount:default:default" in said.stdout:
-        return "yes"
-    return "no" if "Unauthorized" in said.stderr or "must be logged in" in said.stderr else ""
-
-
 def key_of(token: str) -> str:
     head = token.split(".", maxsplit=1)[0]
     return str(json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))["kid"])
 
 
 def test_an_order_changes_the_sites_secrets_and_no_token_is_refused_before_its_time(site: FormingSite) -> None:
-    """Three generations, one server after another; Vessel goes on, and a pod's token of before is good to the end of
-    the overlap."""
+    """Two of the three generations, one server after another: the new key signs, a pod's token of before is still good.
+    The third one, a day later, drops the old key: tests/soak plays it."""
     first = site.hosts[0]
     old = first.kubectl("create", "token", "default", "--duration=2h")
     leaf = "/etc/kubernetes/pki/apiserver.crt"
     before = [host.run("sha256sum", leaf) for host in site.hosts]
     cluster = site.clusters()
     desk(site).galley("site", "rotate", site.site, "--key", desk(site).key)
-    seen: dict[tuple[str, int], set[str]] = {}
 
     def ends() -> bool:
         for host in site.hosts:
-            said = token_is_good(host, old)
-            now = site.status(host)
-            seen.setdefault((host.name, now.get("secrets", 0)), set()).add(said)
-            assert said != "no" or now["secrets"] == 4, f"{host.name} refused a token in generation {now['secrets']}"
-        return all((one.get("secrets"), one.get("runs")) == (4, 4) for one in map(site.status, site.hosts))
+            assert token_is_good(host, old) != "no", f"{host.name} refuses a token of before"
+        return all((one.get("secrets"), one.get("runs")) == (3, 3) for one in map(site.status, site.hosts))
 
     took = site.wait(ends, 600, "the secrets are changed on all three")
-    print(f"secrets changed in {took:.0f} s; old token: {seen}")
-    assert all("yes" in seen[host.name, 3] for host in site.hosts), "accepted while the new key signs"
-    site.wait(lambda: {token_is_good(host, old) for host in site.hosts} == {"no"}, 60, "the old key is gone")
+    print(f"secrets changed in {took:.0f} s")
     new = first.kubectl("create", "token", "default")
     assert key_of(new) != key_of(old)
-    assert {token_is_good(host, new) for host in site.hosts} == {"yes"}
+    site.wait(lambda: {token_is_good(host, one) for host in site.hosts for one in (old, new)} == {"yes"}, 60,
+              "both tokens are good everywhere")  # fmt: skip
     assert all(host.run("sha256sum", leaf) != was for host, was in zip(site.hosts, before, strict=True))
     assert site.clusters() == cluster
     site.commit(files("new keys"))

@@ -60,6 +60,7 @@ class FormingSite:
         election: str = "cloud",
         addresses: bool = True,
         snapshot_seconds: float = 21600.0,
+        overlap_hours: float = 24.0,
         operators: bool = False,
         images: Path | None = None,
     ) -> None:
@@ -67,6 +68,7 @@ class FormingSite:
         self.addresses = addresses
         self.election = election
         self.snapshot_seconds = snapshot_seconds
+        self.overlap_hours = overlap_hours
         self.images = images
         self.endpoint = Endpoint(folder / "cloud", names=[GATEWAY])
         self.desk = OperatorsDesk(folder / "desk", self.endpoint) if operators else None
@@ -122,7 +124,7 @@ class FormingSite:
                 "observe_seconds": 2,
                 "snapshot_seconds": self.snapshot_seconds,
                 "siblings": {"bind": "0.0.0.0", "port": 9411},
-                "distribution": {"overlap_hours": 0.01},
+                "distribution": {"overlap_hours": self.overlap_hours},
             },
         }
 
@@ -308,3 +310,17 @@ class FormingSite:
                 raise AssertionError(f"not within {seconds:.0f} s: {what}\n{self.states()}\n{self.story()}")
             time.sleep(0.5)
         return time.monotonic() - began
+
+
+WHO = "--output=jsonpath={.status.userInfo.username}"
+
+
+def token_is_good(host: ClusterHost, token: str) -> str:
+    """What that host's own API server makes of a service account's token: `yes`, `no`, or empty where it is away."""
+    said = host.call(
+        "kubectl", "--kubeconfig=/dev/null", f"--server=https://{host.address}:6443", f"--token={token}",
+        "--certificate-authority=/etc/kubernetes/pki/ca.crt", "--request-timeout=5s", "auth", "whoami", WHO,
+    )  # fmt: skip
+    if said.returncode == 0 and "system:serviceaccount:default:default" in said.stdout:
+        return "yes"
+    return "no" if "Unauthorized" in said.stderr or "must be logged in" in said.stderr else ""

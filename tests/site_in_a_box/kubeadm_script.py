@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from edge_commander.distribution.kubeadm.certs import public_key
+from edge_commander.secrets.authority import public_half
 from tests.site_in_a_box.cluster_guest import IGNORED, KUBELET
 from tests.site_in_a_box.cluster_host import ClusterHost, ClusterHosts, each
 
@@ -49,7 +49,7 @@ def _place(hosts: ClusterHosts, host: ClusterHost) -> None:
         _file(host, f"{PKI}/{name}.crt").write_text(one.cert)
         _file(host, f"{PKI}/{name}.key").write_text(one.key)
     _file(host, f"{PKI}/sa.key").write_text(secrets.service_account_key)
-    _file(host, f"{PKI}/sa.pub").write_text(public_key(secrets.service_account_key))
+    _file(host, f"{PKI}/sa.pub").write_text(public_half(secrets.service_account_key))
     names = f"127.0.0.1 localhost\n{host.address} {host.name}\n{hosts[0].address} {ENDPOINT}\n"
     _file(host, "/etc/hosts").write_text(names)
     host.run("ln", "-sfn", host.kube.version, "/opt/kubernetes/current")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import shutil
 import time
@@ -13,7 +14,7 @@ from tests.site_in_a_box.endpoint import Endpoint
 from tests.site_in_a_box.etcd_site.chaos import election_of, live
 from tests.site_in_a_box.etcd_site.disk import cluster_ids
 from tests.site_in_a_box.etcd_site.site import GATEWAY
-from tests.site_in_a_box.forming_site import FormingSite
+from tests.site_in_a_box.forming_site import FormingSite, token_is_good
 
 FILES = {
     "apps/card/app.yaml": "v: 1\nowner: a\nnamespace: default\n",
@@ -59,7 +60,7 @@ def full_formations(folder: Path, count: int, seed: int) -> Iterator[str]:
 def _full(folder: Path, seed: int) -> str:
     rng = random.Random(seed)
     folder.mkdir(mode=0o755, parents=True)
-    site = FormingSite(folder, election=election_of(seed))
+    site = FormingSite(folder, election=election_of(seed), overlap_hours=0.01)
     at, off, number = rng.uniform(0, 60), rng.uniform(0, 10), rng.randrange(3)
     print(f"seed {seed}: host {number + 1} is cut {at:.0f} s after the last boot, for {off:.0f} s", flush=True)
     try:
@@ -74,10 +75,26 @@ def _full(folder: Path, seed: int) -> str:
         clusters = site.clusters()
         ids = set().union(*(cluster_ids(one.folder / "disks/etcd") for one in site.hosts))
         assert len(clusters) == len(ids) == 1, f"seed {seed}: {clusters} {ids}\n{site.story()}"
+        changed = _rotated(site)
     finally:
         site.down()
         shutil.rmtree(folder, ignore_errors=True)
     return (
         f"| three hosts with the full control plane ({election_of(seed)}), one cut {at:.0f} s after the last boot, "
-        f"seed {seed} | one cluster, all ready {took:.0f} s after its next boot |"
+        f"seed {seed} | one cluster, all ready {took:.0f} s after its next boot; its secrets changed in three "
+        f"generations in {changed:.0f} s |"
     )
+
+
+def _rotated(site: FormingSite) -> float:
+    """The site's secrets are changed by an order; s. What the old key signed is refused once that is dropped."""
+    old = site.hosts[0].kubectl("create", "token", "default", "--duration=2h")
+    order = {"order": {"site": site.site, "epoch": 1, "kind": "rotate", "number": 1, "issued_at": int(time.time())}}
+    asyncio.run(site.order(order))
+    took = site.wait(
+        lambda: all((one.get("secrets"), one.get("runs")) == (4, 4) for one in map(site.status, site.hosts)),
+        FULL_SECONDS,
+        "the secrets are changed on all three",
+    )
+    site.wait(lambda: {token_is_good(host, old) for host in site.hosts} == {"no"}, 60, "the old key is gone")
+    return took

@@ -16,13 +16,14 @@ import pytest
 from agents.core.errors import Rejected, Retryable
 from agents.io.clock import SystemClock
 from edge_commander.distribution.choice import make, make_unprivileged
-from edge_commander.distribution.kubeadm.certs import client, public_key
+from edge_commander.distribution.kubeadm.certs import client
 from edge_commander.distribution.kubeadm.cluster import KubeadmCluster
 from edge_commander.distribution.kubeadm.machine import Machine
 from edge_commander.distribution.kubeadm.settings import KubeadmSettings
 from edge_commander.distribution.kubeadm.steps import Marker
 from edge_commander.distribution.kubeadm.world import NodeWorld
 from edge_commander.distribution.port import ClusterPlan
+from edge_commander.secrets.authority import public_half
 from edge_commander.settings import DistributionSettings
 from tests.site_in_a_box import site_secrets
 
@@ -137,9 +138,9 @@ def test_a_client_certificate_is_the_authoritys_and_short(tmp_path):
     assert shown.returncode == 0, shown.stderr
     ends = ["openssl", "x509", "-noout", "-checkend", "7300", "-in", tmp_path / "cert"]
     assert subprocess.run(ends, capture_output=True).returncode == 1
-    assert public_key(secrets.service_account_key).startswith("-----BEGIN PUBLIC KEY-----")
-    with pytest.raises(Rejected, match="not a private key"):
-        public_key("x")
+    assert public_half(secrets.service_account_key).startswith("-----BEGIN PUBLIC KEY-----")
+    with pytest.raises(Rejected, match="service_account_key"):
+        public_half("x")
     assert made.key not in repr(made)
 
 
