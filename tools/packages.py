@@ -17,6 +17,7 @@ TEST = [
     "chromium-driver",
     "containerd",
     "containernetworking-plugins",
+    "cryptsetup-bin",
     "docker-registry",
     "faketime",
     "iptables",

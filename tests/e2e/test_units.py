@@ -55,7 +55,7 @@ def host(tmp_path_factory: pytest.TempPathFactory, host_base: Path) -> Iterator[
 
 def test_systemd_finds_no_fault_in_the_units_and_no_ordering_cycle(host: SuiteHost) -> None:
     files = sorted(path.name for path in Path("systemd").iterdir() if path.suffix in (".service", ".socket"))
-    assert len(files) == 8
+    assert len(files) == 9
     said = host.run("systemd-analyze", "verify", "--man=no", *(f"/etc/systemd/system/{name}" for name in files))
     assert said.strip() == ""
     journal = host.run("journalctl", "-b", "--no-pager", "-o", "cat")
@@ -68,6 +68,14 @@ def test_exposure_is_low(host: SuiteHost, unit: str) -> None:
     found = re.search(r"exposure level for \S+: ([0-9.]+)", said)
     assert found is not None, said[-500:]
     assert float(found[1]) <= EXPOSURE, said
+
+
+def test_the_wipe_may_open_disks_and_mount_one_and_no_more(host: SuiteHost) -> None:
+    """Of what raises its exposure: CAP_SYS_ADMIN to mount `ident`, and the block devices."""
+    said = host.run("systemd-analyze", "security", "--no-pager", "galley-wipe.service")
+    found = re.search(r"exposure level for \S+: ([0-9.]+)", said)
+    assert found is not None, said[-500:]
+    assert float(found[1]) <= 3.0, said
 
 
 @unit
