@@ -32,7 +32,7 @@ TEST = [
 ]
 GROUPS = {"venv": ["python3-venv"], "demo": DEMO, "test": TEST}
 OPTIONAL = {"chromium", "chromium-driver", "systemd-repart"}
-"""Where a distribution has no such package, the tests that need a browser say `not run`; repart is then in systemd's own."""
+"""Where a distribution has no such package: tests that need a browser say `not run`; repart is in systemd's own."""
 
 
 def installed(package: str) -> bool:
