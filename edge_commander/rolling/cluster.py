@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from agents.core.errors import Retryable
 from agents.core.ports import Object
 from agents.io.kube_errors import KubeRejected
-from edge_commander.formation.lease import PATH
+from edge_commander.formation.kube_lease import KubeLease
 from edge_commander.formation.lease import UPGRADE as LEASE
 from edge_commander.rolling.plan import Turn
 from edge_commander.rolling.pods import Pod, evictable, eviction
@@ -40,33 +39,16 @@ class RollingCluster:
 
     def __init__(self, connect: Callable[[], Awaitable[Any]]) -> None:
         self._connect = connect
-        self._last: Object | None = None
+        self._lease = KubeLease(connect, LEASE)
 
     async def turn(self) -> Turn:
         """Whose turn it is. Raises Retryable."""
-        kube = await self._connect()
-        try:
-            self._last = await kube.request("GET", f"{PATH}/{LEASE}")
-        except KubeRejected as error:
-            if error.status != 404:
-                raise
-            self._last = None
-        return read_turn(self._last or {})
+        await self._lease.read()
+        return read_turn(self._lease)
 
     async def put(self, turn: Turn) -> bool:
         """Replaces the Lease that `turn` read last; False when another was faster. Raises Retryable."""
-        kube = await self._connect()
-        body = lease(turn, self._last)
-        try:
-            if self._last is None:
-                self._last = await kube.request("POST", PATH, body=body)
-            else:
-                self._last = await kube.request("PUT", f"{PATH}/{LEASE}", body=body)
-        except KubeRejected as error:
-            if error.status not in (404, 409):
-                raise
-            return False
-        return True
+        return await self._lease.write(turn.holder, notes_of(turn), turns=self._lease.turns + 1)
 
     async def node(self, name: str) -> OwnNode:
         """A Node. Raises Retryable."""
@@ -123,11 +105,11 @@ class RollingCluster:
         return found
 
 
-def read_turn(found: Object) -> Turn:
-    """The turn that a Lease says. What is no number counts as 0."""
-    notes = (found.get("metadata") or {}).get("annotations") or {}
+def read_turn(found: KubeLease) -> Turn:
+    """The turn that the Lease says. What is no number counts as 0."""
+    notes = found.notes
     return Turn(
-        holder=str((found.get("spec") or {}).get("holderIdentity") or ""),
+        holder=found.holder,
         order=_number(notes.get(_ORDER)),
         tries=_number(notes.get(_TRIES)),
         stopped=str(notes.get(_STOPPED, "")),
@@ -135,20 +117,10 @@ def read_turn(found: Object) -> Turn:
     )
 
 
-def lease(turn: Turn, before: Object | None) -> Object:
-    """The Lease that says it, in place of `before`."""
+def notes_of(turn: Turn) -> dict[str, str]:
+    """The annotations that say it."""
     notes = {_ORDER: str(turn.order), _TRIES: str(turn.tries)}
-    if turn.stopped:
-        notes |= {_STOPPED: turn.stopped, _WHY: turn.why[:_WHY_CHARS]}
-    meta: Object = {"name": LEASE, "namespace": "kube-system", "annotations": notes}
-    if before is not None:
-        meta["resourceVersion"] = before["metadata"]["resourceVersion"]
-    transitions = ((before or {}).get("spec") or {}).get("leaseTransitions") or 0
-    stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    spec: Object = {"leaseTransitions": transitions + 1, "renewTime": stamp}
-    if turn.holder:
-        spec |= {"holderIdentity": turn.holder, "acquireTime": stamp}
-    return {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": meta, "spec": spec}
+    return notes | {_STOPPED: turn.stopped, _WHY: turn.why[:_WHY_CHARS]} if turn.stopped else notes
 
 
 def _number(text: object) -> int:

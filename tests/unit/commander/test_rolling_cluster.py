@@ -15,7 +15,7 @@ from agents.core.ports import ApiProblem, Object
 from agents.io.kube_errors import KubeRejected
 from edge_commander.formation.lease import JoinLease
 from edge_commander.reasons import NOTHING, Reason, Why
-from edge_commander.rolling.cluster import MARK, OwnNode, RollingCluster, lease, read_turn
+from edge_commander.rolling.cluster import MARK, OwnNode, RollingCluster, notes_of
 from edge_commander.rolling.plan import Turn, unfit
 from edge_commander.rolling.pods import evictable
 from edge_commander.rolling.roller import Work
@@ -51,12 +51,21 @@ def cluster(answers: Mapping[str, Any]) -> tuple[RollingCluster, Kube]:
     return RollingCluster(connect), kube
 
 
-def test_a_turn_is_read_as_it_was_written() -> None:
+def lease(turn: Turn) -> Object:
+    return {"metadata": {"annotations": notes_of(turn)}, "spec": {"holderIdentity": turn.holder, "leaseTransitions": 1}}
+
+
+async def read_turn(found: Object) -> Turn:
+    rolling, _ = cluster({f"GET {LEASES}/galley-upgrade": found})
+    return await rolling.turn()
+
+
+async def test_a_turn_is_read_as_it_was_written() -> None:
     for turn in (Turn("nuc-1", 10, 2), Turn(order=10, stopped="nuc-1", why="x" * 900), Turn()):
-        read = read_turn(lease(turn, None))
+        read = await read_turn(lease(turn))
         assert read == dataclasses.replace(turn, why=turn.why[:300])
     odd: Object = {"metadata": {"annotations": {"galley/order": "-1", "galley/tries": "9" * 40}}, "spec": {}}
-    assert read_turn(odd) == read_turn({}) == Turn()
+    assert await read_turn(odd) == await read_turn({}) == Turn()
 
 
 async def test_the_lease_is_made_once_and_replaced_against_what_was_read() -> None:
@@ -64,7 +73,7 @@ async def test_the_lease_is_made_once_and_replaced_against_what_was_read() -> No
     assert await rolling.turn() == Turn()
     assert await rolling.put(Turn("nuc-1", 10))
     assert kube.sent[-1][0] == f"POST {LEASES}" and "resourceVersion" not in kube.sent[-1][1]["metadata"]
-    held = lease(Turn("nuc-2", 9, 1), None)
+    held = lease(Turn("nuc-2", 9, 1))
     held["metadata"]["resourceVersion"] = "77"
     rolling, kube = cluster({f"GET {LEASES}/galley-upgrade": held})
     assert (await rolling.turn()).holder == "nuc-2"
@@ -209,7 +218,7 @@ async def test_nobody_joins_while_another_is_upgraded() -> None:
 
 
 async def test_who_is_upgraded_is_read_of_the_lease() -> None:
-    for found, name in ((404, ""), (lease(Turn("nuc-2", 3), None), "nuc-2"), (lease(Turn(order=3), None), "")):
+    for found, name in ((404, ""), (lease(Turn("nuc-2", 3)), "nuc-2"), (lease(Turn(order=3)), "")):
         kube = Kube({f"GET {LEASES}/galley-upgrade": found})
 
         async def connect(kube: Kube = kube) -> Any:
