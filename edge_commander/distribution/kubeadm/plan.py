@@ -29,7 +29,7 @@ from edge_commander.distribution.kubeadm.steps import (
     PutAway,
     Remove,
     RemoveEtcdMember,
-    RestartComponent,
+    RestartComponents,
     Run,
     Step,
     WaitNode,
@@ -191,9 +191,9 @@ def rotate(
         raise Rejected("this node is not a member of a cluster that has certificates to renew")
     first: list[Step] = [] if plan is None else _service_accounts(plan, facts.marker, keys, accepted)
     renew = Run(_kubeadm(settings), config.renew_command(), 120)
-    parts = (RestartComponent(part, revision) for part in layout.EMBEDDED)
+    parts = RestartComponents(layout.EMBEDDED, revision)
     waited = [] if plan is None else [WaitNode(facts.marker.node)]
-    return [*first, renew, *parts, *waited]
+    return [*first, renew, parts, *waited]
 
 
 def _service_accounts(plan: ClusterPlan, marker: Marker, keys: str, accepted: str) -> list[Step]:
@@ -209,7 +209,7 @@ def _service_accounts(plan: ClusterPlan, marker: Marker, keys: str, accepted: st
     return [
         Write(f"{layout.PKI}/sa.key", secrets.service_account_key.encode()),
         Write(layout.ACCEPTED, keys.encode(), 0o644),
-        RestartComponent("kube-apiserver", f"service-accounts-{said}"),
+        RestartComponents(("kube-apiserver",), f"service-accounts-{said}"),
     ]
 
 

@@ -52,9 +52,9 @@ class World(Protocol):
     async def make_etcd(self, node: str, address: str, token: str) -> None:
         """Makes the data of an etcd with that node as its one member."""
 
-    async def restart_component(self, component: str, revision: str) -> None:
-        """Takes a static pod away, and brings it back with Galley's annotation, once its port is free; returns when
-        it serves again."""
+    async def restart_components(self, components: tuple[str, ...], revision: str) -> None:
+        """Takes static pods away, and brings each back with our annotation, once its port is free; returns when all
+        serve again."""
 
     async def put_away(self) -> None:
         """Gives the static pods' manifests names that the kubelet does not read."""
@@ -180,19 +180,19 @@ class MakeEtcd:
 
 
 @dataclass(frozen=True)
-class RestartComponent:
-    """Restarts a part of the control plane. `revision`: new with each restart."""
+class RestartComponents:
+    """Restarts parts of the control plane, at the same time. `revision`: new with each restart."""
 
-    component: str
+    components: tuple[str, ...]
     revision: str
 
     def describe(self) -> str:
         """One line for people."""
-        return f"restart {self.component}"
+        return f"restart {', '.join(self.components)}"
 
     async def execute(self, world: World) -> None:
         """Does it."""
-        await world.restart_component(self.component, self.revision)
+        await world.restart_components(self.components, self.revision)
 
 
 @dataclass(frozen=True)
@@ -320,7 +320,7 @@ Step = (
     | Remove
     | Link
     | NameAddress
-    | RestartComponent
+    | RestartComponents
     | PutAway
     | EndProcesses
     | FreeTurn

@@ -150,8 +150,14 @@ class NodeWorld(Machine):
         async with self.running(f"{programs}/etcd", *arguments) as process:
             await self._until(committed, "etcd does not start")
 
-    async def restart_component(self, component: str, revision: str) -> None:
-        """See World. The old pod must be gone first: with its port still taken the new one would crash and back off."""
+    async def restart_components(self, components: Sequence[str], revision: str) -> None:
+        """See World."""
+        ended = await asyncio.gather(*(self._restart(one, revision) for one in components), return_exceptions=True)
+        for error in filter(None, ended):
+            raise error  # the first; each of the others came to its own end before
+
+    async def _restart(self, component: str, revision: str) -> None:
+        """The old pod must be gone first: with its port still taken the new one would crash and back off."""
         file, held = layout.manifest(component), layout.held_back(component)
         text = await self.read(file)
         if text is None:

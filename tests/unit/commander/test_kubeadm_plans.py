@@ -21,7 +21,7 @@ from edge_commander.distribution.kubeadm.steps import (
     PutAway,
     Remove,
     RemoveEtcdMember,
-    RestartComponent,
+    RestartComponents,
     Run,
     WaitNode,
     Write,
@@ -166,9 +166,8 @@ def test_restore_takes_etcds_data_back_before_kubeadm_and_forgets_the_other_node
 def test_rotate_restarts_what_holds_its_certificate_in_memory_after_the_renewal():
     steps = plan.rotate(facts(done=True), "r1", SETTINGS)
     assert commands(steps) == ["certs renew"]
-    assert [one.component for one in steps[1:] if isinstance(one, RestartComponent)] == [
-        "kube-controller-manager",
-        "kube-scheduler",
+    assert [one.components for one in steps[1:] if isinstance(one, RestartComponents)] == [
+        ("kube-controller-manager", "kube-scheduler")
     ]
     with pytest.raises(Rejected, match="not a member"):
         plan.rotate(BLANK, "r1", SETTINGS)
@@ -184,8 +183,8 @@ def test_rotate_by_a_plan_lets_the_api_server_know_other_keys_before_anything_el
     steps = rotate()
     assert [one.path for one in steps if isinstance(one, Write)] == [f"{layout.PKI}/sa.key", layout.ACCEPTED]
     assert [one.data for one in steps if isinstance(one, Write)] == [b"SA KEY", b"NEW PUBLIC"]
-    restarts = [one.component for one in steps if isinstance(one, RestartComponent)]
-    assert restarts == ["kube-apiserver", "kube-controller-manager", "kube-scheduler"]
+    restarts = [one.components for one in steps if isinstance(one, RestartComponents)]
+    assert restarts == [("kube-apiserver",), ("kube-controller-manager", "kube-scheduler")]
     assert steps[-1] == WaitNode("n1")
     assert steps[2] == rotate(accepted="NEW PUBLIC")[2], "after a crash between files and restart it is restarted"
     assert steps[2] != rotate(keys="OTHER PUBLIC")[2]
