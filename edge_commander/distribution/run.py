@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import stat
 import sys
 import time
@@ -35,13 +36,23 @@ CONFIG = 78
 def read_plan(file: Path) -> ClusterPlan:
     """The plan in a file. Rejected when it is not one, or others may read it."""
     try:
-        if stat.S_IMODE(file.stat().st_mode) & 0o077:
-            raise Rejected("holds secrets and may be read by others: chmod 600", file=str(file))
-        return msgspec.json.decode(file.read_bytes(), type=ClusterPlan)
+        with open(file, "rb", opener=_opened) as stream:
+            found = os.fstat(stream.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise Rejected("is no plan: not a file", file=str(file))
+            if found.st_uid not in (0, os.geteuid()):
+                raise Rejected(f"is of uid {found.st_uid}, who could change it: chown root", file=str(file))
+            if stat.S_IMODE(found.st_mode) & 0o077:
+                raise Rejected("holds secrets and may be read by others: chmod 600", file=str(file))
+            return msgspec.json.decode(stream.read(), type=ClusterPlan)
     except OSError as error:
         raise Rejected(f"cannot be read: {error.strerror}", file=str(file)) from None
     except msgspec.MsgspecError as error:
         raise Rejected(f"is no plan: {error}", file=str(file)) from None
+
+
+def _opened(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # a pipe is refused, not waited for
 
 
 def _say(text: str) -> None:

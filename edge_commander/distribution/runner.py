@@ -23,7 +23,7 @@ from agents.core.errors import ConfigError, Rejected, Retryable
 from agents.io.clock import SystemClock
 from agents.io.config import load
 from edge_commander.distribution.choice import connect, make
-from edge_commander.distribution.port import Distribution
+from edge_commander.distribution.port import Distribution, Operation
 from edge_commander.distribution.settle import settle
 from edge_commander.distribution.wire import ARGUMENTS, IMAGES, MAX_ASK, PULL, SETTLE, Answer, Ask, Family, problem
 from edge_commander.images.settings import PrepullSettings
@@ -67,8 +67,27 @@ def _answer(connection: socket.socket, config: Path | None) -> Answer:
     except ConfigError as error:
         return Answer(family=Family.REFUSED, text=f"configuration: {error.problems[0]}")
     settings = own.distribution
+    if text := elsewhere(ask, settings):
+        return Answer(family=Family.REFUSED, text=text)
     print(f"asked: {ask!r}", file=sys.stderr, flush=True)
     return carry_out(ask, settings, lambda: make(settings, Path(own.keys_dir), SystemClock(), say=_say), own.prepull)
+
+
+def elsewhere(ask: Ask, settings: DistributionSettings) -> str:
+    """Why a snapshot may not be restored over this socket; empty when it may. Root reads only what root saved: any
+    other path could be a folder of the asker's, a device, or changed between its check and its use."""
+    if ask.operation != Operation.RESTORE:
+        return ""
+    if settings.kind == "k3s":
+        from edge_commander.distribution.k3s.config import snapshots
+
+        folder = snapshots(settings.k3s)
+    else:
+        folder = settings.kubeadm.snapshots_dir
+    named = Path(ask.argument)
+    if named.parent == Path(folder) and named.name not in ("", "..") and "\0" not in ask.argument:
+        return ""
+    return f"restore takes a snapshot in {folder}"
 
 
 def carry_out(

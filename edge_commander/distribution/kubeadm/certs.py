@@ -46,6 +46,7 @@ def new_key() -> tuple[str, str]:
 def certificate(authority: Authority, public: str, name: str, *groups: str, life: datetime.timedelta = LIFE) -> str:
     """A client's certificate for a public P-256 key; all PEM. See `client`. Raises Rejected also for another key."""
     from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -53,7 +54,7 @@ def certificate(authority: Authority, public: str, name: str, *groups: str, life
     ca, ca_key = _load(authority)
     try:
         key = serialization.load_pem_public_key(public.encode())
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, UnsupportedAlgorithm):
         key = None
     if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name != "secp256r1":
         raise Rejected("what is to be certified is no public P-256 key in PEM")
