@@ -104,6 +104,8 @@ def test_vessels_own_account_writes_its_bookkeeping_alone(site: KubeSite, namesp
         *(("", "secrets", "", verb) for verb in ("get", "list", "create", "update", "delete")),
         *((group, "events", "", verb) for group in ("", "events.k8s.io") for verb in ("create", "patch")),
         *(("", "serviceaccounts", "atlas-admin", verb) for verb in ("get", "impersonate")),
+        *(("", "configmaps", "galley-images", verb) for verb in ("create", "patch")),
+        ("", "configmaps", "galley-node-images", "get"),
     }
     assert _rights(site, VESSEL, namespace) == (wanted if namespace == "galley-system" else set())
 
