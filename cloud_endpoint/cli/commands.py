@@ -53,8 +53,11 @@ async def site_epoch(client: Client, options: argparse.Namespace) -> Any:
     if options.authorisation is not None:
         try:
             authorisation = options.authorisation.read_text().strip()
-        except (OSError, UnicodeDecodeError):
-            raise Rejected("cannot be read", file=str(options.authorisation), path="--authorisation") from None
+        except (OSError, UnicodeDecodeError) as error:
+            cause = getattr(error, "strerror", None) or "no text"
+            raise Rejected(f"cannot be read: {cause}", file=str(options.authorisation)) from None
+        if not authorisation:
+            raise Rejected("is empty: make it with `galley epoch authorise`", file=str(options.authorisation))
     body = {
         "to": options.to,
         "election": options.election,
@@ -93,6 +96,8 @@ async def device_list(client: Client, options: argparse.Namespace) -> Any:
 
 async def device_ship(client: Client, options: argparse.Namespace) -> Any:
     """A device for the shipping list, with its entry signed here where a key is given."""
+    if options.role != "server" and not options.key:
+        raise Rejected("the role is in the signed entry: --role worker needs --key")
     proof = "approval" if options.by_approval else "tpm" if options.ek_hash else "code"
     body = {
         "entry": sign_shipped(options, proof) if options.key else None,
@@ -131,6 +136,8 @@ async def device_entries(client: Client, options: argparse.Namespace) -> Any:
 
 async def device_revoke(client: Client, options: argparse.Namespace) -> Any:
     """Ends a device's rights; with a key by an operator's signed word, which a stolen endpoint cannot undo."""
+    if options.key and not options.site:
+        raise Rejected("what is signed names the site: --key needs --site")
     if options.key:
         await client.call("POST", "/v1/admin/entries", sign_withdrawal(options))
         return {"changed": True}

@@ -168,8 +168,13 @@ def document(tx: Tx, node: str, endpoints: list[str], command_keys: list[Jwk]) -
 
 
 def revoke(tx: Tx, node: str) -> bool:
-    """Revokes a device: no new tokens, and those it has are refused. False when there is no such enrolled device."""
-    device = devices.get(tx, node)
+    """Revokes a device: no new tokens, and those it has are refused. One that was shipped and never enrolled leaves the
+    list. False when there is neither."""
+    device, line = devices.get(tx, node), shipped(tx, node)
+    if device is None and line is not None:
+        tx.execute("DELETE FROM shipping WHERE node = ?", (node,))
+        changed(tx, line.site)
+        return True
     if device is None or device.status != "enrolled":
         return False
     tx.execute("UPDATE devices SET status = 'revoked' WHERE node = ?", (node,))

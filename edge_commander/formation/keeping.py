@@ -21,6 +21,8 @@ from edge_commander.formation.rebuild import until_due
 from edge_commander.view import SnapshotView
 
 LOOK_SECONDS = 30.0
+REST_SECONDS = 300.0
+"""For how long a new member takes none: its node has enough to do, and nothing is lost in a cluster so young."""
 LONGEST_SECONDS = 1900.0
 """A snapshot bounds itself, well below this."""
 
@@ -47,6 +49,7 @@ class SnapshotKeeping:
         self._log = log
         self._newest: Snapshot | None = None
         self._looked = False
+        self._member_since: float | None = None
         self._problem = ""
         self._backoff = Backoff(base=LOOK_SECONDS, cap=900.0)
 
@@ -60,7 +63,13 @@ class SnapshotKeeping:
     async def turn(self) -> float:
         """One look, and a snapshot where one is due; how long to wait for the next look, s."""
         if not self._seconds or not self._member():
+            self._member_since = None
             return min(LOOK_SECONDS, self._seconds or LOOK_SECONDS)
+        if self._member_since is None:
+            self._member_since = self._clock.monotonic()
+        rest = self._member_since + min(REST_SECONDS, self._seconds) - self._clock.monotonic()
+        if rest > 0:
+            return min(rest, LOOK_SECONDS)
         try:
             if not self._looked:
                 await self._look()

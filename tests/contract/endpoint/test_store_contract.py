@@ -112,6 +112,21 @@ async def test_ingest_refuses_a_node_at_another_site_and_a_revoked_one(store: St
     assert await store.read(lambda tx: fleet.history(tx, "store-1", "beat")) == []
 
 
+async def test_a_box_that_never_came_leaves_the_list_and_its_name_is_free(store: Store) -> None:
+    def ship(tx: Tx, hardware: str) -> None:
+        sites.ship(tx, hardware_id=hardware, site="store-1", name="nuc-9", address="", proof="code", code_hash="h")
+
+    await enrolled(store)  # makes the site
+    await store.write(lambda tx: ship(tx, "TYPO"))
+    with pytest.raises(Rejected, match="revoke it first"):
+        await store.write(lambda tx: ship(tx, "NUC-9"))
+    assert await store.write(lambda tx: sites.revoke(tx, node_id("TYPO")))
+    await store.write(lambda tx: ship(tx, "NUC-9"))
+    listed = [one.hardware_id for one in await store.read(lambda tx: sites.shipping(tx, only="store-1"))]
+    assert "NUC-9" in listed and "TYPO" not in listed
+    assert not await store.write(lambda tx: sites.revoke(tx, node_id("TYPO")))
+
+
 async def test_receipt_is_the_stores_time_and_a_wrong_clock_does_not_hold_back_what_follows(
     store: Store, clock: Clock
 ) -> None:

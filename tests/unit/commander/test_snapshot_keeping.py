@@ -141,6 +141,15 @@ async def test_a_member_takes_one_every_six_hours_also_over_a_start(disk: Disk, 
     assert len(disk.names) == 4
 
 
+async def test_a_new_member_rests_before_its_first_one(disk: Disk, clock: VirtualClock) -> None:
+    joined = clock.monotonic() + HOUR
+    one = keeping(disk, lambda: clock.monotonic() >= joined)
+    await live(one, clock, 1 + 4 / 60)
+    assert disk.names == []
+    await live(one, clock, 3 / 60)
+    assert len(disk.names) == 1
+
+
 async def test_who_is_no_member_takes_none_and_zero_is_never(disk: Disk, clock: VirtualClock) -> None:
     await live(keeping(disk, lambda: False), clock, 13)
     await live(keeping(disk, seconds=0.0), clock, 13)
