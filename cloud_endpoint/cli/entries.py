@@ -37,7 +37,9 @@ def operators_key(path: Path) -> SoftwareKey:
     """A private Ed25519 key; raises Rejected naming the file."""
     key = keyfile.load(path)
     if key.public["crv"] != "Ed25519":
-        raise Rejected("is not a key that signs for operators (Ed25519)", file=str(path))
+        raise Rejected(
+            "is not a key that signs (Ed25519): the one of `operator add --command-key-out` is", file=str(path)
+        )
     return key
 
 
