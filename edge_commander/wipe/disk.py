@@ -23,12 +23,14 @@ class Disk:
     def __init__(self, path: Path) -> None:
         flags = os.O_RDWR | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         real = path.resolve(strict=True)
+        self._direct = True
         try:
             self._fd = os.open(real, flags | os.O_DIRECT)
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
-            self._fd = os.open(real, flags)  # a file system without O_DIRECT
+            self._direct = False  # a file system without O_DIRECT
+            self._fd = os.open(real, flags)
         try:
             self.size = os.lseek(self._fd, 0, os.SEEK_END) // ALIGNMENT * ALIGNMENT
             self._zeros = mmap.mmap(-1, CHUNK)
@@ -39,18 +41,21 @@ class Disk:
 
     def read(self, offset: int, length: int) -> bytes:
         """See BlockDevice."""
-        found = bytearray()
         length = min(length, self.size - offset)
-        while len(found) < length:
-            want = min(CHUNK, length - len(found))
-            with suppress(OSError):  # where the page cache is used after all, it is asked to forget
-                os.posix_fadvise(self._fd, offset + len(found), want, os.POSIX_FADV_DONTNEED)
+        pieces: list[bytes] = []
+        done = 0
+        while done < length:
+            want = min(CHUNK, length - done)
+            if not self._direct:
+                with suppress(OSError):  # where the page cache is used after all, it is asked to forget
+                    os.posix_fadvise(self._fd, offset + done, want, os.POSIX_FADV_DONTNEED)
             with memoryview(self._buffer) as view:
-                count = os.preadv(self._fd, [view[:want]], offset + len(found))
+                count = os.preadv(self._fd, [view[:want]], offset + done)
             if count <= 0:
                 raise OSError(errno.EIO, "ends before its size")
-            found += self._buffer[:count]
-        return bytes(found)
+            pieces.append(self._buffer[:count])
+            done += count
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def write(self, offset: int, data: bytes) -> None:
         """See BlockDevice."""
