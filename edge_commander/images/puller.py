@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from agents.core.errors import Rejected, Retryable
 from agents.core.ports import Clock
 from agents.io.lock import Lock
 from agents.io.scrub import scrub_text
+from edge_commander.distribution import children
 from edge_commander.images.bucket import TokenBucket
 from edge_commander.images.proxy import Throttle
 from edge_commander.images.request import upstream_of
@@ -110,7 +110,7 @@ class Puller:
                         with contextlib.suppress(TimeoutError):
                             await asyncio.wait_for(process.wait(), END_SECONDS)
                 finally:
-                    await _ended(process)
+                    await children.ended(process)
                 output.seek(max(0, output.seek(0, os.SEEK_END) - MAX_SAID))
                 said = output.read().decode(errors="replace")
             fetched = proxy.fetched
@@ -172,7 +172,7 @@ class Puller:
             except TimeoutError:
                 raise Retryable(f"{command[0]} took longer than {seconds:g} s") from None
             finally:
-                await _ended(process)
+                await children.ended(process)
             errors.seek(0)
             return process.returncode or 0, out.decode(errors="replace"), errors.read(MAX_SAID).decode(errors="replace")
 
@@ -189,18 +189,7 @@ def free_percent(folder: str) -> float:
 async def _start(
     command: Sequence[str], more: Mapping[str, str], errors: int, out: int = asyncio.subprocess.DEVNULL
 ) -> asyncio.subprocess.Process:
-    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/root", **more}
     try:
-        return await asyncio.create_subprocess_exec(
-            "setpriv", "--pdeathsig", "KILL", *command, env=environment, start_new_session=True,
-            stdin=asyncio.subprocess.DEVNULL, stdout=out, stderr=errors,
-        )  # fmt: skip
+        return await children.start(command, stdout=out, stderr=errors, more=more)
     except OSError as error:
         raise Retryable(f"{command[0]}: cannot be started: {error.strerror}") from None
-
-
-async def _ended(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()

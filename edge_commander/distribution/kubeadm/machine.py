@@ -17,6 +17,7 @@ from pathlib import Path
 
 from agents.core.errors import Retryable
 from agents.io.state import sync_directory, write_durably
+from edge_commander.distribution import children
 
 MAX_OUTPUT = 4 * 1024 * 1024
 TAIL = 1500
@@ -46,7 +47,7 @@ class Machine:
         except TimeoutError:
             raise Retryable(f"{name} took longer than {seconds:.0f} s") from None
         finally:
-            await _ended(process)
+            await children.ended(process)
         text = out[-MAX_OUTPUT:].decode(errors="replace")
         errors = err[-MAX_OUTPUT:].decode(errors="replace")
         if failing_is_an_answer:
@@ -70,7 +71,7 @@ class Machine:
         except ProcessLookupError:
             _, err = await reading
         finally:
-            await _ended(process)
+            await children.ended(process)
             with contextlib.suppress(asyncio.CancelledError):
                 await reading
         if process.returncode not in (0, -signal.SIGTERM):
@@ -147,21 +148,11 @@ class Machine:
 
 
 async def _started(program: str, *arguments: str) -> asyncio.subprocess.Process:
-    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/root"}
+    pipe = asyncio.subprocess.PIPE
     try:
-        return await asyncio.create_subprocess_exec(
-            "setpriv", "--pdeathsig", "KILL", program, *arguments, env=environment, start_new_session=True,
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
+        return await children.start([program, *arguments], stdout=pipe, stderr=pipe)
     except OSError as error:
         raise Retryable(f"setpriv (for {program}): cannot be started: {error.strerror}") from None
-
-
-async def _ended(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
 
 
 def _write(path: Path, data: bytes, mode: int) -> None:

@@ -1,0 +1,29 @@
+"""Programs that the root half starts: a known environment, a session of their own, and gone with their parent."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Mapping, Sequence
+
+ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/root"}
+
+
+async def start(
+    command: Sequence[str], *, stdout: int, stderr: int, more: Mapping[str, str] | None = None
+) -> asyncio.subprocess.Process:
+    """Starts it with `more` in its environment; killed with this process. Raises OSError."""
+    return await asyncio.create_subprocess_exec(
+        "setpriv", "--pdeathsig", "KILL", *command, env={**ENVIRONMENT, **(more or {})}, start_new_session=True,
+        stdin=asyncio.subprocess.DEVNULL, stdout=stdout, stderr=stderr,
+    )  # fmt: skip
+
+
+async def ended(process: asyncio.subprocess.Process) -> None:
+    """Kills it with its children where it still runs; gone when this returns."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
