@@ -11,7 +11,7 @@ from agents.core.errors import ConfigError
 from agents.io import config
 from edge_commander.settings import CommanderSettings
 from edge_commander.wipe import plan as plans
-from edge_commander.wipe.luks import LOOK, read
+from edge_commander.wipe.luks import LOOK
 from edge_commander.wipe.partitions import Partitions
 from edge_commander.wipe.record import Target, TargetState
 
@@ -53,4 +53,4 @@ def _look(disks: Partitions, target: Target) -> TargetState | None:
     except OSError as error:
         print(f"edge-commander: {target.value}: {path}: {error.strerror}", file=sys.stderr)
         return None
-    return plans.state_of(target, size, read(start, size))
+    return plans.state_of(target, size, start)

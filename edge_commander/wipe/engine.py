@@ -16,7 +16,7 @@ from edge_commander.wipe import plan as plans
 from edge_commander.wipe import record as records
 from edge_commander.wipe.blocks import CHUNK, BlockDevice
 from edge_commander.wipe.journal import Journal
-from edge_commander.wipe.luks import LOOK, read
+from edge_commander.wipe.luks import LOOK
 from edge_commander.wipe.record import Phase, Target, TargetState, WipeRecord
 from edge_commander.wipe.warrant import Warrant, judge_record
 
@@ -107,7 +107,7 @@ class Engine:
     def _survey(self, target: Target, record: WipeRecord) -> TargetState:
         try:
             with self.disks.open(target) as device:
-                return plans.state_of(target, device.size, read(device.read(0, LOOK), device.size))
+                return plans.state_of(target, device.size, device.read(0, LOOK))
         except OSError as error:
             raise TargetError(target, error, record) from None
 

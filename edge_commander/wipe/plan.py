@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edge_commander.wipe.luks import LEAST_AREA, Luks
+from edge_commander.wipe.luks import LEAST_AREA, read
 from edge_commander.wipe.record import OPEN, Method, Phase, Stage, Target, TargetState, WipeRecord
 
 MAX_ATTEMPTS = 5
@@ -122,8 +122,9 @@ def _of_target(state: TargetState) -> Step:
             return Format(state)
 
 
-def state_of(target: Target, size: int, luks: Luks | None) -> TargetState:
-    """How a target is erased. `size`: of its device, bytes."""
+def state_of(target: Target, size: int, start: bytes) -> TargetState:
+    """How a target is erased. `size`: of its device, bytes; `start`: what its first LOOK bytes hold."""
+    luks = read(start, size)
     if luks is None:
         return TargetState(target=target, method=Method.BLOCKS, size=size, area=size)
     return TargetState(target=target, method=Method.HEADER, size=size, area=min(size, max(luks.data, LEAST_AREA)))

@@ -146,8 +146,3 @@ def ended(record: WipeRecord, phase: Phase, problem: str = "") -> WipeRecord:
     if phase in OPEN:
         raise ValueError(f"{phase.value} is no end")
     return msgspec.structs.replace(record, phase=phase, problem=problem[:1024])
-
-
-def reported(record: WipeRecord) -> WipeRecord:
-    """The outbox has the end."""
-    return msgspec.structs.replace(record, reported=True)

@@ -54,7 +54,7 @@ def plain(disk: NodeDisk, mib: int, rounds: int) -> dict[str, float]:
     with Disk(disk.device["journal"]) as journal:
         engine = one_engine(disk, journal)
         for _ in range(rounds):
-            state = state_of(Target.CONF, mib * MIB, None)
+            state = state_of(Target.CONF, mib * MIB, b"")
             record = records.surveyed(kit.armed(targets=["conf"]), [state])
             found["dd write"].append(seconds(lambda: dd("/dev/zero", device, mib, "oflag=direct", "conv=fsync")))
             found["erase"].append(seconds(lambda: engine._erase(record, state)))  # noqa: B023
