@@ -62,7 +62,7 @@ def make_next(held: SiteSecrets, number: int, order: int, time: Time, *, keys: b
 
 
 def new_key() -> str:
-    """A service accounts' key: P-256, PEM."""
+    """A private key: P-256, PKCS#8 in PEM."""
     return _pem(ec.generate_private_key(ec.SECP256R1()))
 
 

@@ -33,14 +33,10 @@ def client(authority: Authority, name: str, *groups: str, life: datetime.timedel
 
 def new_key() -> tuple[str, str]:
     """A new P-256 key, PEM: private (PKCS#8) and public (SubjectPublicKeyInfo)."""
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
+    from edge_commander.secrets import authority
 
-    key = ec.generate_private_key(ec.SECP256R1())
-    pem = serialization.Encoding.PEM
-    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    public = key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo)
-    return private.decode(), public.decode()
+    private = authority.new_key()
+    return private, authority.public_half(private)
 
 
 def certificate(authority: Authority, public: str, name: str, *groups: str, life: datetime.timedelta = LIFE) -> str:
