@@ -17,6 +17,7 @@ from agents.core.errors import GalleyError, Rejected, Retryable
 from edge_commander.distribution.port import ClusterPlan
 from edge_commander.formation import plan as plans
 from edge_commander.formation import record as records
+from edge_commander.formation.ask import secrets_of, statuses
 from edge_commander.formation.parts import Parts
 from edge_commander.formation.permission import BegunBefore
 from edge_commander.formation.plan import Facts, Step, next_step
@@ -101,7 +102,8 @@ class Former:
             return reason
         if self._failed is not None and self._p.clock.monotonic() < self._again_at:
             return self._failed
-        asks = self.member != site.epoch or self._held(site) is None or not self._settled
+        held = self._held(site)
+        asks = self.member != site.epoch or held is None or not self._settled
         answers = await self._ask_all(site) if asks else {}
         clock = self._witnessed(site, clock)
         record = self._p.records.record
@@ -112,8 +114,8 @@ class Former:
             record=record,
             clock=clock,
             answers=answers,
-            secrets=self._held(site) is not None,
-            generation=held.generation if (held := self._held(site)) is not None else 0,
+            secrets=held is not None,
+            generation=held.generation if held is not None else 0,
             slot=self._slot,
             kept=self._p.records.kept or self._holds(record.epoch),
             restore=site.restore,
@@ -143,24 +145,15 @@ class Former:
         return self._failed
 
     async def _ask_all(self, site: Site) -> Mapping[str, FormationStatus]:
-        others = [one for one in site.others.values() if one.signing]
+        return await statuses(self._p.siblings, site.others.values(), self._hear)
 
-        async def one(member: Member) -> FormationStatus | None:
-            self._told.pop(member.node, None)
-            try:
-                answer = await self._p.siblings.status(member)
-            except OutOfTime:
-                self._told[member.node] = None
-            except GalleyError:
-                pass
-            else:
-                if answer.now:
-                    self._told[member.node] = answer.now - self._p.now_ms()
-                return answer
-            return None
-
-        said = await asyncio.gather(*(one(member) for member in others))
-        return {member.node: answer for member, answer in zip(others, said, strict=True) if answer is not None}
+    def _hear(self, member: Member, said: FormationStatus | GalleyError) -> None:
+        """What its clock says, see witness.py."""
+        self._told.pop(member.node, None)
+        if isinstance(said, OutOfTime):
+            self._told[member.node] = None
+        elif isinstance(said, FormationStatus) and said.now:
+            self._told[member.node] = said.now - self._p.now_ms()
 
     def _witnessed(self, site: Site, clock: Reason) -> Reason:
         """The clock's standing, with what siblings have to say where the endpoint was not asked yet."""
@@ -285,16 +278,13 @@ class Former:
         return Reason(Why.STARTING, "decided")
 
     async def _fetch(self, site: Site, holders: tuple[str, ...]) -> Reason:
-        for node in holders:
-            try:
-                secrets = await self._p.siblings.secrets(site.others[node], site.site, site.epoch)
-            except GalleyError as error:
-                self._p.log.info("a sibling did not give the secrets", sibling=node, cause=str(error))
-                continue
-            await asyncio.to_thread(self._p.secrets.save, secrets)
-            self._p.log.info("took the site's secrets", epoch=site.epoch, sibling=node)
-            return Reason(Why.TURN)
-        return Reason(Why.SECRETS, "siblings have them, none gave them")
+        given = await secrets_of(self._p.siblings, site, holders, self._p.log)
+        if given is None:
+            return Reason(Why.SECRETS, "siblings have them, none gave them")
+        node, secrets = given
+        await asyncio.to_thread(self._p.secrets.save, secrets)
+        self._p.log.info("took the site's secrets", epoch=site.epoch, sibling=node)
+        return Reason(Why.TURN)
 
     async def _ask_slot(self, site: Site, members: tuple[str, ...], fresh: bool) -> Reason:
         text = ""

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Protocol
 from structlog.typing import FilteringBoundLogger
 
 from agents.contracts.identity import Member
-from agents.contracts.siblings import FormationStatus, SlotAnswer, SlotRequest
+from agents.contracts.siblings import SlotAnswer, SlotRequest
 from agents.core.ports import Clock
 from edge_commander.distribution.port import ClusterPlan, Distribution, NodeAccess
+from edge_commander.formation import ask
 from edge_commander.formation.permission import Gate
 from edge_commander.formation.record import Record
 from edge_commander.secrets.model import SiteSecrets
@@ -20,14 +21,8 @@ if TYPE_CHECKING:
     from edge_commander.rolling.roller import Roller  # only a site that was ordered an upgrade pays for it
 
 
-class Siblings(Protocol):
-    """What is asked of siblings, over the mutually authenticated channel. Each raises Retryable or Rejected."""
-
-    async def status(self, member: Member) -> FormationStatus:
-        """How far it is."""
-
-    async def secrets(self, member: Member, site: str, epoch: int) -> SiteSecrets:
-        """The epoch's secrets, opened and checked."""
+class Siblings(ask.Siblings, Protocol):
+    """What is asked of siblings besides."""
 
     async def slot(self, member: Member, request: SlotRequest) -> SlotAnswer:
         """Whether it is our turn to join."""

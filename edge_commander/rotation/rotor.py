@@ -13,12 +13,12 @@ from typing import Protocol
 import msgspec
 from structlog.typing import FilteringBoundLogger
 
-from agents.contracts.identity import Member
 from agents.contracts.orders import OrderKind
 from agents.contracts.siblings import FormationStatus
 from agents.core.errors import GalleyError, Rejected, Retryable
 from agents.core.ports import Clock
 from edge_commander.distribution.port import ClusterMember, ClusterPlan
+from edge_commander.formation.ask import Siblings, secrets_of, statuses
 from edge_commander.formation.site import Site
 from edge_commander.reasons import NOTHING, Reason, Why
 from edge_commander.rotation import plan as plans
@@ -34,16 +34,6 @@ AGAIN_SECONDS = 10.0
 """After a look that failed."""
 LEAF_SECONDS = 3600.0
 """How often it looks when its certificates end."""
-
-
-class Siblings(Protocol):
-    """What is asked of siblings. Each raises Retryable or Rejected."""
-
-    async def status(self, member: Member) -> FormationStatus:
-        """How far it is."""
-
-    async def secrets(self, member: Member, site: str, epoch: int) -> SiteSecrets:
-        """The epoch's secrets that it holds, opened and checked."""
 
 
 class Cluster(Protocol):
@@ -209,7 +199,7 @@ class Rotor:
     async def _look(self, site: Site, held: SiteSecrets, clock: Reason, *, active: bool) -> Reason:
         await self._see_leaves(site)
         turn = await self._p.lease.read()  # first: what is said after it may be held against it
-        answers = await self._ask_all(site)
+        answers = await statuses(self._p.siblings, site.others.values())
         members = await self._p.distribution.members()
         upgrading = await self._p.upgrading()
         progress = await self._all_ran(site, held, answers, clock)
@@ -259,17 +249,6 @@ class Rotor:
             self._leaf_at = now + LEAF_SECONDS
             self._life = await self._p.life(site.own.address)
 
-    async def _ask_all(self, site: Site) -> Mapping[str, FormationStatus]:
-        async def one(member: Member) -> FormationStatus | None:
-            try:
-                return await self._p.siblings.status(member)
-            except GalleyError:
-                return None
-
-        others = list(site.others.values())
-        said = await asyncio.gather(*map(one, others))
-        return {member.node: answer for member, answer in zip(others, said, strict=True) if answer is not None}
-
     async def _all_ran(
         self, site: Site, held: SiteSecrets, answers: Mapping[str, FormationStatus], clock: Reason
     ) -> Progress:
@@ -306,17 +285,13 @@ class Rotor:
             raise Retryable(f"a draft cannot be removed: {error.strerror}") from None
 
     async def _fetch(self, site: Site, held: SiteSecrets, holders: tuple[str, ...]) -> Reason:
-        for node in holders:
-            try:
-                secrets = await self._p.siblings.secrets(site.others[node], site.site, site.epoch)
-            except GalleyError as error:
-                self._p.log.info("a sibling did not give the secrets", sibling=node, cause=str(error))
-                continue
-            if secrets.generation > held.generation:
-                await asyncio.to_thread(self._p.secrets.save, secrets)
-                self._p.log.info("took the site's new secrets", generation=secrets.generation, sibling=node)
-                return Reason(Why.TURN, "rotation")
-        return Reason(Why.SECRETS, "rotation: siblings have newer ones, none gave them")
+        given = await secrets_of(self._p.siblings, site, holders, self._p.log, above=held.generation)
+        if given is None:
+            return Reason(Why.SECRETS, "rotation: siblings have newer ones, none gave them")
+        node, secrets = given
+        await asyncio.to_thread(self._p.secrets.save, secrets)
+        self._p.log.info("took the site's new secrets", generation=secrets.generation, sibling=node)
+        return Reason(Why.TURN, "rotation")
 
     async def _make(self, site: Site, held: SiteSecrets, number: int) -> Reason:
         """Draft, then word in the Lease, then the site's. After a crash the draft is told as it was."""
