@@ -10,7 +10,6 @@ import asyncio
 import base64
 import json
 import shutil
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -25,9 +24,8 @@ from images.containers.control_plane import PAUSE
 from tests.site_in_a_box.browser import Browser, chromium
 from tests.site_in_a_box.cluster_host import ClusterHost, each
 from tests.site_in_a_box.formation_times import cost
-from tests.site_in_a_box.forming_site import FormingSite, token_is_good
+from tests.site_in_a_box.forming_site import FormingSite, formed, token_is_good
 from tests.site_in_a_box.kernel_clock import synchronised
-from tests.site_in_a_box.kernel_settings import KernelSettings
 from tests.site_in_a_box.operators_desk import OperatorsDesk
 from tests.site_in_a_box.suite_atlas import files
 
@@ -36,18 +34,9 @@ pytestmark = pytest.mark.timeout(600)
 
 @pytest.fixture(scope="module")
 def site(cluster_parts: None, suite_images: Path) -> Iterator[FormingSite]:
-    before = KernelSettings.now()
-    folder = Path(tempfile.mkdtemp(prefix="galley-fs-"))
-    folder.chmod(0o755)
-    site = FormingSite(folder, operators=True, images=suite_images)
-    try:
-        with synchronised():
-            site.up(files("hello"))
-            yield site
-    finally:
-        site.down()
-        shutil.rmtree(folder, ignore_errors=True)
-    assert KernelSettings.now() == before
+    with formed("galley-fs-", operators=True, images=suite_images) as site, synchronised():
+        site.up(files("hello"))
+        yield site
 
 
 def greeting(site: FormingSite, host: ClusterHost) -> str:

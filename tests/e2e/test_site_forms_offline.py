@@ -3,14 +3,11 @@ themselves who begins, and form."""
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.site_in_a_box.forming_site import FormingSite
+from tests.site_in_a_box.forming_site import FormingSite, formed
 
 pytestmark = pytest.mark.timeout(600)
 CARD = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: card, namespace: default}\ndata: {greeting: hello}\n"
@@ -18,15 +15,9 @@ CARD = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: card, namespace: defau
 
 @pytest.fixture(scope="module")
 def site(cluster_parts: None) -> Iterator[FormingSite]:
-    folder = Path(tempfile.mkdtemp(prefix="galley-fo-"))
-    folder.chmod(0o755)
-    site = FormingSite(folder, election="offline", addresses=False)
-    try:
+    with formed("galley-fo-", election="offline", addresses=False) as site:
         site.up({"apps/card/app.yaml": "v: 1\nowner: a\nnamespace: default\n", "apps/card/card.yaml": CARD})
         yield site
-    finally:
-        site.down()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def voters_known(site: FormingSite) -> bool:

@@ -6,17 +6,13 @@ Real systemd, containerd, kubelet, etcd and a real endpoint; the operator orders
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.site_in_a_box.cluster_host import ClusterHost
-from tests.site_in_a_box.forming_site import FormingSite
-from tests.site_in_a_box.kernel_settings import KernelSettings
+from tests.site_in_a_box.forming_site import FormingSite, formed
 
 pytestmark = pytest.mark.timeout(900)
 STOPPED = "waiting: wipe (older cluster)"
@@ -33,17 +29,9 @@ def files(greeting: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def site(cluster_parts: None) -> Iterator[FormingSite]:
-    before = KernelSettings.now()
-    folder = Path(tempfile.mkdtemp(prefix="galley-rb-"))
-    folder.chmod(0o755)
-    site = FormingSite(folder, snapshot_seconds=15.0)
-    try:
+    with formed("galley-rb-", snapshot_seconds=15.0) as site:
         site.up(files("hello"))
         yield site
-    finally:
-        site.down()
-        shutil.rmtree(folder, ignore_errors=True)
-    assert KernelSettings.now() == before
 
 
 def greeting(host: ClusterHost) -> str:

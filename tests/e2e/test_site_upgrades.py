@@ -7,19 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from images.containers.control_plane import PAUSE
 from tests.site_in_a_box.cluster_host import ClusterHost, each
-from tests.site_in_a_box.forming_site import FormingSite
-from tests.site_in_a_box.kernel_settings import KernelSettings
+from tests.site_in_a_box.forming_site import FormingSite, formed
 
 pytestmark = pytest.mark.timeout(1200)
 
@@ -54,19 +50,11 @@ def files(greeting: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def site(cluster_parts: None) -> Iterator[FormingSite]:
-    before = KernelSettings.now()
-    folder = Path(tempfile.mkdtemp(prefix="galley-up-"))
-    folder.chmod(0o755)
-    site = FormingSite(folder)
-    try:
+    with formed("galley-up-") as site:
         site.up(files("hello"))
         each(list(site.hosts), lambda host: host.import_images(site.hosts.kube.later))
         site.wait(site.ready, 420, "every node is ready")
         yield site
-    finally:
-        site.down()
-        shutil.rmtree(folder, ignore_errors=True)
-    assert KernelSettings.now() == before
 
 
 class Watcher:

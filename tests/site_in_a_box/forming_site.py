@@ -10,9 +10,11 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from tests.site_in_a_box.cluster_host import ClusterHost, ClusterHosts, each
 from tests.site_in_a_box.endpoint import Endpoint
 from tests.site_in_a_box.gitrepos import GitRepo
 from tests.site_in_a_box.host_suite import USERS
+from tests.site_in_a_box.kernel_settings import KernelSettings
 from tests.site_in_a_box.operators_desk import OperatorsDesk
 from tests.site_in_a_box.process import Program
 
@@ -324,3 +327,19 @@ def token_is_good(host: ClusterHost, token: str) -> str:
     if said.returncode == 0 and "system:serviceaccount:default:default" in said.stdout:
         return "yes"
     return "no" if "Unauthorized" in said.stderr or "must be logged in" in said.stderr else ""
+
+
+@contextmanager
+def formed(prefix: str, **options: Any) -> Iterator[FormingSite]:
+    """A site in a folder of its own, not up yet, on a disk, as overlays cannot stack on every file system. Leaves no
+    host, no folder and no setting of the kernel behind."""
+    before = KernelSettings.now()
+    folder = Path(tempfile.mkdtemp(prefix=prefix))
+    folder.chmod(0o755)
+    site = FormingSite(folder, **options)
+    try:
+        yield site
+    finally:
+        site.down()
+        shutil.rmtree(folder, ignore_errors=True)
+    assert KernelSettings.now() == before
