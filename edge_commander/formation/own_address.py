@@ -17,6 +17,7 @@ from pathlib import Path
 
 import msgspec
 
+from agents.contracts.identity import Member
 from agents.contracts.siblings import FormationStatus, Stage
 from agents.core.errors import Rejected
 from agents.io.state import StateFile
@@ -112,7 +113,11 @@ def _siblings(site: Site, reached: Mapping[str, str]) -> list[str]:
 
 def _with(site: Site, address: str) -> Site:
     own = msgspec.structs.replace(site.own, address=address)
-    return replace(site, roster=tuple(own if one.node == site.me else one for one in site.roster))
+
+    def filled(members: Iterable[Member]) -> tuple[Member, ...]:
+        return tuple(own if one.node == site.me else one for one in members)
+
+    return replace(site, roster=filled(site.roster), workers=filled(site.workers))
 
 
 def _bare(address: str) -> bool:

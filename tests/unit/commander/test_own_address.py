@@ -106,3 +106,10 @@ def test_the_kernel_is_asked_and_nothing_is_sent() -> None:
     assert is_here("127.0.0.1") and not is_here("192.0.2.77")
     assert towards(["127.0.0.9"]) == "127.0.0.1"
     assert towards([]) == ""
+
+
+def test_a_workers_own_is_filled_in_as_a_servers_is(tmp_path: Path, routes: Routes) -> None:
+    server, worker = site("").roster[1], Member(node=A, name="nuc-a")
+    given = Site(site="store-01234", me=A, epoch=1, roster=(server,), workers=(worker,))
+    filled, reason = OwnAddress(tmp_path).fill(given, status(Stage.NONE), {B: "10.0.0.2"})
+    assert (filled.own.address, reason) == ("10.0.0.1", None) and filled.roster == (server,)
