@@ -6,7 +6,7 @@ Level-triggered: a turn may be the first after any crash. A renewal runs beside 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -201,7 +201,7 @@ class Rotor:
         turn = await self._p.lease.read()  # first: what is said after it may be held against it
         answers = await statuses(self._p.siblings, site.others.values())
         members = await self._p.distribution.members()
-        upgrading = await self._p.upgrading()
+        upgrading = await self._upgraded(members)
         progress = await self._all_ran(site, held, answers, clock)
         if turn.holder == site.own.name and not progress.renewing:
             await self._p.lease.take("")  # letting go failed, or a crash came first
@@ -243,6 +243,11 @@ class Rotor:
             case plans.Renew():
                 return await self._renew(site, held, progress)
 
+    async def _upgraded(self, members: Sequence[ClusterMember]) -> str:
+        """The Node that is upgraded now; a turn that a Node took with it when it left holds up nobody."""
+        found = await self._p.upgrading()
+        return found if any(one.name == found for one in members) else ""
+
     async def _see_leaves(self, site: Site) -> None:
         now = self._p.clock.monotonic()
         if now >= self._leaf_at:
@@ -268,6 +273,9 @@ class Rotor:
         if draft is None:
             return False
         made = draft.secrets
+        if made.epoch != held.epoch:  # a restored Lease may know it
+            await asyncio.to_thread(self._drop)
+            return False
         known = (turn.epoch, turn.generation, turn.digest) == (made.epoch, made.generation, digest(made))
         newest = max([held.generation, *(one.holds for one in answers.values() if one.epoch == held.epoch)])
         if known and newest < made.generation:
@@ -311,7 +319,9 @@ class Rotor:
             await asyncio.to_thread(self._p.progress.save, msgspec.structs.replace(progress, renewing=True))
         if not await self._p.lease.take(site.own.name):
             return Reason(Why.TURN, "rotation: another was faster")
-        if await self._p.upgrading():  # looked again with the turn in hand: whoever upgrades looks at it, too
+        if await self._upgraded(
+            await self._p.distribution.members()
+        ):  # looked again with the turn in hand: whoever upgrades looks at it, too
             await self._p.lease.take("")
             return Reason(Why.TURN, "rotation: another is upgraded")
         self._p.log.info("renews", generation=held.generation)

@@ -14,7 +14,7 @@ import structlog
 from agents.contracts.identity import Member
 from agents.contracts.orders import OrderKind, SiteOrder
 from agents.contracts.siblings import FormationStatus, Stage
-from agents.core.errors import Retryable
+from agents.core.errors import Rejected, Retryable
 from edge_commander.distribution.port import ClusterMember, ClusterPlan
 from edge_commander.formation.site import Site
 from edge_commander.reasons import NOTHING, Reason
@@ -258,7 +258,8 @@ class Secrets:
 
     def save(self, secrets: SiteSecrets) -> None:
         held = self.secrets
-        assert held is None or held.generation < secrets.generation, "the store refuses what goes back"
+        if held is not None and (secrets.epoch, secrets.generation) <= (held.epoch, held.generation):
+            raise Rejected("the store refuses what goes back")
         self.world.point()
         self.world.made.setdefault(secrets.generation, set()).add(digest(secrets))
         self.world.disks[self.name].secrets = secrets

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from agents.core.errors import Retryable
 from edge_commander.reasons import NOTHING, Reason, Why
-from edge_commander.rotation.plan import Life
+from edge_commander.rotation.plan import Life, Turn
 from edge_commander.secrets.rotation import digest
+from edge_commander.secrets.store import Draft
 from tests.fakes.rotation_world import OVERLAP_MS, ROUND_SECONDS, World
 
 ROUNDS = 300
@@ -215,3 +217,24 @@ async def test_an_upgrade_that_began_as_the_turn_was_taken_goes_first() -> None:
         object.__setattr__(node.rotor._p, "upgrading", upgrading)
     await world.round(30)
     assert 2 in world.made and not world.renewals and world.lease.turn.holder == ""
+
+
+async def test_a_draft_of_an_older_epoch_that_a_restored_lease_knows_stops_no_rotation() -> None:
+    """The snapshot was taken between the word in the Lease and the first who took it up."""
+    world = World()
+    first = world.disks["n0"].secrets
+    assert first is not None
+    drafted = msgspec.structs.replace(first, epoch=0, generation=2)
+    world.disks["n0"].draft = Draft(base=1, secrets=drafted)
+    world.lease.turn = Turn("", 0, 2, digest(drafted))
+    world.rotate()
+    await world.round(ROUNDS)
+    assert world.settled(4), [node.reason for node in world.nodes.values()]
+
+
+async def test_a_turn_to_be_upgraded_of_a_node_that_is_no_more_stops_no_rotation() -> None:
+    world = World()
+    world.upgrading = "nuc-gone"
+    world.rotate()
+    await world.round(ROUNDS)
+    assert world.settled(4), [node.reason for node in world.nodes.values()]
