@@ -47,10 +47,10 @@ class Drained:
 class Facts:
     """What is known now. `number` 0: there is no order. `expected`: Nodes' names by the roster. `here`: the version's
     programs lie on this node. `api`: this node's own API server answers, with its etcd. `cordoned`: nothing is
-    scheduled on it, `marked`: because we said so. `joining`, `renewing`: another node whose turn to do so it is.
-    `lost`: the holder has had its time. Of this process: `upgraded`: it went through; `failed`: why the last try did
-    not, `refused`: and never will, `rests`: that was a moment ago. `go_on`: pods that do not go in time stop
-    nothing."""
+    scheduled on it, `marked`: because we said so. `joining`: another node whose turn to do so it is; `renewing`: any,
+    also this one. `lost`: the holder has had its time. Of this process: `upgraded`: it went through; `failed`: why the
+    last try did not, `refused`: and never will, `rests`: that was a moment ago. `go_on`: pods that do not go in time
+    stop nothing."""
 
     me: str
     number: int
@@ -213,7 +213,7 @@ def _not_whole(facts: Facts, but: str = "") -> Reason | None:
         return Reason(Why.WHOLE, f"{unready[0]} is not Ready")
     if facts.joining:
         return Reason(Why.WHOLE, f"{facts.joining} is joining")
-    if facts.renewing:
+    if facts.renewing and facts.renewing != but:
         return Reason(Why.WHOLE, f"{facts.renewing} renews its certificates")
     if not facts.api and not but:
         return Reason(Why.WHOLE, "this node's own API server does not answer")

@@ -152,7 +152,7 @@ class Roller:
             cordoned=node.cordoned,
             marked=node.marked,
             joining=held if joins else "",
-            renewing="" if renews in ("", me) or renews not in ready else renews,
+            renewing=renews if renews in ready else "",
             lost=bool(turn.holder) and now - self._seen[1] >= plans.LOST_SECONDS,
             drained=self._own.drained,
             upgraded=self._own.upgraded,

@@ -64,6 +64,7 @@ class World:
         self.order: SiteOrder | None = None
         self.lease, self.rev, self.cas = Turn(), 0, cas
         self.joiner = Held()
+        self.renewing = ""  # the Node that renews its certificates: its root half does nothing else meanwhile
         self.chance, self.points, self.crash_at = 0.0, 0, -1
         self.crashes = 0
         self.now, self.go_on = 0.0, go_on
@@ -137,9 +138,13 @@ class Process:
                 distribution=cluster,  # type: ignore[arg-type]
                 cluster=cluster, joins=cluster, holds=lambda version: version in self.box.has, clock=self.world,
                 log=QUIET, drain_seconds=30.0, go_on=self.world.go_on,
+                renews=self._renews,
             )
         )  # fmt: skip
         self.reason = NOTHING
+
+    async def _renews(self) -> str:
+        return self.world.renewing
 
     async def turn(self) -> None:
         try:
@@ -232,6 +237,8 @@ class FakeCluster:
     async def upgrade(self, version: str) -> None:
         box = self.process.box
         self.world.point()
+        if self.world.renewing == self.process.name:
+            raise Retryable("another operation is under way on this node")
         if box.fails is not None:
             raise box.fails("kubeadm failed with status 1")
         if box.version == version:

@@ -226,3 +226,14 @@ async def test_the_walk_finds_a_lease_that_is_not_compared_and_set() -> None:
 
     assert await race(cas=True) == 1
     assert await race(cas=False) > 1
+
+
+async def test_a_node_that_renews_its_own_certificates_is_not_upgraded_meanwhile() -> None:
+    """Its root half does one thing at a time: the tries would go by, and stop the order."""
+    world = World()
+    world.renewing = "nuc-1"
+    world.command(10)
+    await world.round(40)
+    assert not world.lease.stopped, world.lease
+    world.renewing = ""
+    await finished(world)
