@@ -78,6 +78,12 @@ def worker(record: Record, *, epoch: int) -> Record:
     return Record(epoch=epoch, stage=Stage.DECIDED, part=Part.WORKER)
 
 
+def loaded(record: Record, copy: Record | None, *, damaged: bool) -> Record:
+    """The record at a start. What an older cluster left went with `var`, where no copy lies there; `damaged`: the copy
+    alone is gone."""
+    return record if copy is not None or damaged else msgspec.structs.replace(record, older=0)
+
+
 def is_kept(record: Record, copy: Record | None) -> bool:
     """Whether the cluster's data still lie on `var`: the copy beside them says that this epoch was begun."""
     return copy is not None and copy.epoch == record.epoch and copy.stage in (Stage.STARTED, Stage.MEMBER)

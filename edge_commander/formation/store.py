@@ -10,7 +10,8 @@ from pathlib import Path
 
 from agents.contracts.siblings import Stage
 from agents.io.state import StateFile
-from edge_commander.formation.record import Record, is_kept
+from edge_commander.formation.record import Record, is_kept, loaded
+from edge_commander.secrets.store import NAME as SECRETS
 
 NAME = "formation.json"
 
@@ -25,7 +26,8 @@ class RecordFile:
         if found is None and copy is not None and copy.stage is not Stage.NONE:
             found = copy
             self._ident.save(copy)
-        self.record = found or Record()
+        damaged = any(var.glob(f"{NAME}.corrupt-*")) or (var / SECRETS).exists()
+        self.record = loaded(found or Record(), copy, damaged=damaged)
         self._copy = copy
 
     def save(self, record: Record) -> None:

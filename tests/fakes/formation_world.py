@@ -14,6 +14,7 @@ from agents.contracts.identity import Member
 from agents.contracts.siblings import FormationStatus, SlotAnswer, SlotRequest, Stage
 from agents.core.errors import Rejected, Retryable
 from edge_commander.distribution.port import ClusterHealth, ClusterMember, ClusterPlan, NodeAccess, Snapshot
+from edge_commander.formation import record as records
 from edge_commander.formation.former import Former
 from edge_commander.formation.parts import Parts
 from edge_commander.formation.permission import BegunBefore, Choice
@@ -123,6 +124,8 @@ class Node:
         return self.world.disks[self.name]
 
     def restart(self) -> None:
+        disk = self.disk
+        disk.record = records.loaded(disk.record, disk.copy, damaged=disk.secrets is not None)
         parts = Parts(
             distribution=FakeCluster(self.world, self.name), siblings=Talk(self.world, self.name),
             records=Records(self.world, self.name), secrets=Secrets(self.world, self.name),
