@@ -50,7 +50,7 @@ class WorkerFormer(Former):
         record, kept = self._p.records.record, self._p.records.kept
         answers = {} if self.member and kept else await self._ask_all(site)
         clock = self._witnessed(site, clock)
-        facts = WorkerFacts(site.epoch, record, clock, answers, self._slot, kept)
+        facts = WorkerFacts(site.epoch, record, clock, answers, self._slot, kept, self._rebuild.stopped(site))
         return await self._do(next_worker_step(facts), site)
 
     async def _do(self, step: Step, site: Site) -> Reason:
@@ -59,6 +59,8 @@ class WorkerFormer(Former):
                 answer = reason
             case plans.Watch():
                 answer = await self._stay(site)
+            case plans.Stop():
+                answer = self._begin("stop the older cluster", self._rebuild.stop(site), starts=False)
             case plans.Decide():
                 answer = self._become_worker(site)
             case plans.Forget():

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from agents.contracts.siblings import FormationStatus, Stage
-from edge_commander.formation.plan import AskSlot, Decide, Forget, Join, Wait, Watch
+from edge_commander.formation.plan import AskSlot, Decide, Forget, Join, Stop, Wait, Watch
 from edge_commander.formation.record import Part, Record
 from edge_commander.reasons import NOTHING, Reason, Why
 
-Step = Wait | Decide | Forget | AskSlot | Join | Watch
+Step = Wait | Stop | Decide | Forget | AskSlot | Join | Watch
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class WorkerFacts:
     answers: Mapping[str, FormationStatus] | None = None
     slot: tuple[str, ...] = ()
     kept: bool = False
+    stopped: bool = False
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -43,12 +44,12 @@ def next_worker_step(facts: WorkerFacts) -> Step:
 
 def _begun(facts: WorkerFacts) -> Step:
     record = facts.record
-    if record.epoch != facts.epoch:
-        return _older(facts) or Wait(
-            Reason(Why.WIPE, f"the cluster of epoch {record.epoch} is over, the site is at {facts.epoch}")
-        )
+    if (older := _older(facts)) is not None:
+        return older
     if not facts.kept:
         return Forget()
+    if record.epoch != facts.epoch:
+        return _over(facts, record.epoch)
     if record.part is not Part.WORKER:
         return Wait(Reason(Why.WIPE, "this node is a server of its cluster, the roster names it a worker"))
     return Watch() if record.stage is Stage.MEMBER else _joining(facts)
@@ -58,6 +59,11 @@ def _joining(facts: WorkerFacts) -> Step:
     record = facts.record
     if (older := _older(facts)) is not None:
         return older
+    return _over(facts, record.older) if record.older else _in_turn(facts)  # `older`: it was a server, amid a rebuild
+
+
+def _in_turn(facts: WorkerFacts) -> Step:
+    record = facts.record
     if facts.clock != NOTHING:
         return Wait(facts.clock)
     if record.epoch < facts.epoch or record.part is not Part.WORKER:
@@ -67,6 +73,14 @@ def _joining(facts: WorkerFacts) -> Step:
     if not facts.members:
         return Wait(Reason(Why.FIRST, "no server that answers is a member yet"))
     return AskSlot(facts.members, fresh=record.stage is Stage.DECIDED)
+
+
+def _over(facts: WorkerFacts, epoch: int) -> Step:
+    """An older cluster's part here stops, and waits for a wipe: by the authorities of a snapshot its kubelet would pass
+    for a member of the new one."""
+    if not facts.stopped:
+        return Stop()
+    return Wait(Reason(Why.WIPE, f"the cluster of epoch {epoch} is over, the site is at {facts.epoch}"))
 
 
 def _older(facts: WorkerFacts) -> Wait | None:

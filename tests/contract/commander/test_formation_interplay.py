@@ -7,7 +7,7 @@ import pytest
 
 from agents.contracts.siblings import Stage
 from edge_commander.distribution.port import Snapshot
-from edge_commander.formation.record import Part
+from edge_commander.formation.record import Part, Record
 from edge_commander.reasons import NOTHING, Why
 from tests.fakes.formation_world import World
 
@@ -42,3 +42,33 @@ async def test_what_was_wiped_amid_a_rebuild_goes_on_in_an_epoch_that_is_not_res
     wipe(world, *world.names)
     await world.round(60)
     assert world.formed(), [node.reason for node in world.nodes.values()]
+
+
+async def test_a_worker_stops_its_part_in_an_older_cluster() -> None:
+    world = await formed(workers=1)
+    world.epoch = 2
+    await world.round(4)
+    assert world.nodes["n3"].reason.why is Why.WIPE and not world.disks["n3"].runs
+
+
+@pytest.mark.parametrize("seed", range(10))
+async def test_a_worker_that_was_wiped_joins_the_next_epochs_cluster(seed: int) -> None:
+    world = await formed(seed, workers=2)
+    world.epoch = 2
+    await world.round(4)
+    wipe(world, *world.names)
+    await world.round(80)
+    assert world.formed(), [node.reason for node in world.nodes.values()]
+    assert world.disks["n3"].record.part is Part.WORKER
+
+
+async def test_a_server_that_was_made_a_worker_amid_a_rebuild_waits_for_its_wipe() -> None:
+    world = await formed()
+    disk = world.disks["n2"]
+    disk.record = Record(epoch=2, stage=Stage.DECIDED, part=Part.JOIN, restore=True, older=1)
+    world.epoch, world.restore = 2, {2}
+    world.roster, world.workers = world.roster[:2], world.roster[2:]
+    world.nodes["n2"].restart()
+    for _ in range(4):
+        await world.nodes["n2"].turn()
+    assert world.nodes["n2"].reason.why is Why.WIPE and disk.began is not None and disk.secrets is not None
