@@ -197,6 +197,7 @@ class Formation:
                 roller=lambda: self._roller(lease, rotation.holder),
                 now_ms=m.times.now_ms,
                 confirmed=lambda: m.times.confirmed,
+                reached=lambda: client.reached,
             )
         )
         usher = Usher(

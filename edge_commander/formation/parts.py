@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -63,7 +63,7 @@ class Parts:
     """What the former works with. `make(site, epoch)`: new secrets. `settle(plan)`: gives the suite's daemons their
     rights and kubeconfigs, once a start. `ran(secrets)`: hears by which secrets this node was made a member.
     `roller`: makes what upgrades; None where nothing does. `now_ms`: the time that this node believes, Unix ms;
-    `confirmed`: the endpoint said it, so that no sibling is asked."""
+    `confirmed`: the endpoint said it, so that no sibling is asked. `reached`: where siblings were last, by node id."""
 
     distribution: Distribution
     siblings: Siblings
@@ -78,3 +78,4 @@ class Parts:
     roller: Callable[[], Roller] | None = None
     now_ms: Callable[[], int] = lambda: 0
     confirmed: Callable[[], bool] = lambda: True
+    reached: Callable[[], Mapping[str, str]] = dict

@@ -91,7 +91,7 @@ class WorkerFormer(Former):
         if self._silent < SILENT:
             return Reason(Why.API, "the server that this node goes by")
         self._silent = 0
-        servers = _servers(site, await self._ask_all(site))
+        servers = _servers(site, await self._ask_all(site), self._p.reached())
         if not servers:
             return Reason(Why.API, "no server answers")
         return self._begin("another server", self._with_access(site, servers, self._p.distribution.join))
@@ -139,7 +139,8 @@ class WorkerFormer(Former):
         return {node: one for node, one in answers.items() if (one.epoch, one.stage) == (site.epoch, Stage.MEMBER)}
 
 
-def _servers(site: Site, answers: Mapping[str, FormationStatus]) -> tuple[str, ...]:
-    """Addresses of the members that answer just now."""
+def _servers(site: Site, answers: Mapping[str, FormationStatus], reached: Mapping[str, str]) -> tuple[str, ...]:
+    """Addresses of the members that answer just now: the roster's, or, where it names none, where they were reached."""
     living = [node for node, one in answers.items() if (one.epoch, one.stage) == (site.epoch, Stage.MEMBER)]
-    return tuple(site.others[node].address for node in sorted(living) if site.others[node].address)
+    found = (site.others[node].address or reached.get(node, "") for node in sorted(living))
+    return tuple(address for address in found if address)

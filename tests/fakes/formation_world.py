@@ -55,6 +55,7 @@ class World:
         self.cut: set[frozenset[str]] = set()
         self.rosters: dict[str, tuple[int, tuple[Member, ...]]] = {}  # of a node that has another than `roster`
         self.unfit: set[str] = set()  # Nodes that no join makes members
+        self.reached: dict[str, str] = {}  # where siblings were last
         self.doors: dict[str, str] = {}  # of a worker: the address of the server that it goes by
         self.mute: set[str] = set()  # whose own API server is down
         self.chance = 0.0
@@ -131,6 +132,7 @@ class Node:
             records=Records(self.world, self.name), secrets=Secrets(self.world, self.name),
             gate=Gate(self.world, self.name),
             settle=self._settle, make=self._make, clock=self.world, log=structlog.get_logger(),
+            reached=lambda: self.world.reached,
         )  # fmt: skip
         worker = self.world.site(self.name).is_worker
         self.former = WorkerFormer(parts) if worker else Former(parts)
@@ -390,7 +392,7 @@ class FakeCluster:
 
     async def health(self) -> ClusterHealth:
         door = self.world.doors.get(self.node)
-        servers = {one.address: one.node for one in self.world.roster}
+        servers = {one.address or self.world.reached[one.node]: one.node for one in self.world.roster}
         return ClusterHealth(api=door is None or (door in servers and servers[door] not in self.world.off))
 
     def __getattr__(self, name: str) -> Callable[..., Any]:

@@ -72,3 +72,15 @@ async def test_a_server_that_was_made_a_worker_amid_a_rebuild_waits_for_its_wipe
     for _ in range(4):
         await world.nodes["n2"].turn()
     assert world.nodes["n2"].reason.why is Why.WIPE and disk.began is not None and disk.secrets is not None
+
+
+async def test_a_worker_goes_by_another_server_where_the_roster_names_no_addresses() -> None:
+    """Where they are is known by what was reached: siblings were found by mDNS."""
+    world = await formed(workers=1)
+    door = world.doors["n3"]
+    first = next(one.node for one in world.roster if one.address == door)
+    world.reached = {one.node: one.address for one in world.roster}
+    world.roster = tuple(msgspec.structs.replace(one, address="") for one in world.roster)
+    world.off = {first}
+    await world.round(8)
+    assert world.doors["n3"] != door and world.nodes["n3"].reason == NOTHING
