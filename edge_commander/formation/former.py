@@ -187,7 +187,8 @@ class Former:
             case plans.Init():
                 answer = await self._claimed(site)
             case plans.Join(servers):
-                answer = self._begin("join", self._join(site, servers))
+                resumes = self._p.records.record.stage is Stage.STARTED
+                answer = self._begin("join", self._join(site, servers, resumes=resumes))
         return answer
 
     async def _watch(self, site: Site, *, trusted: bool) -> Reason:
@@ -349,15 +350,17 @@ class Former:
         self._ran(plan)
         self._happened(Happening.MEMBER)
 
-    async def _join(self, site: Site, servers: tuple[str, ...]) -> None:
+    async def _join(self, site: Site, servers: tuple[str, ...], *, resumes: bool) -> None:
+        """Where it `resumes`, the root half may have ended it by older secrets than those of now, and leaves what is
+        whole as it is: then it counts as run by the first, and is renewed in its turn."""
         plan = self._plan(site, servers)
         await self._p.distribution.join(plan)
-        self._ran(plan)
+        self._ran(plan, generation=1 if resumes else None)
         self._happened(Happening.MEMBER)
 
-    def _ran(self, plan: ClusterPlan) -> None:
+    def _ran(self, plan: ClusterPlan, generation: int | None = None) -> None:
         if plan.secrets is not None:
-            self._p.ran(plan.secrets)
+            self._p.ran(plan.epoch, generation or plan.secrets.generation)
 
     def _happened(self, what: Happening) -> None:
         self._p.records.save(records.happened(self._p.records.record, what))

@@ -61,7 +61,7 @@ class SecretsStore(Protocol):
 @dataclass(frozen=True)
 class Parts:
     """What the former works with. `make(site, epoch)`: new secrets. `settle(plan)`: gives the suite's daemons their
-    rights and kubeconfigs, once a start. `ran(secrets)`: hears by which secrets this node was made a member.
+    rights and kubeconfigs, once a start. `ran(epoch, generation)`: hears by which secrets this node was made a member.
     `roller`: makes what upgrades; None where nothing does. `now_ms`: the time that this node believes, Unix ms;
     `confirmed`: the endpoint said it, so that no sibling is asked. `reached`: where siblings were last, by node id."""
 
@@ -74,7 +74,7 @@ class Parts:
     make: Callable[[str, int], SiteSecrets]
     clock: Clock
     log: FilteringBoundLogger
-    ran: Callable[[SiteSecrets], None] = lambda secrets: None
+    ran: Callable[[int, int], None] = lambda epoch, generation: None
     roller: Callable[[], Roller] | None = None
     now_ms: Callable[[], int] = lambda: 0
     confirmed: Callable[[], bool] = lambda: True

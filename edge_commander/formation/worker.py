@@ -70,7 +70,7 @@ class WorkerFormer(Former):
             case plans.AskSlot(members, fresh):
                 answer = await self._ask_slot(site, members, fresh)
             case plans.Join(servers):
-                answer = self._begin("join", self._join(site, servers))
+                answer = self._begin("join", self._join_by_access(site, servers))
         return answer
 
     def _become_worker(self, site: Site) -> Reason:
@@ -105,7 +105,7 @@ class WorkerFormer(Former):
     def _settled_now(self) -> None:
         self._settle_at = self._p.clock.monotonic() + SETTLE_SECONDS
 
-    async def _join(self, site: Site, servers: tuple[str, ...]) -> None:
+    async def _join_by_access(self, site: Site, servers: tuple[str, ...]) -> None:
         joined = self._p.distribution.join
         await self._with_access(site, servers, joined, lambda: self._happened(Happening.MEMBER))
 

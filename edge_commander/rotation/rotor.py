@@ -133,9 +133,9 @@ class Rotor:
         held = self._p.secrets.secrets
         return (0, 0) if held is None else (held.generation, self._progress(held.epoch).runs)
 
-    def ran(self, secrets: SiteSecrets) -> None:
-        """This node was made a member by them; nothing is left to renew. Raises Retryable."""
-        self._p.progress.save(Progress(epoch=secrets.epoch, runs=secrets.generation))
+    def ran(self, epoch: int, generation: int) -> None:
+        """This node was made a member by that generation. Raises Retryable."""
+        self._p.progress.save(Progress(epoch=epoch, runs=generation))
 
     def told(self, status: FormationStatus) -> FormationStatus:
         """What siblings are told, with this node's part in rotations."""

@@ -125,6 +125,7 @@ class Node:
         return self.world.disks[self.name]
 
     def restart(self) -> None:
+        self.ran: list[int] = []  # generations that it was made a member by
         disk = self.disk
         disk.record = records.loaded(disk.record, disk.copy, damaged=disk.secrets is not None)
         parts = Parts(
@@ -132,7 +133,7 @@ class Node:
             records=Records(self.world, self.name), secrets=Secrets(self.world, self.name),
             gate=Gate(self.world, self.name),
             settle=self._settle, make=self._make, clock=self.world, log=structlog.get_logger(),
-            reached=lambda: self.world.reached,
+            ran=lambda epoch, generation: self.ran.append(generation), reached=lambda: self.world.reached,
         )  # fmt: skip
         worker = self.world.site(self.name).is_worker
         self.former = WorkerFormer(parts) if worker else Former(parts)

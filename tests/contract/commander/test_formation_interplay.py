@@ -84,3 +84,17 @@ async def test_a_worker_goes_by_another_server_where_the_roster_names_no_address
     world.off = {first}
     await world.round(8)
     assert world.doors["n3"] != door and world.nodes["n3"].reason == NOTHING
+
+
+async def test_a_join_that_a_crash_cut_is_not_said_to_run_by_secrets_that_came_after_it() -> None:
+    """The root half ended it and the commander did not hear; what is whole there, another join leaves as it is."""
+    world = await formed()
+    name = next(one for one in world.names if world.disks[one].record.part is Part.JOIN)
+    disk, node = world.disks[name], world.nodes[name]
+    assert disk.secrets is not None
+    disk.record = msgspec.structs.replace(disk.record, stage=Stage.STARTED)
+    disk.secrets = msgspec.structs.replace(disk.secrets, generation=3)
+    node.restart()
+    for _ in range(3):
+        await node.turn()
+    assert disk.record.stage is Stage.MEMBER and node.ran == [1], "it renews by the third in its turn"
