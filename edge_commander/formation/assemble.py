@@ -198,6 +198,7 @@ class Formation:
                 now_ms=m.times.now_ms,
                 confirmed=lambda: m.times.confirmed,
                 reached=lambda: client.reached,
+                upgrading=lease.upgrading,
             )
         )
         usher = Usher(

@@ -52,6 +52,7 @@ class Former:
         self._told: dict[str, int | None] = {}  # what siblings' clocks say, see witness.py
         self._backoff = Backoff(base=1.0, cap=60.0)
         self._roller: Roller | None = None
+        self._looked_back = False
 
     @property
     def member(self) -> int:
@@ -214,11 +215,24 @@ class Former:
     async def _roll(self, site: Site) -> Reason:
         """A step of the site's upgrade, where one was ordered; NOTHING while it is not this node's turn."""
         if self._roller is None:
-            if self._p.roller is None or site.order(OrderKind.UPGRADE) is None:
+            ordered = site.order(OrderKind.UPGRADE) is not None
+            if self._p.roller is None or not (ordered or await self._left_over(site)):
                 return NOTHING
             self._roller = self._p.roller()
         found = await self._roller.turn(site)
         return found if isinstance(found, Reason) else self._begin(found.what, found.run)
+
+    async def _left_over(self, site: Site) -> bool:
+        """Once a start: whether an upgrade may have left something here though its order stands no longer: a key was
+        retired, or a snapshot brought the turns and marks of its time."""
+        if self._looked_back:
+            return False
+        try:
+            holder = await self._p.upgrading()
+        except GalleyError:
+            return False
+        self._looked_back = True
+        return self._p.records.record.restore or holder == site.own.name
 
     async def _look_for_snapshots(self, site: Site) -> Reason:
         try:
@@ -351,8 +365,7 @@ class Former:
         self._happened(Happening.MEMBER)
 
     async def _join(self, site: Site, servers: tuple[str, ...], *, resumes: bool) -> None:
-        """Where it `resumes`, the root half may have ended it by older secrets than those of now, and leaves what is
-        whole as it is: then it counts as run by the first, and is renewed in its turn."""
+        """Where it `resumes`, the root half may have ended it by older secrets: it counts as run by the first ones."""
         plan = self._plan(site, servers)
         await self._p.distribution.join(plan)
         self._ran(plan, generation=1 if resumes else None)
@@ -366,6 +379,7 @@ class Former:
         self._p.records.save(records.happened(self._p.records.record, what))
         if what is Happening.MEMBER:
             self._settled = None  # the daemons' access is by this cluster's authorities
+            self._looked_back = False
         self._p.log.info("formation", what=what.value, stage=self._p.records.record.stage.value)
 
     async def aclose(self) -> None:

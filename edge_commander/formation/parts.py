@@ -58,12 +58,18 @@ class SecretsStore(Protocol):
         """Forgets them. Raises OSError."""
 
 
+async def nobody() -> str:
+    """Where nothing is upgraded."""
+    return ""
+
+
 @dataclass(frozen=True)
 class Parts:
     """What the former works with. `make(site, epoch)`: new secrets. `settle(plan)`: gives the suite's daemons their
     rights and kubeconfigs, once a start. `ran(epoch, generation)`: hears by which secrets this node was made a member.
     `roller`: makes what upgrades; None where nothing does. `now_ms`: the time that this node believes, Unix ms;
-    `confirmed`: the endpoint said it, so that no sibling is asked. `reached`: where siblings were last, by node id."""
+    `confirmed`: the endpoint said it, so that no sibling is asked. `reached`: where siblings were last, by node id.
+    `upgrading`: the Node whose turn to be upgraded it is; empty: none."""
 
     distribution: Distribution
     siblings: Siblings
@@ -79,3 +85,4 @@ class Parts:
     now_ms: Callable[[], int] = lambda: 0
     confirmed: Callable[[], bool] = lambda: True
     reached: Callable[[], Mapping[str, str]] = dict
+    upgrading: Callable[[], Awaitable[str]] = nobody

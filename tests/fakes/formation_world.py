@@ -17,7 +17,6 @@ from edge_commander.distribution.port import ClusterHealth, ClusterMember, Clust
 from edge_commander.formation import record as records
 from edge_commander.formation.former import Former
 from edge_commander.formation.parts import Parts
-from edge_commander.formation.permission import BegunBefore, Choice
 from edge_commander.formation.record import Record, is_kept
 from edge_commander.formation.site import Site
 from edge_commander.formation.slot import Held
@@ -26,6 +25,7 @@ from edge_commander.formation.worker import WorkerFormer
 from edge_commander.reasons import NOTHING, Reason
 from edge_commander.secrets.model import SiteSecrets
 from tests.fakes.formation_disk import Cluster, Crash, Disk, secrets_of
+from tests.fakes.formation_ports import FakeRoller, Gate
 
 __all__ = ["Cluster", "Crash", "Disk", "World", "secrets_of", "stages"]
 
@@ -55,6 +55,7 @@ class World:
         self.cut: set[frozenset[str]] = set()
         self.rosters: dict[str, tuple[int, tuple[Member, ...]]] = {}  # of a node that has another than `roster`
         self.unfit: set[str] = set()  # Nodes that no join makes members
+        self.upgrading = ""  # the Node that holds the turn to be upgraded
         self.reached: dict[str, str] = {}  # where siblings were last
         self.doors: dict[str, str] = {}  # of a worker: the address of the server that it goes by
         self.mute: set[str] = set()  # whose own API server is down
@@ -125,6 +126,7 @@ class Node:
         return self.world.disks[self.name]
 
     def restart(self) -> None:
+        self.roller: Any = FakeRoller()
         self.ran: list[int] = []  # generations that it was made a member by
         disk = self.disk
         disk.record = records.loaded(disk.record, disk.copy, damaged=disk.secrets is not None)
@@ -133,6 +135,7 @@ class Node:
             records=Records(self.world, self.name), secrets=Secrets(self.world, self.name),
             gate=Gate(self.world, self.name),
             settle=self._settle, make=self._make, clock=self.world, log=structlog.get_logger(),
+            roller=lambda: self.roller, upgrading=self._upgrading,
             ran=lambda epoch, generation: self.ran.append(generation), reached=lambda: self.world.reached,
         )  # fmt: skip
         worker = self.world.site(self.name).is_worker
@@ -156,6 +159,9 @@ class Node:
             self.restart()
         self.world.check()
 
+    async def _upgrading(self) -> str:
+        return self.world.upgrading
+
     async def _settle(self, plan: ClusterPlan) -> None:
         self.world.point()
         assert (plan.secrets is None) == self.world.site(self.name).is_worker
@@ -165,58 +171,6 @@ class Node:
     def _make(self, site: str, epoch: int) -> SiteSecrets:
         self.world.marks += 1
         return secrets_of(site, epoch, self.world.marks)
-
-
-@dataclass
-class Gate:
-    """The endpoint's compare-and-set, and what the box remembers of it on ident."""
-
-    world: World
-    name: str
-
-    async def decide(self, site: Site, *, begins: bool) -> Choice:
-        if not self.world.cloud:
-            raise Retryable("the endpoint cannot be reached")
-        assert not site.is_worker, "a worker decides"
-        who = self.world.grants.setdefault(site.epoch, self.name) if begins else self.world.grants.get(site.epoch)
-        if who is None:
-            raise Retryable("nobody is decided on yet")
-        return Choice(who, who == self.name)
-
-    async def claim(self, site: Site) -> None:
-        if self.world.offline:
-            return
-        lives = self.world.disks[self.name].lives
-        if site.epoch not in lives:
-            self.world.point()
-            self.world.marks += 1
-            lives[site.epoch] = f"{self.name}.{self.world.marks}"
-        self.world.point()
-        if not self.world.cloud:
-            raise Retryable("the endpoint cannot be reached")
-        if self.world.begun.setdefault(site.epoch, lives[site.epoch]) != lives[site.epoch]:
-            raise BegunBefore("it was begun before")
-        self.world.point()
-
-    async def begin(self, site: Site, *, resumes: bool) -> None:
-        self.world.point()
-        assert not site.is_worker, "a worker begins"
-        disk = self.world.disks[self.name]
-        if site.epoch in disk.lost:
-            raise Rejected("it was lost here")
-        if site.epoch in disk.ended and not resumes:
-            raise Rejected("it was done here")
-        self.world.point()
-
-    async def end(self, site: Site) -> None:
-        self.world.point()
-        self.world.disks[self.name].ended.add(site.epoch)
-        self.world.point()
-
-    async def lost(self) -> None:
-        self.world.point()
-        self.world.disks[self.name].lost.add(self.world.epoch)
-        self.world.point()
 
 
 @dataclass

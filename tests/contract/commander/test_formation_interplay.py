@@ -98,3 +98,19 @@ async def test_a_join_that_a_crash_cut_is_not_said_to_run_by_secrets_that_came_a
     for _ in range(3):
         await node.turn()
     assert disk.record.stage is Stage.MEMBER and node.ran == [1], "it renews by the third in its turn"
+
+
+@pytest.mark.parametrize(
+    ("holder", "restored", "looks"),
+    [("nuc-n0", False, True), ("nuc-n1", False, False), ("", True, True), ("", False, False)],
+)
+async def test_what_is_left_of_an_upgrade_whose_order_is_gone_is_put_back(
+    holder: str, restored: bool, looks: bool
+) -> None:
+    """Its operator's key was retired, or the cluster is of a snapshot: no order stands, and the turn is held still."""
+    world = await formed()
+    world.disks["n0"].record = msgspec.structs.replace(world.disks["n0"].record, restore=restored)
+    world.upgrading = holder
+    world.nodes["n0"].restart()
+    await world.round(4)
+    assert bool(world.nodes["n0"].roller.looks) is looks
