@@ -319,9 +319,8 @@ class Rotor:
             await asyncio.to_thread(self._p.progress.save, msgspec.structs.replace(progress, renewing=True))
         if not await self._p.lease.take(site.own.name):
             return Reason(Why.TURN, "rotation: another was faster")
-        if await self._upgraded(
-            await self._p.distribution.members()
-        ):  # looked again with the turn in hand: whoever upgrades looks at it, too
+        members = await self._p.distribution.members()
+        if await self._upgraded(members):  # looked again with the turn in hand: whoever upgrades looks at it, too
             await self._p.lease.take("")
             return Reason(Why.TURN, "rotation: another is upgraded")
         self._p.log.info("renews", generation=held.generation)

@@ -12,6 +12,8 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
+import msgspec
+
 from agents.core.errors import Rejected, Retryable
 from agents.io.lock import Lock
 from edge_commander.distribution.existing import Connect, ExistingCluster
@@ -73,7 +75,7 @@ class KubeadmCluster:
                     await self._world.through_seed(seed.seed, secrets)
             steps = plan.join(
                 plan_, facts, seed, formed=formed, discovery=self._discovery(secrets),
-                public_key=service_account_public(secrets), settings=self._settings,
+                public_key=service_account_public(secrets), settings=self._in(_joins_in(facts, seed, self._settings)),
             )  # fmt: skip
             await self._do(steps)
 
@@ -146,13 +148,14 @@ class KubeadmCluster:
         async with self._alone():
             facts = await self._local()
             self._world.through_own(plan_.address)
+            version = upgrade.restored(record.version, self._settings.version, facts.versions)
             steps = plan.restore(
                 plan_,
                 facts,
                 str(Path(snapshot, snapshots.DATABASE)),
                 others=record.nodes,
                 public_key=service_account_public(secrets),
-                settings=self._settings,
+                settings=self._in(version),
             )
             await self._do(steps)
 
@@ -252,10 +255,14 @@ class KubeadmCluster:
             await self._world.through_seed(address, secrets)
             try:
                 nodes = await self._world.api.nodes()
-                return SeedFacts(address, await self._world.etcd.members(), nodes)
+                version = await self._world.api.cluster_version()
+                return SeedFacts(address, await self._world.etcd.members(), nodes, version)
             except Retryable as error:
                 self._say(f"{address} does not answer: {error}")
         return SeedFacts()
+
+    def _in(self, version: str) -> KubeadmSettings:
+        return msgspec.structs.replace(self._settings, version=version)
 
     def _discovery(self, secrets: SiteSecrets) -> bytes:
         ours = client(secrets.cluster, "galley-joiner", JOINERS)
@@ -330,6 +337,13 @@ class KubeadmCluster:
             yield
         finally:
             lock.release()
+
+
+def _joins_in(facts: LocalFacts, seed: SeedFacts, settings: KubeadmSettings) -> str:
+    """The version to join in. What was begun goes on in its own."""
+    if facts.marker is not None and facts.marker.version:
+        return facts.marker.version
+    return upgrade.joins_in(seed.version, settings.version, facts.versions)
 
 
 def _may_be_whole(node: str, seed: SeedFacts) -> bool:

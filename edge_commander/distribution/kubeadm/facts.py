@@ -35,12 +35,13 @@ class LocalFacts:
 class SeedFacts:
     """The running cluster, as a node sees it that is to join. `seed`: the server that answered; empty: none.
 
-    `members`: of etcd, `nodes`: names of the Nodes.
+    `members`: of etcd, `nodes`: names of the Nodes; `version`: of its control plane, empty where it is not known.
     """
 
     seed: str = ""
     members: Sequence[EtcdMember] = ()
     nodes: Sequence[str] = ()
+    version: str = ""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ Source of the rule: Kubernetes' version skew policy (no minor version is skipped
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from agents.core.errors import Rejected
 from edge_commander.distribution.kubeadm.config import upgrade_documents
@@ -39,6 +40,25 @@ def check(now: str, wanted: str) -> None:
         raise Rejected(f"a node does not go back: {text(now)} to {text(wanted)}")
     if new[1] > old[1] + 1:
         raise Rejected(f"minor versions may not be skipped: {text(now)} to {text(wanted)}")
+
+
+def restored(saved: str, configured: str, here: Sequence[str]) -> str:
+    """The version in which a snapshot's cluster starts anew: what it ran when it was `saved`, where an order had
+    brought it past the `configured` one. `here`: versions whose programs are on this node. Rejected when it would go
+    back."""
+    if not saved or parse(saved) <= parse(configured):
+        return configured
+    if text(saved) not in here:
+        raise Rejected(f"the snapshot is of {text(saved)}, whose programs are not on this node")
+    return text(saved)
+
+
+def joins_in(cluster: str, configured: str, here: Sequence[str]) -> str:
+    """The version in which a server joins: the cluster's, where an order had brought it past the `configured` one and
+    its programs are on this node. Without them it joins in the older one, as far as kubeadm lets it."""
+    if cluster and parse(cluster) > parse(configured) and text(cluster) in here:
+        return text(cluster)
+    return configured
 
 
 def steps(

@@ -200,3 +200,35 @@ def test_a_snapshot_is_whole_or_not_there(tmp_path):
     for wrong in ("", "../x", "A", ".x"):
         with pytest.raises(Rejected, match="no name for a snapshot"):
             snapshots.begin(tmp_path, wrong)
+
+
+@pytest.mark.parametrize(
+    ("saved", "here", "starts_in"),
+    [
+        ("1.36.2", ["1.36.2", "1.36.3"], "1.36.2"),
+        ("1.36.3", ["1.36.2", "1.36.3"], "1.36.3"),  # an order had brought it there
+        ("1.35.9", ["1.36.2"], "1.36.2"),  # the image is newer than the snapshot
+        ("", ["1.36.2"], "1.36.2"),
+    ],
+)
+def test_a_restored_cluster_starts_in_no_older_version_than_it_ran(saved, here, starts_in):
+    assert upgrade.restored(saved, "1.36.2", here) == starts_in
+
+
+def test_a_snapshot_of_a_version_that_is_not_here_is_not_restored_by_an_older_one():
+    with pytest.raises(Rejected, match=r"is of 1\.36\.3, whose programs are not on this node"):
+        upgrade.restored("1.36.3", "1.36.2", ["1.36.2"])
+
+
+@pytest.mark.parametrize(
+    ("cluster", "here", "joins"),
+    [
+        ("1.36.2", ["1.36.2", "1.36.3"], "1.36.2"),
+        ("1.37.0", ["1.36.2", "1.37.0"], "1.37.0"),  # kubeadm joins no cluster of a later minor version than its own
+        ("1.36.3", ["1.36.2"], "1.36.2"),
+        ("1.36.1", ["1.36.1", "1.36.2"], "1.36.2"),
+        ("", ["1.36.2"], "1.36.2"),
+    ],
+)
+def test_a_server_joins_in_the_version_that_the_cluster_was_brought_to(cluster, here, joins):
+    assert upgrade.joins_in(cluster, "1.36.2", here) == joins
