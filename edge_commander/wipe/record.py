@@ -13,18 +13,10 @@ from typing import Annotated
 import msgspec
 
 from agents.contracts.command import Command, SignedCommand
+from agents.contracts.wipe import Target as Target  # noqa: PLC0414 - the engine's modules take it from here
 
 MAX_TARGETS = 4
 Bytes = Annotated[int, msgspec.Meta(ge=0, le=2**60)]
-
-
-class Target(StrEnum):
-    """Partitions by their logical names; what device that is, the image says."""
-
-    VAR = "var"
-    CONF = "conf"
-    KEEP = "keep"
-    IDENT = "ident"
 
 
 class Method(StrEnum):
