@@ -84,6 +84,9 @@ retired has at most an answer to give."""
 WIDE_TARGETS = frozenset({Target.KEEP, Target.IDENT})
 """What nobody can bring back: snapshots and logs, the identity. The rest is made anew from the Atlas."""
 
+ENDPOINT_MAY_SIGN = frozenset(verb for verb, rule in RULES.items() if rule.signer is Signer.ENDPOINT)
+"""Verbs that need no operator."""
+
 ERASES = frozenset(verb for verb, rule in RULES.items() if rule.targets)
 """Verbs that end in an erased partition: of these a site has one at a time."""
 

@@ -18,8 +18,8 @@ from cloud_endpoint.cli.spec import Command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The exit status: 0 done, 1 refused or not reached, 2 the command line is wrong, 3 not accepted or not done, 78 the
-    profile is wrong."""
+    """The exit status: 0 done, 1 refused or not reached, 2 the command line is wrong, 3 not accepted or not done,
+    78 the profile is wrong."""
     options = build_parser().parse_args(argv)
     try:
         answer = asyncio.run(_run(options.command, options))

@@ -17,6 +17,7 @@ from cloud_endpoint.cli.entries import ENTRY_FLAGS, EPOCH, KEY, PIN_FLAGS, sign_
 from cloud_endpoint.cli.operators import OPERATORS
 from cloud_endpoint.cli.orders import ORDERS
 from cloud_endpoint.cli.spec import Command
+from cloud_endpoint.cli.wipes import WIPES
 from cloud_endpoint.signing.keys import HELP, operators_key
 
 
@@ -258,6 +259,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     *ORDERS,
     *COMMAND,
+    *WIPES,
     *ACCEPTANCE,
     Command(
         ("node", "list"),

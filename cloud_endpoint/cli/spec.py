@@ -15,8 +15,8 @@ class Command:
     """`words`: how it is called; `flags`: name, keyword arguments of argparse. No `columns`: shown as JSON.
 
     `run(client, options)` is awaited for the answer. `local`: it asks no endpoint, so `client` is None; a function
-    where the flags tell. `rows`: the table's lines out of the answer; None: the answer itself. `status(answer, options)`:
-    the exit status; None: 0.
+    where the flags tell. `rows`: the table's lines out of the answer; None: the answer itself. `status(answer,
+    options)`: the exit status; None: 0.
     """
 
     words: tuple[str, ...]

@@ -178,7 +178,9 @@ class Module:
 
 def _template(wanted: dict[int, bytes | int]) -> tuple[Any, Sequence[Any]]:
     """A template, and the buffers that must live as long as it does."""
-    kept = [c_ulong(one) if isinstance(one, int) else ctypes.create_string_buffer(one, len(one)) for one in wanted.values()]
+    kept = [
+        c_ulong(one) if isinstance(one, int) else ctypes.create_string_buffer(one, len(one)) for one in wanted.values()
+    ]
     attributes = [
         _Attribute(kind, ctypes.cast(byref(one), c_void_p).value, ctypes.sizeof(one))
         for kind, one in zip(wanted, kept, strict=True)

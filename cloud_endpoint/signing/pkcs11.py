@@ -58,9 +58,7 @@ def find_on_token(text: str) -> Pkcs11Key:
     try:
         module = Module(uri.module)
     except OSError as error:
-        raise Rejected(
-            f"the PKCS#11 module cannot be loaded: {error.strerror or error}", file=uri.module
-        ) from None
+        raise Rejected(f"the PKCS#11 module cannot be loaded: {error.strerror or error}", file=uri.module) from None
     except CryptokiError as error:
         raise Rejected(f"the PKCS#11 module does not start: {error}", file=uri.module) from None
     try:

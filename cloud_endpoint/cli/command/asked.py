@@ -40,7 +40,13 @@ class Asked:
 
 
 def read(
-    verb: str, nodes: Sequence[str], site: str, targets: Sequence[str], args: Sequence[str], valid: str
+    verb: str,
+    nodes: Sequence[str],
+    site: str,
+    *,
+    targets: Sequence[str] = (),
+    args: Sequence[str] = (),
+    valid: str = VALID,
 ) -> tuple[Asked | None, list[str]]:
     """What is asked, or all that is wrong with it."""
     problems = _whom(nodes, site)

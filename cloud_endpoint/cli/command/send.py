@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from agents.contracts.command import ENDPOINT_MAY_SIGN
+from agents.core.command_rules import ENDPOINT_MAY_SIGN
 from agents.core.errors import Rejected, Retryable
 from cloud_endpoint.cli.client import Client
 from cloud_endpoint.cli.command import asked, file, needed
@@ -22,6 +22,12 @@ from cloud_endpoint.cli.problems import BadInput
 
 NOT_SENT = 1
 MIN_ASKED = 10
+_ANEW = "; sign anew: the node got another command, or has a new challenge"
+_HINTS = {
+    "sequence": _ANEW,
+    "challenge": _ANEW,
+    "threshold": "; another operator adds his signature: galley command sign --add FILE --key KEY",
+}
 
 
 async def send(client: Client, options: argparse.Namespace) -> Any:
@@ -50,7 +56,9 @@ async def send(client: Client, options: argparse.Namespace) -> Any:
 
 async def ask(client: Client, options: argparse.Namespace) -> Any:
     """Asks the endpoint for commands that it may sign itself."""
-    wanted, problems = asked.read(options.verb, options.node, options.site, [], options.arg, options.valid or VALID)
+    wanted, problems = asked.read(
+        options.verb, options.node, options.site, args=options.arg, valid=options.valid or VALID
+    )
     if wanted is not None and wanted.verb not in ENDPOINT_MAY_SIGN:
         problems.append(f"{wanted.verb.value} needs an operator's signature: galley command sign")
     if wanted is not None and wanted.valid < MIN_ASKED:
@@ -83,7 +91,7 @@ async def _result(node: str, give: Callable[[], Awaitable[Any]], **shown: Any) -
     try:
         return {"node": node, **shown, "result": "sent", **await give()}
     except Rejected as error:
-        anew = "; sign anew" if str(error).startswith(("sequence:", "challenge:")) else ""
-        return {"node": node, **shown, "result": "refused", "detail": f"{error}{anew}"}
+        code = str(error).partition(":")[0]
+        return {"node": node, **shown, "result": "refused", "detail": f"{error}{_HINTS.get(code, '')}"}
     except Retryable as error:
         return {"node": node, **shown, "result": "not known", "detail": f"{error}; send it again"}

@@ -54,7 +54,12 @@ async def nodes_of(client: Client, wanted: Asked) -> list[str]:
 
 async def _new(client: Client, options: argparse.Namespace) -> Any:
     wanted, problems = asked.read(
-        options.verb or "", options.node, options.site, options.target, options.arg, options.valid or VALID
+        options.verb or "",
+        options.node,
+        options.site,
+        targets=options.target,
+        args=options.arg,
+        valid=options.valid or VALID,
     )
     key = _key(options.key, problems)
     if options.out is None:

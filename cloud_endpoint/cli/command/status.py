@@ -57,7 +57,7 @@ def state(command: Any, now_ms: int) -> str:
 
 
 def _may_answer(row: Any) -> bool:
-    return row["state"] == EXPIRED and row["expires_ms"] + GRACE_MS > _now_ms()
+    return bool(row["state"] == EXPIRED and row["expires_ms"] + GRACE_MS > _now_ms())
 
 
 def _newest(rows: list[Any]) -> list[Any]:

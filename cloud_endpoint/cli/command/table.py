@@ -14,7 +14,10 @@ _VERB: dict[str, Any] = {"metavar": "VERB", "help": "such as wipe, rejoin, reboo
 _NODES: Flag = ("node", {"nargs": "*", "metavar": "NODE", "help": "node ids"})
 _SITE: Flag = ("--site", {"default": "", "help": "all nodes of that site; with NODE: they must be of it"})
 _ARG: Flag = ("--arg", {"action": "append", "default": [], "metavar": "KEY=VALUE"})
-_VALID: Flag = ("--valid", {"metavar": "TIME", "help": f"until it expires, such as 30m, at most 24h (default: {VALID})"})
+_VALID: Flag = (
+    "--valid",
+    {"metavar": "TIME", "help": f"until it expires, such as 30m, at most 24h (default: {VALID})"},
+)
 _FILE: Flag = ("file", {"type": Path, "metavar": "FILE"})
 _SIGNED = ("node", "site", "verb", "targets", "args", "expires_ms", "signed_by")
 _SENT = ("node", "sequence", "verb", "result", "outcome", "command_id", "detail")
