@@ -55,7 +55,7 @@ def parse(uri: str) -> TokenKey:
         problems.append("?module-path=/PATH is needed: the library that came with the token")
     pin_file = _text("pin-source", asked.get("pin-source", b""), problems).removeprefix("file:")
     if "pin-source" in asked and not pin_file.startswith("/"):
-        problems.append("pin-source must be a file, such as file:/home/ann/pin")
+        problems.append("pin-source must be a file, such as file:/etc/galley/pin")
     if problems:
         raise Rejected("; ".join(problems), file="the pkcs11: URI")
     return TokenKey(

@@ -1,4 +1,4 @@
-"""The commands of `galley command` and their flags. Pure."""
+"""The commands of `galley command` and their flags."""
 
 from __future__ import annotations
 
