@@ -103,10 +103,10 @@ def keys(path: str) -> list[Held]:
     """What the agent at this socket shows; a locked one shows nothing. Raises Rejected."""
     answer = _ask(path, bytes([_ASK_KEYS]))
     try:
-        if answer[0] != _KEYS:
-            raise ValueError
         (count,) = struct.unpack_from(">I", answer, 1)
-        strings = _strings(answer[5:], 2 * count) if count <= len(answer) else []
+        if answer[0] != _KEYS or count > len(answer):
+            raise ValueError
+        strings = _strings(answer[5:], 2 * count)
     except (ValueError, struct.error):
         raise Rejected("what answers there is no ssh-agent", file=path) from None
     pairs = zip(strings[::2], strings[1::2], strict=True)
