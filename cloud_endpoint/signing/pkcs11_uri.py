@@ -43,7 +43,7 @@ def parse(uri: str) -> TokenKey:
     given = _attributes(path, ";", _TAKEN, problems)
     asked = _attributes(query, "&", _QUERY, problems)
     values = {name: _text(name, given[name], problems) for name in _TEXTS if name in given}
-    if not given.keys() & {"object", "id"}:
+    if not (given.get("object") or given.get("id")):
         problems.append("names no key: object=LABEL or id=%XX is needed")
     if given.get("type", b"private") != b"private":
         problems.append("type can only be private")

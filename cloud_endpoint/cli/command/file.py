@@ -28,7 +28,7 @@ class CommandFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """`kind`, `about`: so that a person who finds the file knows what it is."""
 
     v: Annotated[int, msgspec.Meta(ge=1, le=1)] = 1
-    kind: Literal["galley-signed-commands"] = "galley-signed-commands"
+    kind: Literal["galley-signed-commands"]
     about: Annotated[str, msgspec.Meta(max_length=1024)] = ABOUT
     commands: Annotated[list[SignedCommand], msgspec.Meta(min_length=1, max_length=64)]
 
@@ -84,7 +84,9 @@ def check_new(path: Path) -> str:
 def write(path: Path, commands: list[SignedCommand], *, replace: bool = False) -> None:
     """The file, whole or not at all, for its owner alone; raises Rejected, also where it exists and is not to be
     replaced."""
-    content = msgspec.json.format(encode(CommandFile(commands=commands)), indent=1) + b"\n"
+    content = (
+        msgspec.json.format(encode(CommandFile(kind="galley-signed-commands", commands=commands)), indent=1) + b"\n"
+    )
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

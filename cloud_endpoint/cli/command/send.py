@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from agents.core.command_rules import ENDPOINT_MAY_SIGN
+from agents.core.command_rules import RULES, Signer
 from agents.core.errors import Rejected, Retryable
 from cloud_endpoint.cli.client import Client
 from cloud_endpoint.cli.command import asked, file, needed
@@ -22,6 +22,7 @@ from cloud_endpoint.cli.problems import BadInput
 
 NOT_SENT = 1
 MIN_ASKED = 10
+OPERATORS_SIGN = frozenset(verb.value for verb, rule in RULES.items() if rule.signer is not Signer.ENDPOINT)
 _ANEW = "; sign anew: the node got another command, or has a new challenge"
 _HINTS = {
     "sequence": _ANEW,
@@ -56,11 +57,11 @@ async def send(client: Client, options: argparse.Namespace) -> Any:
 
 async def ask(client: Client, options: argparse.Namespace) -> Any:
     """Asks the endpoint for commands that it may sign itself."""
+    if options.verb in OPERATORS_SIGN:
+        raise BadInput([f"{options.verb} needs an operator's signature: galley command sign"])
     wanted, problems = asked.read(
         options.verb, options.node, options.site, args=options.arg, valid=options.valid or VALID
     )
-    if wanted is not None and wanted.verb not in ENDPOINT_MAY_SIGN:
-        problems.append(f"{wanted.verb.value} needs an operator's signature: galley command sign")
     if wanted is not None and wanted.valid < MIN_ASKED:
         problems.append(f"--valid must be at least {MIN_ASKED}s")
     if wanted is None or problems:
