@@ -64,6 +64,14 @@ async def node_commands(request: web.Request) -> web.Response:
     return answer(await services(request).store.read(lambda tx: queue.of_node(tx, node)))
 
 
+async def fleet_command(request: web.Request) -> web.Response:
+    """The command of an id, where the login may see its site."""
+    found = await services(request).store.read(lambda tx: queue.of_id(tx, request.match_info["id"]))
+    if found is None or not principal(request).may_see(found.site):
+        raise Problem(404, "no such command, or not yours")
+    return answer(found)
+
+
 async def next_command(request: web.Request) -> web.Response:
     """What a person must sign."""
     node = request.match_info["node"]

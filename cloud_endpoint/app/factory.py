@@ -43,6 +43,7 @@ API_HANDLERS: dict[str, Handler] = {
     "command": commands.command,
     "command_request": commands.command_request,
     "node_commands": commands.node_commands,
+    "fleet_command": commands.fleet_command,
     "next_command": commands.next_command,
     "openapi": openapi_document,
     "fleet_sites": fleet.fleet_sites,

@@ -105,6 +105,12 @@ def of_node(tx: Tx, node: str, limit: int = 100) -> list[CommandRecord]:
     return [record(CommandRecord, {**row, "by": row["by_whom"]}) for row in rows]
 
 
+def of_id(tx: Tx, command_id: str) -> CommandRecord | None:
+    """The command with this id, of whichever node."""
+    rows = tx.execute("SELECT * FROM commands WHERE command_id = ?", (command_id,))
+    return record(CommandRecord, {**rows[0], "by": rows[0]["by_whom"]}) if rows else None
+
+
 def challenge(tx: Tx, node: str) -> str | None:
     """The node's newest published challenge: not expired, and no command was stored since it came (single use)."""
     rows = tx.execute(
