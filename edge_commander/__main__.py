@@ -47,6 +47,7 @@ COMMANDS = {
     "status": "what this node is and waits for",
     "hardware": "what the shipping list must say of this machine",
     "wipe": "what a wipe would do here (--dry-run)",
+    "overlay": "what of /etc differs from the image (diff)",
 }
 MAX_CODE = 256
 
@@ -66,6 +67,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from edge_commander.wipe.dry_run import main as wipe
 
         return wipe(arguments[1:])
+    if arguments[:1] == ["overlay"]:
+        from edge_commander.overlay.diff import main as overlay
+
+        return overlay(arguments[1:])
     spec = DaemonSpec("edge-commander", "edge_commander", CommanderSettings, build, check, COMMANDS)
     return run_daemon(spec, arguments)
 
