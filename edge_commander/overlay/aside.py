@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from agents.core.errors import GalleyError
+from edge_commander.overlay.backups import Note
 from edge_commander.overlay.layers import ROOT
 from edge_commander.overlay.mounting import gone
 from edge_commander.overlay.steps import Place
@@ -21,7 +22,8 @@ def put_aside(place: Place, problem: Callable[[str], None]) -> None:
         return
     lost: list[str] = []
     try:
-        saved = place.backups.add(upper, ROOT, why=WHY, image=place.image, lost=lost)
+        note, number = Note(path=ROOT, why=WHY, image=place.image), place.backups.latest() + 1
+        saved = place.backups.add(upper, ROOT, number=number, note=note, lost=lost)
         problem(f"the whole upper layer was put aside, {len(lost)} path(s) of it could not be read: keep has {saved}")
         whole = not lost
     except (OSError, GalleyError) as error:

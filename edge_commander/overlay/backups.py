@@ -1,7 +1,7 @@
 """What was dropped of an upper layer, kept as tar files on `keep`: bounded, the oldest go. Touches that folder.
 
-`<number>-<digest>.tar`, with owners, modes and xattrs as they were in the upper layer, marks and whiteouts too. The
-name follows from the content, so that what was saved before a crash is not saved twice.
+`<start>-<digest>.tar`, with owners, modes and xattrs as they were in the upper layer, marks and whiteouts too. The
+first number counts the starts that dropped something; what was saved before a crash is not saved twice.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import msgspec
 
 from agents.core.errors import Rejected
 from agents.io.state import sync_directory
-from edge_commander.overlay.layers import ROOT, plain
+from edge_commander.overlay.layers import ROOT
 
 if TYPE_CHECKING:
     import tarfile
@@ -40,6 +40,18 @@ class Backup(msgspec.Struct, frozen=True, kw_only=True):
     image: str = ""
 
 
+class Note(msgspec.Struct, frozen=True, kw_only=True):
+    """What is said in a backup: see Backup."""
+
+    path: str
+    why: str
+    image: str = ""
+
+    def of(self, file: str) -> Backup:
+        """With its file."""
+        return Backup(file=file, path=self.path, why=self.why, image=self.image)
+
+
 class Backups:
     """In `folder`, which is made when it is needed."""
 
@@ -49,7 +61,7 @@ class Backups:
         self._most_bytes = most_bytes
 
     def add(
-        self, top: Path, path: str, *, why: str, image: str, deep: bool = True, lost: list[str] | None = None
+        self, top: Path, path: str, *, number: int, note: Note, deep: bool = True, lost: list[str] | None = None
     ) -> str:
         """Saves `top`/`path` (with `deep`, all below too); on return it survives a power cut. Returns its name.
 
@@ -63,10 +75,10 @@ class Backups:
             raise Rejected(f"{size} bytes are more than all backups may have ({self._most_bytes})", file=path or ".")
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         new = self._folder / NEW
-        note = msgspec.json.encode({"path": plain(path), "why": why, "image": image}).decode()
+        said = msgspec.json.encode(note).decode()
         while True:
             try:
-                digest = _write(new, note, _entries(top, path, deep, lost), lost)
+                digest = _write(new, said, _entries(top, path, deep, lost), lost)
                 break
             except OSError as error:
                 self._make_room(error, size)
@@ -75,11 +87,14 @@ class Backups:
                 new.unlink()
                 return one
         self._prune(new.stat().st_size)
-        number = max((int(one.partition("-")[0]) for one in self.files()), default=0) + 1
         name = f"{number:06d}-{digest}.tar"
         new.replace(self._folder / name)
         sync_directory(self._folder)
         return name
+
+    def latest(self) -> int:
+        """The highest number; 0 where there is none. Raises OSError."""
+        return max((int(one.partition("-")[0]) for one in self.files()), default=0)
 
     def files(self) -> list[str]:
         """The names of all, the oldest first. Raises OSError."""
@@ -99,7 +114,7 @@ class Backups:
         for name in self.files():
             try:
                 with tarfile.open(self._folder / name) as tar:
-                    found.append(msgspec.json.decode(_comment(tar), type=_Note).of(name))
+                    found.append(msgspec.json.decode(_comment(tar), type=Note).of(name))
             except (OSError, tarfile.TarError, msgspec.MsgspecError, EOFError):
                 found.append(Backup(file=name, path="", why="cannot be read"))
         return found
@@ -120,15 +135,6 @@ class Backups:
         sizes = {one: (self._folder / one).stat().st_size for one in files}
         while files and (len(files) >= self._most or sum(sizes[one] for one in files) + coming > self._most_bytes):
             (self._folder / files.pop(0)).unlink()
-
-
-class _Note(msgspec.Struct):
-    path: str
-    why: str
-    image: str = ""
-
-    def of(self, file: str) -> Backup:
-        return Backup(file=file, path=self.path, why=self.why, image=self.image)
 
 
 def _comment(tar: tarfile.TarFile) -> str:

@@ -106,9 +106,11 @@ def counterpart(upper: Entry, name: str, parent: str | None, lower: Tree) -> str
     return path if found is not None and found.kind is upper.kind else None
 
 
-def merged(upper: Tree, lower: Tree) -> dict[str, Entry]:
-    """What the overlay shows. An entry that is the image's is the very object of `lower`."""
+def merged(upper: Tree, lower: Tree, sources: dict[str, str] | None = None) -> dict[str, Entry]:
+    """What the overlay shows. An entry that is the image's is the very object of `lower`. `sources`, where given, gets
+    the image's path that each directory shows."""
     shown: dict[str, Entry] = {}
+    whence = {} if sources is None else sources
     above, under = Index(upper), Index(lower)
 
     def image(path: str, at: str) -> None:
@@ -116,6 +118,8 @@ def merged(upper: Tree, lower: Tree) -> dict[str, Entry]:
         if lower[path].kind is Kind.WHITEOUT:
             return
         shown[at] = lower[path]
+        if lower[path].kind is Kind.DIRECTORY:
+            whence[at] = path
         for name in under.names(path):
             image(join(path, name), join(at, name))
 
@@ -134,6 +138,8 @@ def merged(upper: Tree, lower: Tree) -> dict[str, Entry]:
             through = counterpart(own, name, low, lower)
             if own.kind is Kind.DIRECTORY:
                 shown[path] = own
+                if through is not None:
+                    whence[path] = through
                 directory(path, through)
             elif own.metacopy:
                 data = lower[through].content if through is not None else ""
@@ -147,3 +153,21 @@ def merged(upper: Tree, lower: Tree) -> dict[str, Entry]:
     elif ROOT in lower:
         image(ROOT, ROOT)
     return shown
+
+
+def doubled(upper: Tree, lower: Tree) -> list[str]:
+    """Moved directories whose image part shows at another place too. The kernel refuses one of two such places
+    (ESTALE), whichever is looked at later."""
+    sources: dict[str, str] = {}
+    merged(upper, lower, sources)
+    places: dict[str, list[str]] = {}
+    for at, path in sources.items():
+        places.setdefault(path, []).append(at)
+    found = set()
+    for path, several in places.items():
+        for at in several if len(several) > 1 else ():
+            ways = [at[:end] for end in (*(n for n, letter in enumerate(at) if letter == "/"), len(at))]
+            moved = [way for way in ways if way in upper and upper[way].redirect]
+            if at != path and moved:
+                found.add(moved[-1])
+    return sorted(found)

@@ -7,6 +7,7 @@ start that was cut anywhere, and one more, end as one that was left in peace.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -43,6 +44,7 @@ class Masking:
         except OSError as error:
             self.problems.append(f"{place.going}: cannot be removed: {error.strerror}")
         state = self._store.load()
+        place = self._place = replace(place, number=(state.dropped if state is not None else self._latest()) + 1)
         lower: Tree = read(place.lower, contents=False)
         self._finish_begun(state)
         while True:
@@ -60,7 +62,7 @@ class Masking:
             whole = state.manifest
         else:
             whole = manifest(digested(place.lower, lower, lower))
-        new = remembered(verdicts, place.image, whole)
+        new = remembered(verdicts, place.image, whole, self._latest())
         if new != state:
             self._save(new)
 
@@ -69,6 +71,12 @@ class Masking:
             return read(self._place.upper, contents=True)
         except (OSError, GalleyError) as error:
             raise Damaged(str(error)) from None
+
+    def _latest(self) -> int:
+        try:
+            return self._place.backups.latest()
+        except OSError:
+            return 0
 
     def _finish_begun(self, state: State | None) -> None:
         """What a crash may have left half done."""
@@ -84,7 +92,7 @@ class Masking:
         for one in (one for one in todo if one.act in (Act.MERGE, Act.ADOPT)):
             saves = [step for step in steps(one) if isinstance(step, Save)]
             if all(self._execute(step) for step in saves):
-                begun[plain(f"{one.mask.path}\0{one.mask.hides[0]}")] = one.act
+                begun[plain("\0".join([one.mask.path, *one.mask.hides[:1]]))] = one.act
             else:
                 self._tried.add((one.mask.key, one.act))
         if not begun:

@@ -12,7 +12,7 @@ from enum import StrEnum
 import msgspec
 
 from edge_commander.overlay.allowed import Allowed
-from edge_commander.overlay.layers import ROOT, Index, Kind, Tree, counterpart, fingerprint, join, plain
+from edge_commander.overlay.layers import ROOT, Index, Kind, Tree, counterpart, doubled, fingerprint, join, plain
 
 
 class Part(StrEnum):
@@ -59,12 +59,13 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """What is remembered from one start to the next. `image`: the version that `manifest`, the fingerprints of the
     image's whole /etc, is of; empty where the image names none. `made`: by a mask's key. `begun`: merges and adoptions,
     by path, that take more than one call and are done again after a crash: half done, they look like a person's change.
-    Paths are as `plain` has them."""
+    `dropped`: the number of the last start that dropped something. Paths are as `plain` has them."""
 
     image: str = ""
     manifest: dict[str, str] = {}
     made: dict[str, Made] = {}
     begun: dict[str, Act] = {}
+    dropped: int = 0
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,8 +80,9 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
     def words(self) -> str:
         """Why, for people."""
-        if self.act is Act.DROP and not self.newer:
-            return "holds no content of its own (metacopy)"
+        if not self.newer:
+            moved = "was moved, and what it was moved from shows at another place too"
+            return "holds no content of its own (metacopy)" if self.act is Act.DROP else moved
         first = plain(", ".join(self.newer[:3])) + (f" and {len(self.newer) - 3} more" if len(self.newer) > 3 else "")
         return f"hid what the image has newer: {first or '.'}"
 
@@ -121,7 +123,13 @@ def manifest(lower: Tree) -> dict[str, str]:
 def judge(upper: Tree, lower: Tree, state: State | None, allowed: Allowed) -> list[Verdict]:
     """What is to be done about each mask, parents first. `upper` with the contents of all files, `lower` with those
     that a mask hides. `state` None where nothing is remembered: then all counts as made from this image."""
-    return [_verdict(mask, upper, lower, state, allowed) for mask in masks(upper, lower)]
+    found = [_verdict(mask, upper, lower, state, allowed) for mask in masks(upper, lower)]
+    twice = set(doubled(upper, lower))
+    others = [one for one in found if one.mask.part is not Part.MARK or one.mask.path not in twice]
+    return others + [
+        Verdict(mask=Mask(path=path, part=Part.MARK, hides=[]), act=Act.MERGE, newer=[], made=Made("", {}))
+        for path in sorted(twice)
+    ]
 
 
 def _verdict(mask: Mask, upper: Tree, lower: Tree, state: State | None, allowed: Allowed) -> Verdict:
@@ -168,6 +176,7 @@ def _against(mask: Mask, upper: Tree, lower: Tree, allowed: Allowed) -> Act:
     return Act.TELL if any(allowed.covers(path) for path in Index(upper).below(mask.path)) else Act.DROP
 
 
-def remembered(verdicts: list[Verdict], image: str, whole: dict[str, str]) -> State:
+def remembered(verdicts: list[Verdict], image: str, whole: dict[str, str], dropped: int) -> State:
     """The state after a start, of the verdicts on what is left."""
-    return State(image=image, manifest=whole, made={one.mask.key: one.made for one in verdicts})
+    made = {one.mask.key: one.made for one in verdicts}
+    return State(image=image, manifest=whole, made=made, dropped=dropped)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agents.io.state import sync_directory
-from edge_commander.overlay.backups import Backups
+from edge_commander.overlay.backups import Backups, Note
+from edge_commander.overlay.layers import plain
 from edge_commander.overlay.read import TRUSTED
 from edge_commander.overlay.rule import Act, Verdict
 
@@ -19,12 +20,13 @@ GOING = ".going"
 
 @dataclass(frozen=True)
 class Place:
-    """Where the layers are. `image`: its version, for the backups."""
+    """Where the layers are. `image`: its version, and `number`: that of this start, for the backups."""
 
     lower: Path
     upper: Path
     backups: Backups
     image: str
+    number: int = 1
 
     @property
     def going(self) -> Path:
@@ -46,7 +48,8 @@ class Save:
 
     def execute(self, place: Place) -> None:
         """Raises OSError, Rejected."""
-        place.backups.add(place.upper, self.path, why=self.why, image=place.image, deep=self.deep)
+        note = Note(path=plain(self.path), why=self.why, image=place.image)
+        place.backups.add(place.upper, self.path, number=place.number, note=note, deep=self.deep)
 
 
 @dataclass(frozen=True)

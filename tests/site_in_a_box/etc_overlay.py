@@ -107,7 +107,9 @@ class EtcNode:
         layers = {"lowerdir": "image/etc", "upperdir": "conf/etc/upper", "workdir": "conf/etc/work"}
         for path in ("conf/etc/upper", "conf/etc/work"):
             self.seen(self.folder / path).mkdir(parents=True, exist_ok=True)
-        said = ",".join([f"{name}={self.folder / path}" for name, path in layers.items()] + ([options] if options else []))
+        said = ",".join(
+            [f"{name}={self.folder / path}" for name, path in layers.items()] + ([options] if options else [])
+        )
         self.do("mount", "-t", "overlay", "overlay", "-o", said, str(self.folder / "etc"))
 
     def down(self) -> None:

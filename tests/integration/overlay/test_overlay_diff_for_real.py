@@ -134,8 +134,8 @@ def test_a_directory_made_anew_hides_the_images(node: EtcNode) -> None:
 
 def test_directories_that_were_moved(node: EtcNode) -> None:
     etc = node.folder / "etc"
-    os.rename(node.etc / "apt/apt.conf.d", node.etc / "apt/other.d")  # within one directory: a relative redirect
-    os.rename(node.etc / "ssh", node.etc / "apt/ssh")  # to another one: an absolute redirect
+    (node.etc / "apt/apt.conf.d").rename(node.etc / "apt/other.d")  # within one directory: a relative redirect
+    (node.etc / "ssh").rename(node.etc / "apt/ssh")  # to another one: an absolute redirect
     node.do("sh", "-c", f"echo no > {etc}/apt/ssh/sshd_config")
     assert said(node) == [
         "removed apt/apt.conf.d",
@@ -198,8 +198,6 @@ def test_marks_of_an_overlay_that_was_mounted_with_userxattr(node: EtcNode) -> N
 
 
 def test_names_that_are_no_text(node: EtcNode) -> None:
-    raw = os.fsencode(node.etc) + b"/bad\xffname\n"
-    with open(raw, "wb") as file:
-        file.write(b"x")
+    (node.etc / os.fsdecode(b"bad\xffname\n")).write_text("x")
     assert said(node) == ["added bad\\xffname\n"]
     assert node.diff()[0] == 1
