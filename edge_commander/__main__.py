@@ -121,6 +121,10 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
             context, distribution=distribution, box=box, keys=keys, times=times, cloud=cloud, tokens=tokens
         )
         more = [*more, *build_images(context, distribution, memory)]
+    if own.overlay.look_seconds > 0 and Path(own.overlay.run).is_dir():  # early boot has mounted one
+        from edge_commander.overlay.loop import build as build_overlay
+
+        more = [*more, *build_overlay(context, outbox)]
     told = routes(
         memory,
         tokens,

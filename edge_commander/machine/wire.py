@@ -14,6 +14,7 @@ REBOOT = "reboot"
 WIPE_STATE = "wipe-state"
 ARM = "arm"
 REPORTED = "reported"
+OVERLAY_DIFF = "overlay-diff"
 COMMAND_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -42,6 +43,7 @@ class Takes:
 OPERATIONS: Mapping[str, Takes] = {
     REBOOT: Takes(),
     WIPE_STATE: Takes(),
+    OVERLAY_DIFF: Takes(),
     ARM: Takes(command=True),
     REPORTED: Takes("a command's id", lambda text: COMMAND_ID.fullmatch(text) is not None),
 }

@@ -78,6 +78,7 @@ def _start(options: Options, notes: Notes) -> int:
             masking.run()
         finally:
             notes.problems += [*store.problems, *masking.problems]
+            notes.newer = masking.newer
     except Damaged as error:
         notes.problem(f"the upper layer cannot be read: {error}")
         readable = False

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import msgspec
 
@@ -49,8 +50,12 @@ def aspects(entry: Entry, image: Entry) -> list[str]:
 
 
 def differences(upper: Tree, lower: Tree, allowed: Allowed) -> list[Change]:
-    """Every path that differs, in order. Both trees with the contents of all files read."""
-    shown, moved = merged(upper, lower), _moved(upper, lower)
+    """Every path that the overlay of both shows differently, in order. With the contents of all files read."""
+    return seen(merged(upper, lower), lower, allowed, _moved(upper, lower))
+
+
+def seen(shown: Tree, lower: Tree, allowed: Allowed, moved: Mapping[str, str] = MappingProxyType({})) -> list[Change]:
+    """Every path of `shown`, such as the overlay as it is mounted, that differs from the image, in order."""
     found: list[Change] = []
     for path in sorted({*shown, *lower}):
         now, image = shown.get(path), lower.get(path)

@@ -6,20 +6,23 @@ The upper layer may be in use: it is only read, and what goes away meanwhile is 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from agents.core.errors import GalleyError, Retryable
 from edge_commander.overlay.allowed import Allowed
 from edge_commander.overlay.backups import Backup, Backups
-from edge_commander.overlay.changes import Change, Hidden, copies, differences, folded, hidden
+from edge_commander.overlay.changes import Change, Hidden, copies, differences, folded, hidden, seen
+from edge_commander.overlay.layers import Entry
 from edge_commander.overlay.masking import version
 from edge_commander.overlay.notes import read_notes
-from edge_commander.overlay.places import IMAGE
+from edge_commander.overlay.places import IMAGE, LOWER
 from edge_commander.overlay.read import TRUSTED, USER, read
 from edge_commander.overlay.rule import Act, judge
 from edge_commander.overlay.settings import OverlaySettings
 from edge_commander.overlay.store import Store
+from edge_commander.overlay.summary import Summary, digest, first
 
 
 class Newer(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,12 +76,7 @@ def compare(own: OverlaySettings, *, lower: Path | None = None, user: bool = Fal
     if not (image.is_dir() and upper.is_dir()):
         return None
     marks, allowed = USER if user else TRUSTED, Allowed(own.allow)
-    try:
-        below, above = read(image, contents=True, marks=marks), read(upper, contents=True, marks=marks)
-    except OSError as error:
-        raise Retryable(f"{error.filename}: cannot be read: {error.strerror}") from None
-    except GalleyError as error:
-        raise Retryable(str(error)) from None
+    below, above = _read(image, marks), _read(upper, marks)
     changes = differences(above, below, allowed)
     verdicts = judge(above, below, Store(upper.parent, Path(own.keep)).peek(), allowed)
     stays = [one for one in verdicts if one.act is not Act.STAY]
@@ -97,6 +95,44 @@ def compare(own: OverlaySettings, *, lower: Path | None = None, user: bool = Fal
         problems=notes.problems,
         memory=notes.memory,
     )
+
+
+def summary(own: OverlaySettings, etc: Path = Path(LOWER)) -> Any:
+    """What the machine half answers: a Summary as plain values; None where there is no such overlay.
+
+    It compares what is mounted: the marks of an upper layer are for CAP_SYS_ADMIN alone to see, which that half has
+    not. What is newer below, is as early boot found it. Raises Retryable.
+    """
+    image = Path(own.run) / IMAGE
+    if not image.is_dir():
+        return None
+    changes = seen(_read(etc), _read(image), Allowed(own.allow))
+    drift = [one for one in changes if not one.allowed]
+    notes = read_notes(Path(own.run))
+    return msgspec.to_builtins(
+        Summary(
+            image=_recorded(own),
+            drift=len(drift),
+            drift_paths=first([one.path for one in drift]),
+            # In words: what differed in its mode, and now in its content too, is news.
+            drift_digest=digest([one.words() for one in drift]),
+            newer=len(notes.newer),
+            newer_paths=first(notes.newer),
+            newer_digest=digest(notes.newer),
+            dropped=[(one.file, one.path) for one in _dropped(own)],
+            problems=notes.problems,
+            memory=notes.memory,
+        )
+    )
+
+
+def _read(top: Path, marks: str = TRUSTED) -> dict[str, Entry]:
+    try:
+        return read(top, contents=True, marks=marks)
+    except OSError as error:
+        raise Retryable(f"{error.filename}: cannot be read: {error.strerror}") from None
+    except GalleyError as error:
+        raise Retryable(str(error)) from None
 
 
 def _recorded(own: OverlaySettings) -> str:

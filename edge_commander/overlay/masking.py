@@ -26,7 +26,8 @@ class Damaged(Exception):
 
 
 class Masking:
-    """One run of the rule. `problems`: what could not be done, in words; `say` tells each step."""
+    """One run of the rule. `problems`: what could not be done, in words; `newer`: what stays
+    though the image has something newer; `say` tells each step."""
 
     def __init__(self, place: Place, store: Store, allowed: Allowed, say: Callable[[str], None]) -> None:
         self._place = place
@@ -35,6 +36,7 @@ class Masking:
         self._say = say
         self._tried: set[tuple[str, Act]] = set()
         self.problems: list[str] = []
+        self.newer: list[str] = []
 
     def run(self) -> None:
         """Raises Damaged; OSError where the image cannot be read."""
@@ -58,6 +60,7 @@ class Masking:
             state = self._begin(state, todo)
             for verdict in todo:
                 self._carry_out(verdict)
+        self.newer = [one.mask.key or "./" for one in verdicts if one.act is not Act.STAY]
         if state is not None and place.image and state.image == place.image:
             whole = state.manifest
         else:

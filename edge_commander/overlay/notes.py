@@ -15,9 +15,11 @@ MOST = 100
 
 
 class Boot(msgspec.Struct, frozen=True):
-    """`problems`: in words; `memory`: changes of /etc are gone with the next start."""
+    """`problems`: in words; `newer`: paths that stay, and below which the image has something newer; `memory`: changes
+    of /etc are gone with the next start."""
 
     problems: list[str] = []
+    newer: list[str] = []
     memory: bool = False
 
 
@@ -26,6 +28,7 @@ class Notes:
 
     def __init__(self) -> None:
         self.problems: list[str] = []
+        self.newer: list[str] = []
         self.memory = False
 
     def say(self, text: str) -> None:
@@ -39,7 +42,7 @@ class Notes:
 
     def leave(self, run: Path) -> None:
         """Where it cannot be left, it was at least said."""
-        boot = Boot([plain(one)[:1000] for one in self.problems[:MOST]], self.memory)
+        boot = Boot([plain(one)[:1000] for one in self.problems[:MOST]], self.newer[:MOST], self.memory)
         try:
             run.mkdir(mode=0o755, parents=True, exist_ok=True)
             write_durably(run / NOTES, msgspec.json.encode(boot))
