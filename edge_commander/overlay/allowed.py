@@ -29,6 +29,8 @@ BUILT_IN = (
     "systemd/system/kubelet.service",
     "systemd/system/k3s.service",
     "systemd/system/k3s.service.d/",
+    "systemd/system/*.wants/kubelet.service",
+    "systemd/system/*.wants/k3s.service",
 )
 """What a node is (names, keys, time, network), and what forms its cluster: kubeadm, k3s and CNI plugins write there."""
 

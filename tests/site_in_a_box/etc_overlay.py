@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
+MAIN = "import sys; from edge_commander.overlay.diff import main; sys.exit(main(sys.argv[1:]))"
 
 
 def run(*command: str) -> str:
@@ -96,15 +97,25 @@ class EtcNode:
                   "mount": "etc", "run": "run"}  # fmt: skip
         return [word for name, path in places.items() for word in (f"--{name}", str(self.folder / path))]
 
+    def command(self, module: str, *arguments: str) -> list[str]:
+        """A module of ours as a command in the namespace."""
+        return self._python("-m", module, *arguments)
+
+    def script(self, text: str, *arguments: str) -> list[str]:
+        """A line of Python as a command in the namespace."""
+        return self._python("-c", text, *arguments)
+
+    def _python(self, *words: str) -> list[str]:
+        return ["nsenter", "-t", str(self.holder.pid), "-m", f"--wd={ROOT}", sys.executable, *words]
+
     def boot(self) -> subprocess.CompletedProcess[str]:
         """Early boot."""
-        command = ["nsenter", "-t", str(self.holder.pid), "-m", f"--wd={ROOT}", sys.executable, "-m",
-                   "edge_commander.overlay.boot", *self.arguments()]  # fmt: skip
+        command = self.command("edge_commander.overlay.boot", *self.arguments())
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
-    def mount(self, options: str = "") -> None:
+    def mount(self, options: str = "", lower: Path | None = None) -> None:
         """The overlay without the rule."""
-        layers = {"lowerdir": "image/etc", "upperdir": "conf/etc/upper", "workdir": "conf/etc/work"}
+        layers = {"lowerdir": lower or "image/etc", "upperdir": "conf/etc/upper", "workdir": "conf/etc/work"}
         for path in ("conf/etc/upper", "conf/etc/work"):
             self.seen(self.folder / path).mkdir(parents=True, exist_ok=True)
         said = ",".join(
@@ -116,15 +127,20 @@ class EtcNode:
         """The end of a boot."""
         self.do("umount", str(self.folder / "etc"))
 
-    def diff(self, *more: str) -> tuple[int, dict[str, Any]]:
+    def diff(self, *more: str, lower: bool = True) -> tuple[int, dict[str, Any]]:
         """`edge-commander overlay diff` as root runs it, and its exit status."""
-        config = self.folder / "galley.yaml"
-        overlay = {"upper": str(self.folder / "conf/etc/upper"), "keep": str(self.folder / "keep/etc-overlay"),
-                   "run": str(self.folder / "run")}  # fmt: skip
-        config.write_text(json.dumps({"v": 1, "edge_commander": {"overlay": overlay}}))
-        command = ["nsenter", "-t", str(self.holder.pid), "-m", f"--wd={ROOT}", sys.executable, "-m",
-                   "edge_commander", "overlay", "diff", "--config", str(config), "--lower",
-                   str(self.folder / "image/etc"), "--output", "json", *more]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        config = self.config()
+        own = ["--lower", str(self.folder / "image/etc")] if lower else []
+        words = ["diff", "--config", str(config), "--output", "json", *own, *more]
+        # Not by the command itself: it imports the whole daemon, which takes longer than all of this.
+        done = subprocess.run(self.script(MAIN, *words), capture_output=True, text=True, check=False)
         assert done.returncode in (0, 1), done.stderr
         return done.returncode, json.loads(done.stdout)
+
+    def config(self) -> Path:
+        """The configuration of a commander here."""
+        file = self.folder / "galley.yaml"
+        places = {"upper": "conf/etc/upper", "keep": "keep/etc-overlay", "run": "run"}
+        overlay = {name: str(self.folder / path) for name, path in places.items()}
+        file.write_text(json.dumps({"v": 1, "edge_commander": {"overlay": overlay}}))
+        return file

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,6 +80,9 @@ def test_nothing_was_changed(node: EtcNode) -> None:
     assert said(node) == []
     status, found = node.diff()
     assert (status, found["drift"], found["image"]) == (0, [], "nuc 1")
+    words = ["overlay", "diff", "--config", str(node.config()), "--lower", str(node.folder / "image/etc")]
+    done = subprocess.run(node.command("edge_commander", *words), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "image    nuc 1\ndrift    none\n")
 
 
 def test_programs_that_add_change_and_remove(node: EtcNode) -> None:

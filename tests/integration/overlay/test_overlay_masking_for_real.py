@@ -6,14 +6,13 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.site_in_a_box.etc_overlay import ROOT, EtcNode
+from tests.site_in_a_box.etc_overlay import EtcNode
 
 FIRST = {
     "passwd": "root:1\n",
@@ -171,8 +170,7 @@ def test_what_is_written_again_on_the_new_image_counts_as_made_from_it(node: Etc
 
 
 def test_killed_at_each_call_it_ends_as_the_undisturbed_one(node: EtcNode) -> None:
-    command = ["nsenter", "-t", str(node.holder.pid), "-m", f"--wd={ROOT}", sys.executable, "-m",
-               "tests.site_in_a_box.overlay_kills", str(node.folder), *node.arguments()]  # fmt: skip
+    command = node.command("tests.site_in_a_box.overlay_kills", str(node.folder), *node.arguments())
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
