@@ -48,6 +48,7 @@ COMMANDS = {
     "status": "what this node is and waits for",
     "hardware": "what the shipping list must say of this machine",
     "wipe": "what a wipe would do here (--dry-run)",
+    "overlay": "what of /etc differs from the image (diff)",
 }
 MAX_CODE = 256
 
@@ -67,6 +68,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from edge_commander.wipe.dry_run import main as wipe
 
         return wipe(arguments[1:])
+    if arguments[:1] == ["overlay"]:
+        from edge_commander.overlay.diff import main as overlay
+
+        return overlay(arguments[1:])
     spec = DaemonSpec("edge-commander", "edge_commander", CommanderSettings, build, check, COMMANDS)
     return run_daemon(spec, arguments)
 
@@ -117,6 +122,10 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
             context, distribution=distribution, box=box, keys=keys, times=times, cloud=cloud, tokens=tokens
         )
         more = [*more, *build_images(context, distribution, memory)]
+    if own.overlay.look_seconds > 0 and Path(own.overlay.run).is_dir():  # early boot has mounted one
+        from edge_commander.overlay.loop import build as build_overlay
+
+        more = [*more, *build_overlay(context, outbox)]
     told = routes(
         memory,
         tokens,

@@ -11,6 +11,7 @@ from agents.core.settings import Listener, Positive
 from edge_commander.distribution.k3s.settings import K3sSettings
 from edge_commander.distribution.kubeadm.settings import KubeadmSettings
 from edge_commander.images.settings import PrepullSettings
+from edge_commander.overlay.settings import OverlaySettings
 
 DEFAULT_ROLES: dict[str, Role] = {
     "770": Role.VESSEL,
@@ -126,6 +127,7 @@ class CommanderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     socket_roles: list[Role] = []
     distribution: DistributionSettings = DistributionSettings()
     wipe: WipeSettings = WipeSettings()
+    overlay: OverlaySettings = OverlaySettings()
     machine: MachineSettings = msgspec.field(default_factory=MachineSettings)
     upgrades: UpgradeSettings = UpgradeSettings()
     prepull: PrepullSettings = PrepullSettings()

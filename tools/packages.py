@@ -13,12 +13,14 @@ import sys
 DEMO = ["git", "iproute2", "mosquitto", "python3-venv"]
 TEST = [
     *DEMO,
+    "attr",
     "chromium",
     "chromium-driver",
     "containerd",
     "containernetworking-plugins",
     "cryptsetup-bin",
     "docker-registry",
+    "erofs-utils",
     "faketime",
     "iptables",
     "mmdebstrap",

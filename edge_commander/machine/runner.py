@@ -14,7 +14,7 @@ import msgspec
 
 from edge_commander.halves.answer import Answer, refused
 from edge_commander.halves.serve import Configuration, ended, say, serve
-from edge_commander.machine.wire import ARM, OUTBOXES, REBOOT, REPORTED, WIPE_STATE, Ask, problem
+from edge_commander.machine.wire import ARM, OUTBOXES, OVERLAY_DIFF, REBOOT, REPORTED, WIPE_STATE, Ask, problem
 from edge_commander.settings import CommanderSettings
 
 Operation = Callable[[Ask, CommanderSettings], Awaitable[Any]]
@@ -76,10 +76,17 @@ async def _reported(ask: Ask, own: CommanderSettings) -> Any:
     return reported(ask.argument, own)
 
 
+async def _overlay_diff(ask: Ask, own: CommanderSettings) -> Any:
+    from edge_commander.overlay.compare import summary
+
+    return summary(own.overlay)
+
+
 TABLE: Mapping[str, Operation] = {
     REBOOT: _reboot,
     WIPE_STATE: _wipe_state,
     REPORTED: _reported,
+    OVERLAY_DIFF: _overlay_diff,
 }
 """Operation to function."""
 OF_THE_NODE: Mapping[str, Callable[[Ask, Configuration], Awaitable[Any]]] = {OUTBOXES: _outboxes, ARM: _arm}

@@ -15,6 +15,7 @@ WIPE_STATE = "wipe-state"
 OUTBOXES = "outboxes"
 ARM = "arm"
 REPORTED = "reported"
+OVERLAY_DIFF = "overlay-diff"
 COMMAND_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -44,6 +45,7 @@ OPERATIONS: Mapping[str, Takes] = {
     REBOOT: Takes(),
     WIPE_STATE: Takes(),
     OUTBOXES: Takes(),
+    OVERLAY_DIFF: Takes(),
     ARM: Takes(command=True),
     REPORTED: Takes("a command's id", lambda text: COMMAND_ID.fullmatch(text) is not None),
 }

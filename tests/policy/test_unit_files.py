@@ -15,13 +15,13 @@ from synthetic_client.settings import SyntheticSettings
 from vessel.settings import VesselSettings
 
 ROOT = Path(__file__).resolve().parents[2]
-EARLY = "wipe"
+EARLY = ("galley-wipe", "galley-overlay")
 UNITS = {
     path.stem.removeprefix("galley-"): path
     for path in sorted((ROOT / "systemd").glob("*[!@].service"))
-    if path.stem != f"galley-{EARLY}"
+    if path.stem not in EARLY
 }
-"""The daemons'. The root halves, one process a request, and the early wipe have tests of their own."""
+"""The daemons'. The root halves, one process a request, and what runs in early boot have tests of their own."""
 COMMANDS = {"endpoint": "galley-endpoint", "discovery": "python3 -I -m edge_commander.discovery"}
 STATE = {"endpoint": "galley/galley-endpoint", "edge-commander": "galley/edge-commander galley-ident"}
 USERS = {
@@ -165,6 +165,19 @@ def test_the_wipe_runs_before_anything_of_its_targets_is_mounted() -> None:
               "PrivateNetwork=yes", "NoNewPrivileges=yes", "RequiredBy=var.mount"]  # fmt: skip
     assert [line for line in wanted if line not in said] == []
     assert not [line for line in said if line.startswith(("StateDirectory", "PrivateTmp=yes", "RequiresMountsFor"))]
+
+
+def test_the_overlay_on_etc_is_mounted_for_all_and_with_all_that_it_needs_later() -> None:
+    said = (ROOT / "systemd/galley-overlay.service").read_text().splitlines()
+    wanted = ["DefaultDependencies=no", "Wants=conf.mount keep.mount", "Conflicts=shutdown.target", "Type=oneshot",
+              "After=conf.mount keep.mount galley-wipe.service", "RemainAfterExit=yes", "NoNewPrivileges=yes",
+              "ExecStart=/opt/galley/bin/python3 -I -B -m edge_commander.overlay.boot"]  # fmt: skip
+    assert [line for line in wanted if line not in said] == []
+    # systemd.exec(5): each of these gives a service a mount namespace of its own.
+    own = ("Private", "Protect", "ReadOnly", "ReadWrite", "Inaccessible", "Bind", "Root", "StateDirectory", "Temporary",
+           "Capability", "RuntimeDirectory", "RestrictSUIDSGID")  # fmt: skip
+    assert not [line for line in said if line.startswith(own)]
+    assert not [line for line in said if line.startswith("Require")]  # a boot without conf goes on
 
 
 def test_what_reads_the_lan_gets_at_nothing_of_the_node() -> None:

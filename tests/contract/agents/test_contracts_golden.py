@@ -29,6 +29,7 @@ TYPES: dict[str, type[msgspec.Struct]] = {
     "alert": messages.Alert,
     "command-result": messages.CommandResult,
     "challenge-message": messages.Challenge,
+    "overlay": messages.Overlay,
     "ingest-request": ingest.IngestRequest,
     "ingest-answer": ingest.IngestAnswer,
     "enrol-request": identity.EnrolRequest,
