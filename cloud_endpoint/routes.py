@@ -14,13 +14,13 @@ from agents.contracts.identity import (
     TokenAnswer,
 )
 from agents.contracts.ingest import MAX_REQUEST_BYTES, IngestAnswer, IngestRequest
-from agents.contracts.wipe import WipeGrant, WipeGrantAsk
 from cloud_endpoint import records as rec
 from cloud_endpoint import requests as ask
 from cloud_endpoint.page.detail import SiteDetail
 from cloud_endpoint.page.views import Overview, SessionView
 from cloud_endpoint.route import ADMINS, EVERYONE, READERS, Route
 from cloud_endpoint.trust_routes import TRUST_ROUTES
+from cloud_endpoint.wipe_routes import WIPE_GRANT, WIPE_RELEASE
 
 DEVICE_ROUTES: tuple[Route, ...] = (
     Route("GET", "/healthz", "healthz", "Whether the endpoint lives", answer=rec.Alive),
@@ -87,15 +87,7 @@ DEVICE_ROUTES: tuple[Route, ...] = (
         body=InitAsk,
         answer=InitGrant,
     ),
-    Route(
-        "POST",
-        "/v1/wipe-grant",
-        "wipe_grant",
-        "Whether the node may begin with its wipe: one a site at a time, and none that costs the quorum",
-        scopes=frozenset({Scope.COMMAND_READ}),
-        body=WipeGrantAsk,
-        answer=WipeGrant,
-    ),
+    WIPE_GRANT,
     Route(
         "POST",
         "/v1/echo",
@@ -240,14 +232,7 @@ ADMIN_ROUTES: tuple[Route, ...] = (
         body=ask.EpochPut,
         answer=rec.SiteRecord,
     ),
-    Route(
-        "POST",
-        "/v1/admin/sites/{site}/wipe-release",
-        "wipe_release",
-        "Gives the site's wipe grant back, where its holder will not answer any more",
-        scopes=ADMINS,
-        answer=rec.Done,
-    ),
+    WIPE_RELEASE,
     Route(
         "GET",
         "/v1/admin/shipping",
