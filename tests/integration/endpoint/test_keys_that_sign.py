@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -188,6 +192,31 @@ def test_what_is_wrong_with_a_token_is_named_and_no_pin_told(
     assert "the PKCS#11 module cannot be loaded" in said(ann.replace("libsofthsm2", "nothing"))
     assert "a PIN does not belong on a command line" in said(f"{ann.upper()}&pin-value={PIN}")
     operators_key(token.uri("id=%01")).sign(b"message")
+
+
+def test_a_pin_is_typed_on_the_terminal_and_not_shown(token: Token) -> None:
+    uri = token.uri("object=ann").partition("&")[0]
+    words = [sys.executable, "-m", "cloud_endpoint.cli", "epoch", "authorise", "s-1", "--epoch", "2", "--key", uri]
+    ours, theirs = os.openpty()
+    environ = {**os.environ, **token.environ}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    # A session of its own: it has no other terminal to ask on.
+    with subprocess.Popen(words, stdin=theirs, env=environ, start_new_session=True, **pipes) as asked:
+        assert asked.stderr is not None
+        said = b""
+        while not said.endswith(b"PIN of pkcs11:token=ops;object=ann: "):
+            more = asked.stderr.read(1)
+            assert more, said
+            said += more
+        os.write(ours, f"{PIN}\n".encode())
+        out, rest = asked.communicate(timeout=60)
+    os.set_blocking(ours, False)
+    with contextlib.suppress(BlockingIOError):
+        rest += os.read(ours, 4096)
+    os.close(ours)
+    os.close(theirs)
+    assert (asked.returncode, len(json.loads(out)["signatures"])) == (0, 1)
+    assert PIN.encode() not in said + rest + out
 
 
 def test_a_token_that_was_taken_out_is_named(tmp_path: Path) -> None:
