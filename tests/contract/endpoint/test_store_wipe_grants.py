@@ -233,4 +233,4 @@ async def test_a_nodes_answer_is_audited_and_one_to_a_command_nobody_sent_is_an_
     assert lines == [(a, a, "refused")]
     found = await store.read(lambda tx: audit.alerts(tx, site=SITE))
     assert [(one.node, one.code, one.severity) for one in found] == [(b, "command-unknown", "critical")]
-    assert "d" * 32 in found[0].text and "not sent by this endpoint" in found[0].text
+    assert "d" * 32 in found[0].text and "is not in this store" in found[0].text
