@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,8 +21,11 @@ from cloud_endpoint.cli.spec import Command
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit status: 0 done, 1 refused or not reached, 2 the command line is wrong, 3 not accepted or not done,
-    78 the profile is wrong."""
+    78 the profile is wrong, 130 interrupted."""
     options = build_parser().parse_args(argv)
+    if threading.current_thread() is threading.main_thread():
+        # asyncio's own would only note the first Ctrl-C where a person is asked, and go on.
+        signal.signal(signal.SIGINT, _interrupted)
     try:
         answer = asyncio.run(_run(options.command, options))
     except ConfigError as error:
@@ -38,6 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     print(show(options.command, options, answer))
     return options.command.status(answer, options) if options.command.status else 0
+
+
+def _interrupted(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 def build_parser() -> argparse.ArgumentParser:

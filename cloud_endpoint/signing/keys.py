@@ -19,11 +19,11 @@ def open_key(text: str | Path) -> Signer:
     A token's PIN is asked for when it first signs, not here: the public half needs none.
     """
     name = str(text)
-    if name.startswith(AGENT):
+    if name.lower().startswith(AGENT):
         from cloud_endpoint.signing.ssh_agent import find
 
-        return find(name.removeprefix(AGENT))
-    if name.startswith(TOKEN):
+        return find(name[len(AGENT) :])
+    if name.lower().startswith(TOKEN):
         from cloud_endpoint.signing.pkcs11 import find_on_token
 
         return find_on_token(name)

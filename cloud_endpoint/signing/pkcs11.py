@@ -112,7 +112,10 @@ def _pin(uri: TokenKey) -> bytes:
             raise Rejected(
                 "its PIN can be asked for on a terminal alone: add ?pin-source=file:/PATH to the URI", file=str(uri)
             )
-        return getpass.getpass(f"PIN of {uri}: ").encode()
+        try:
+            return getpass.getpass(f"PIN of {uri}: ").encode()
+        except EOFError:
+            raise Rejected("no PIN was typed", file=str(uri)) from None
     file = Path(uri.pin_file)
     try:
         if file.stat().st_mode & 0o077:

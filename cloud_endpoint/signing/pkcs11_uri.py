@@ -38,7 +38,7 @@ class TokenKey:
 
 def parse(uri: str) -> TokenKey:
     """The URI's content; raises Rejected with all that is wrong with it, and never repeats its values."""
-    path, _, query = uri.removeprefix(SCHEME).partition("?")
+    path, _, query = uri[len(SCHEME) :].partition("?")
     problems: list[str] = []
     given = _attributes(path, ";", _TAKEN, problems)
     asked = _attributes(query, "&", _QUERY, problems)

@@ -93,7 +93,10 @@ def find(which: str) -> AgentKey:
     if one.kind != ED25519:
         more = "; a security key signs more than the message" if one.kind.startswith(b"sk-") else ""
         raise Rejected(f"is of the kind {_shown(one.kind)}: only ssh-ed25519 signs here{more}", file=name)
-    raw = _strings(one.blob, 2)[1]
+    try:
+        raw = _strings(one.blob, 2)[1]
+    except ValueError:
+        raw = b""
     if len(raw) != KEY_BYTES:
         raise Rejected("is no valid Ed25519 key", file=name)
     return AgentKey(path, one, jwk_of(raw))

@@ -94,7 +94,8 @@ def answered(tx: Tx, node: str, site: str, result: CommandResult) -> None:
         detail = f"sequence {row['sequence']}, id {result.command_id}: {result.detail}"
         audit.add(tx, node, f"answer {row['verb']}", node, outcome=result.outcome, detail=detail)
     if not rows and not known_id(tx, result.command_id):
-        text = f"{result.verb} {result.command_id} ({result.outcome}) was not sent by this endpoint: {result.detail}"
+        answer = f"{result.verb} {result.command_id} ({result.outcome}: {result.detail})"
+        text = f"{answer} is not in this store: was it restored from an older one, or does somebody else send commands?"
         audit.raise_alert(tx, site=site, node=node, code="command-unknown", severity="critical", text=text)
     wipe_grants.ended(tx, node, result.command_id, result.outcome)
 

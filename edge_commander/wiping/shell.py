@@ -246,7 +246,7 @@ class Wiper:
         members: Sequence[ClusterMember] = ()
         try:
             members = await m.distribution.members()
-        except Retryable:
+        except GalleyError:
             api = False
         mine = next((one for one in members if one.name == me), None)
         inside = state is NodeState.READY or mine is not None

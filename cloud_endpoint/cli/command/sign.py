@@ -72,7 +72,7 @@ async def _new(client: Client, options: argparse.Namespace) -> Any:
     commands = asked.payloads(wanted, ready, int(time.time()), lambda: secrets.token_hex(16))
     of_document = await needed.threshold(client)
     lines = [f"To be signed with {options.key} (key {thumbprint(key.public)}):"]
-    lines += told(commands, int(time.time()))
+    lines += told(commands, int(time.time()), of_document)
     lines += [] if wanted.site else ["the site is what the endpoint says of the node"]
     lines += [] if wanted.nodes else ["these are the site's nodes as the endpoint says"]
     confirm(lines, yes=options.yes)

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from agents.contracts.ids import is_node_id, is_site_id
-from agents.core.errors import Retryable
+from agents.core.errors import Rejected, Retryable
 from cloud_endpoint.cli.client import Client
 from cloud_endpoint.cli.command.terminal import tell
 from cloud_endpoint.cli.problems import BadInput
@@ -88,6 +88,8 @@ async def _rows(client: Client, options: argparse.Namespace) -> list[Any]:
         nodes = [options.node]
         if options.site:
             nodes = [one["node"] for one in await client.call("GET", f"/v1/fleet/nodes?site={quote(options.site)}")]
+            if not nodes:
+                raise Rejected(f"site {options.site} has no node, or is none")
         found = [one for node in nodes for one in await client.call("GET", f"/v1/nodes/{quote(node)}/commands")]
     now = _now_ms()
     return [{**one, "state": state(one, now)} for one in found]

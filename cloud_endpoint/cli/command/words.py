@@ -35,14 +35,19 @@ def line(command: Command) -> str:
     return plain(f"{words}{f' with {args}' if args else ''} (sequence {command.sequence}, id {command.id})")
 
 
-def told(commands: Sequence[Command], now: int) -> list[str]:
-    """All that a signer must know of them: each command, what it destroys, until when it holds."""
+def told(commands: Sequence[Command], now: int, threshold: int | None = None) -> list[str]:
+    """All that a signer must know of them: each command, what it destroys, how many must sign, until when it holds.
+    `threshold`: that of the operators' document, None where it is not known."""
     lines = [f"  {line(one)}" for one in commands]
     erased = {name for one in commands if one.verb in ERASES for name in one.targets}
     if erased:
         lines.append(f"erased for good: {plain(', '.join(_LOST.get(name, name) for name in Target if name in erased))}")
     lines += [REBUILDS] if any(map(rebuilds, commands)) else []
-    lines += [f"one operator's word is not enough: {why}" for why in sorted({wide(one) for one in commands} - {""})]
+    many = "" if threshold is None else f", {threshold}"
+    lines += [
+        f"{why}: as many operators must sign as their document's threshold says{many}"
+        for why in sorted({wide(one) for one in commands} - {""})
+    ]
     for end in sorted({one.expires for one in commands}):
         lines.append(f"good until {moment(end)}" + (" (EXPIRED)" if end <= now else f", for {_left(end - now)}"))
     return lines

@@ -11,8 +11,9 @@ from agents.contracts.messages import NodeState
 from agents.contracts.wipe import WipeGrant
 from agents.core.errors import Rejected
 from cloud_endpoint.app.fleet import site_view
+from cloud_endpoint.records import WipeGrantRecord
 from cloud_endpoint.store import audit, sites, wipe_grants
-from cloud_endpoint.store.port import Store
+from cloud_endpoint.store.port import Store, Tx
 from tests.fakes.store_kit import Clock, Opener
 from tests.fakes.wipe_grant_kit import INTERVAL, SITE, Site
 
@@ -56,6 +57,24 @@ async def test_of_many_at_once_one_has_it(site: Site) -> None:
     assert len({one.holder for one in answers}) == 1
     assert sum(one.granted for one in answers) == 20
     assert len([one for one in await site.lines("wipe grant") if one.outcome == "done"]) == 1
+
+
+async def test_who_is_later_by_a_hair_does_not_have_it(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two replicas: the second one looked before the first one's grant was there."""
+    a, b, _ = site.nodes
+    first, second = await site.send(a), await site.send(b)
+    assert (await site.ask(a, first)).granted
+    look, looks = wipe_grants.of, list[None]()
+
+    def too_early(tx: Tx, name: str) -> WipeGrantRecord | None:
+        looks.append(None)
+        return None if len(looks) == 1 else look(tx, name)
+
+    monkeypatch.setattr(wipe_grants, "of", too_early)
+    said = await site.ask(b, second)
+    assert (said.granted, said.holder) == (False, a) and len(looks) > 1
+    monkeypatch.undo()
+    assert (await site.ask(a, first)).granted
 
 
 @pytest.mark.parametrize("outcome", ["done", "failed", "refused"])
@@ -214,4 +233,4 @@ async def test_a_nodes_answer_is_audited_and_one_to_a_command_nobody_sent_is_an_
     assert lines == [(a, a, "refused")]
     found = await store.read(lambda tx: audit.alerts(tx, site=SITE))
     assert [(one.node, one.code, one.severity) for one in found] == [(b, "command-unknown", "critical")]
-    assert "d" * 32 in found[0].text and "not sent by this endpoint" in found[0].text
+    assert "d" * 32 in found[0].text and "is not in this store" in found[0].text

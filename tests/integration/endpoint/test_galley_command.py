@@ -8,6 +8,7 @@ import io
 import json
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import time
@@ -24,6 +25,7 @@ from agents.core.command_verify import CommandKeys, CommandRefused, sign_command
 from agents.core.jose import SoftwareKey, thumbprint
 from cloud_endpoint import keyfile
 from cloud_endpoint.cli import __main__ as cli
+from cloud_endpoint.cli import client
 from cloud_endpoint.cli.command import file
 from tests.integration.endpoint.signing_kit import Token, galley, ssh_agent
 from tests.site_in_a_box.endpoint import Endpoint, EndpointClient
@@ -309,6 +311,61 @@ async def test_a_person_is_asked_on_a_terminal_and_a_script_must_say_yes(
         assert (done.returncode, out.exists()) == (status, status == 0)
         assert f"rejoin at {node.name}" in done.stderr
         assert "Type yes to sign: " in done.stderr
+
+
+def test_ctrl_c_at_the_question_ends_it_and_signs_nothing(desk: Desk, tmp_path: Path) -> None:
+    out = tmp_path / "more.json"
+    now = int(time.time())
+    fields = {"verb": Verb.REJOIN, "site": "store-1", "node": "n-" + "a" * 16, "sequence": 1, "challenge": "c"}
+    command = Command(id="0" * 32, issued=now, expires=now + 600, **fields)  # type: ignore[arg-type]
+    file.write(out, [sign_command(command, [desk.endpoint.key(desk.ann)])])
+    before = out.read_bytes()
+    ours, theirs = os.openpty()
+    words = [sys.executable, "-m", "cloud_endpoint.cli", "command", "sign", "--add", str(out), "--key", str(desk.ben)]
+    with subprocess.Popen(words, stdin=theirs, stderr=subprocess.PIPE) as asked:
+        assert asked.stderr is not None
+        said = b""
+        while not said.endswith(b"Type yes to sign: "):
+            said += asked.stderr.read(1)
+        asked.send_signal(signal.SIGINT)
+        assert asked.wait(60) == 130
+    os.close(ours)
+    os.close(theirs)
+    assert out.read_bytes() == before
+
+
+async def test_a_command_is_found_by_its_id_by_who_may_see_its_site(
+    desk: Desk, site: tuple[str, list[EndpointClient]], tmp_path: Path
+) -> None:
+    name, (node, *_) = site
+    (asked,) = (await desk.run("command", "ask", "sync", node.name)).rows
+    by_id = ["command", "status", "--id", asked["command_id"]]
+    for who, seen in ((name, 0), (f"{name}-other", 1)):
+        await desk.run("site", "add", who)
+        key = tmp_path / f"{who}.json"
+        made = await desk.run("operator", "add", who, "--key-out", key, "--site", who)
+        assert made.status == 0, made.err
+        as_who = await desk.run("--operator", who, "--key-file", key, *by_id)
+        assert as_who.status == seen, as_who.err
+    assert "no such command, or not yours" in (await desk.run(*by_id[:-1], "0" * 32)).err
+    assert "has no node, or is none" in (await desk.run("command", "status", "--site", "store-none")).err
+
+
+async def test_a_login_is_made_anew_before_its_token_ends(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "LOGIN_SECONDS", 0.0)
+    logins = []
+    login = client.Client._login
+
+    async def counted(self: client.Client) -> None:
+        logins.append(1)
+        await login(self)
+
+    monkeypatch.setattr(client.Client, "_login", counted)
+    assert (await desk.run("command", "status", "--site", "store-none")).status == 1
+    assert (await desk.run("command", "ask", "sync", "--site", "store-none")).status == 1
+    before = len(logins)
+    said = await desk.run("command", "ask", "sync", "n-" + "a" * 16, "n-" + "b" * 16)
+    assert (said.status, len(logins) - before) == (1, 2)
 
 
 def on_terminal(words: list[str], answer: str) -> subprocess.CompletedProcess[str]:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -156,25 +160,63 @@ def test_something_else_at_the_socket_is_no_agent(
         thread.join()
 
 
-def test_what_is_wrong_with_a_token_is_named_and_no_pin_told(token: Token, tmp_path: Path) -> None:
-    environ = token.environ
-    assert "no such token: taken out?; there are: token=ops;serial=" in refusal(
-        token.uri("object=ann").replace("token=ops", "token=opz"), **environ
-    )
-    assert refusal(token.uri("object=bob"), **environ).endswith("the token has no public key of this name")
-    assert refusal(token.uri("object=twice"), **environ).endswith("several keys match: give object and id")
-    assert refusal(token.uri("object=old"), **environ).endswith("is not an Ed25519 key: no other signs here")
+def test_what_is_wrong_with_a_token_is_named_and_no_pin_told(
+    token: Token, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in token.environ.items():
+        monkeypatch.setenv(name, value)
+
+    def said(uri: str) -> str:
+        with pytest.raises(Rejected) as refused:
+            operators_key(uri).sign(b"message")
+        assert PIN not in str(refused.value)
+        return str(refused.value)
+
+    ann = token.uri("object=ann")
+    assert "no such token: taken out?; there are: token=ops;serial=" in said(ann.replace("token=ops", "token=opz"))
+    assert said(token.uri("object=bob")).endswith("the token has no public key of this name")
+    assert said(token.uri("object=twice")).endswith("several keys match: give object and id")
+    assert said(token.uri("object=old")).endswith("is not an Ed25519 key: no other signs here")
     wrong = tmp_path / "wrong"
     wrong.touch(mode=0o600)
     wrong.write_text("000000")
-    said = refusal(token.uri("object=ann", pin_file=wrong), **environ)
-    assert said == "pkcs11:token=ops;object=ann: C_Login: the PIN is wrong; too many wrong ones lock the token"
+    assert said(token.uri("object=ann", pin_file=wrong)) == (
+        "pkcs11:token=ops;object=ann: C_Login: the PIN is wrong; too many wrong ones lock the token"
+    )
+    wrong.write_text("")
+    assert said(token.uri("object=ann", pin_file=wrong)) == f"{wrong}: holds no PIN (1 to 256 bytes)"
     wrong.chmod(0o644)
-    assert "must not be readable by others" in refusal(token.uri("object=ann", pin_file=wrong), **environ)
-    without = token.uri("object=ann").partition("&")[0]
-    assert "asked for on a terminal alone" in refusal(without, **environ)
-    no_module = token.uri("object=ann").replace("libsofthsm2", "nothing")
-    assert "the PKCS#11 module cannot be loaded" in refusal(no_module, **environ)
+    assert "must not be readable by others" in said(token.uri("object=ann", pin_file=wrong))
+    assert f"{tmp_path}/none: the PIN cannot be read" in said(token.uri("object=ann", pin_file=tmp_path / "none"))
+    assert "asked for on a terminal alone" in said(ann.partition("&")[0])
+    assert "the PKCS#11 module cannot be loaded" in said(ann.replace("libsofthsm2", "nothing"))
+    assert "a PIN does not belong on a command line" in said(f"{ann.upper()}&pin-value={PIN}")
+    operators_key(token.uri("id=%01")).sign(b"message")
+
+
+def test_a_pin_is_typed_on_the_terminal_and_not_shown(token: Token) -> None:
+    uri = token.uri("object=ann").partition("&")[0]
+    words = [sys.executable, "-m", "cloud_endpoint.cli", "epoch", "authorise", "s-1", "--epoch", "2", "--key", uri]
+    ours, theirs = os.openpty()
+    environ = {**os.environ, **token.environ}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    # A session of its own: it has no other terminal to ask on.
+    with subprocess.Popen(words, stdin=theirs, env=environ, start_new_session=True, **pipes) as asked:
+        assert asked.stderr is not None
+        said = b""
+        while not said.endswith(b"PIN of pkcs11:token=ops;object=ann: "):
+            more = asked.stderr.read(1)
+            assert more, said
+            said += more
+        os.write(ours, f"{PIN}\n".encode())
+        out, rest = asked.communicate(timeout=60)
+    os.set_blocking(ours, False)
+    with contextlib.suppress(BlockingIOError):
+        rest += os.read(ours, 4096)
+    os.close(ours)
+    os.close(theirs)
+    assert (asked.returncode, len(json.loads(out)["signatures"])) == (0, 1)
+    assert PIN.encode() not in said + rest + out
 
 
 def test_a_token_that_was_taken_out_is_named(tmp_path: Path) -> None:

@@ -116,12 +116,13 @@ def command(**changes: object) -> Command:
 
 
 def test_a_signer_is_told_what_is_lost_why_more_must_sign_and_until_when_it_counts() -> None:
-    lines = words.told([command(targets=["var", "keep"], args={"rebuild": "yes"})], 0)
+    lines = words.told([command(targets=["var", "keep"], args={"rebuild": "yes"})], 0, 2)
     assert lines[0].startswith(f"  wipe of var, keep at {ONE} of site store-1 with rebuild=yes (sequence 1, id 0000")
     assert lines[1:] == [
         "erased for good: var (cluster state, images, volumes), keep (logs, snapshots)",
         words.REBUILDS,
-        "one operator's word is not enough: wipe of keep destroys what nothing brings back",
+        "wipe of keep destroys what nothing brings back: as many operators must sign as their document's threshold"
+        " says, 2",
         "good until 1970-01-01 01:30:00 UTC, for 1 h 30 min",
     ]
     assert words.told([command(verb=Verb.SYNC, targets=[])], 5400)[-1].endswith("(EXPIRED)")
