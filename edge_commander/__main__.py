@@ -20,6 +20,7 @@ from agents.io.tls import client_context
 from agents.io.uplink import HttpUplink
 from agents.supervise.daemon import Context, DaemonSpec, Loop, Pulse, run_daemon
 from edge_commander.access import Route
+from edge_commander.acts.build import Acts
 from edge_commander.cloud import Cloud
 from edge_commander.commands import CommandLoop, CommandParts
 from edge_commander.distribution.apart import Apart
@@ -149,6 +150,19 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
     loops = [*more, Loop("node", node.run), Loop("identity socket", lambda pulse: _keep_socket(socket, context, pulse))]
     if endpoint is None or cloud is None or tokens is None:
         return [*loops, Loop("outbox", LogOnlySender(outbox, log=context.log).run)]
+    acts = Acts(
+        memory=memory,
+        times=times,
+        clock=context.clock,
+        log=context.log,
+        distribution=distribution,
+        apart=distribution if isinstance(distribution, Apart) else None,
+        formation=formation,
+        boot=lambda: context.machine.facts().boot_id,
+        reboot=lambda: _machine(context).ask("reboot"),
+        drain_seconds=own.upgrades.drain_seconds,
+    )
+    context.stack.push_async_callback(acts.aclose)
     commands = CommandLoop(
         CommandParts(
             cloud=cloud,
@@ -158,7 +172,7 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
             reporter=reporter,
             times=times,
             clock=context.clock,
-            handlers=handlers(context.run_dir),
+            handlers=handlers(context.run_dir, acts.handlers()),
             keys=lambda: command_keys(trust.operator_keys(), memory.site),
             seconds=own.command_seconds,
             uniform=random.uniform,

@@ -32,6 +32,8 @@ from edge_commander.verbs import Handler, Outcome, run
 
 WAIT_SECONDS = 25.0
 """How long the endpoint may hold an answer (long poll)."""
+IN_HAND_SECONDS = 2.0
+"""How often a command that has not ended yet is asked how far it is; others wait until it has."""
 
 
 @dataclass(frozen=True)
@@ -67,18 +69,19 @@ class CommandLoop:
 
     async def run(self, pulse: Pulse) -> None:
         """Until the daemon stops. Before enrolment there is nothing to ask for."""
-        while not pulse.stopping and not self.parts.tokens.known.is_set():
-            await pulse.wait(self.parts.tokens.known, 30.0)
+        parts = self.parts
+        while not pulse.stopping and not parts.tokens.known.is_set():
+            await pulse.wait(parts.tokens.known, 30.0)
         while not pulse.stopping:
             pulse.expect(WAIT_SECONDS + 60.0)
             try:
                 await self.finish()
-                delay = await self._look()
+                delay = IN_HAND_SECONDS if parts.memory.ledger.current is not None else await self._look()
                 self._backoff = self._backoff.succeeded()
             except GalleyError as error:
                 self._backoff = self._backoff.failed()
                 hint = error.retry_after if isinstance(error, Retryable) else self._backoff.cap
-                delay = self._backoff.delay(self.parts.uniform, hint)
+                delay = self._backoff.delay(parts.uniform, hint)
             await pulse.wait(self.wake, delay)
             self.wake.clear()
 
@@ -93,6 +96,8 @@ class CommandLoop:
         news = False
         for signed in answer.commands:
             news = await self.handle(signed) or news
+            if parts.memory.ledger.current is not None:  # it has not ended: the others come after it
+                return IN_HAND_SECONDS
         if news or parts.clock.monotonic() - began >= WAIT_SECONDS / 2:
             return 0.0  # the long poll works: ask again at once
         if answer.commands:  # known ones, whose answers are still on their way
@@ -122,11 +127,14 @@ class CommandLoop:
         parts.memory.save_ledger(ledgers.take(ledger, command))
         parts.log.info("command taken", audit=True, verb=command.verb.value, id=command.id, sequence=command.sequence)
         await self._execute(command)
-        await self.finish()
+        taken = parts.memory.ledger.current
+        if taken is not None and taken.outcome:
+            await self.finish()
         return True
 
     async def finish(self) -> None:
-        """Brings a command in hand to its end: after a crash, or just executed. Raises Retryable."""
+        """Brings a command in hand to its end, where it has one: after a crash, just executed, or asked once more.
+        Raises Retryable."""
         parts = self.parts
         taken = parts.memory.ledger.current
         if taken is None:
@@ -138,6 +146,8 @@ class CommandLoop:
                 self._keep(Outcome("failed", "interrupted; whether it was done is not known"))
             taken = parts.memory.ledger.current
             assert taken is not None
+            if not taken.outcome:
+                return
         verb = taken.command.verb.value
         result = CommandResult(command_id=taken.command.id, verb=verb, outcome=taken.outcome, detail=taken.detail)
         await parts.outbox.put(result, durable=True)
@@ -146,11 +156,14 @@ class CommandLoop:
         await parts.reporter.bring_up_to_date()  # the next challenge
 
     async def _execute(self, command: Command) -> None:
-        self._keep(await run(self.parts.handlers[command.verb], command))
+        outcome = await run(self.parts.handlers[command.verb], command)
+        if outcome is not None:
+            self._keep(outcome)
 
     def _keep(self, outcome: Outcome) -> None:
         memory = self.parts.memory
-        memory.save_ledger(ledgers.ended(memory.ledger, outcome.result, outcome.detail[:4096]))
+        now = self.parts.times.now_ms()
+        memory.save_ledger(ledgers.ended(memory.ledger, outcome.result, outcome.detail[:4096], now))
 
     async def _refused(self, signed: SignedCommand, digest: str, refused: CommandRefused) -> None:
         """Refused commands are audited, answered once, and never executed."""

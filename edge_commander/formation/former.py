@@ -9,6 +9,8 @@ import asyncio
 from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from agents.contracts.identity import Member
 from agents.contracts.orders import OrderKind
 from agents.contracts.siblings import FormationStatus, SlotRequest, Stage
@@ -94,6 +96,27 @@ class Former:
         if held is None or held.epoch != record.epoch:
             return None
         return held if record.part is Part.JOIN or record.stage in (Stage.STARTED, Stage.MEMBER) else None
+
+    @property
+    def left(self) -> str:
+        """The id of the command by which it last gave its membership up; empty: none did."""
+        return self._p.records.record.left
+
+    def leave(self, site: Site, command: str) -> Reason:
+        """Begins to give the membership up, by the word of the command with that id: the cluster's part here goes, no
+        partition is wiped, and from then on this node may only join. `left` says when it is done. What came of a try
+        that failed, or what is under way. Raises Retryable."""
+        if self.busy:
+            return Reason(Why.STARTING, self._running)
+        if (reason := self._ended()) is not None:
+            return reason
+        if self._failed is not None and self._p.clock.monotonic() < self._again_at:
+            return self._failed
+        return self._begin("leave the cluster", self._leave(site, command), starts=False)
+
+    async def _leave(self, site: Site, command: str) -> None:
+        await self._p.distribution.reset()
+        await self._forget(site, left=command)
 
     async def turn(self, site: Site, clock: Reason) -> Reason:
         """One look and one step; why it waits. Raises Retryable when the disk cannot be written."""
@@ -258,7 +281,7 @@ class Former:
             return Reason(Why.DECISION, str(error))
         return self._begin("init", self._init(site, resumes=resumes))
 
-    async def _forget(self, site: Site) -> Reason:
+    async def _forget(self, site: Site, left: str = "") -> Reason:
         self._slot = ()  # it was given to one that had something to go on with
         try:
             self._p.secrets.clear()  # what a first server made and never began with is not the cluster's
@@ -267,7 +290,7 @@ class Former:
         record = self._p.records.record
         if record.part is Part.INIT and record.epoch == site.epoch:  # what it began in an older one bars it from none
             await self._p.gate.lost()
-        self._happened(Happening.EMPTIED)
+        self._happened(Happening.EMPTIED, left)
         return Reason(Why.SECRETS, "the cluster's data on this disk is gone")
 
     async def _make(self, site: Site) -> Reason:
@@ -375,8 +398,9 @@ class Former:
         if plan.secrets is not None:
             self._p.ran(plan.epoch, generation or plan.secrets.generation)
 
-    def _happened(self, what: Happening) -> None:
-        self._p.records.save(records.happened(self._p.records.record, what))
+    def _happened(self, what: Happening, left: str = "") -> None:
+        after = records.happened(self._p.records.record, what)
+        self._p.records.save(msgspec.structs.replace(after, left=left) if left else after)
         if what is Happening.MEMBER:
             self._settled = None  # the daemons' access is by this cluster's authorities
             self._looked_back = False

@@ -35,10 +35,12 @@ class OwnNode:
 
 
 class RollingCluster:
-    """`connect` gives a connection; raises Retryable while there is none."""
+    """`connect` gives a connection; raises Retryable while there is none. `mark`: the annotation that says whose the
+    cordon is."""
 
-    def __init__(self, connect: Callable[[], Awaitable[Any]]) -> None:
+    def __init__(self, connect: Callable[[], Awaitable[Any]], mark: str = MARK) -> None:
         self._connect = connect
+        self._mark = mark
         self._lease = KubeLease(connect, LEASE)
 
     async def turn(self) -> Turn:
@@ -57,7 +59,7 @@ class RollingCluster:
         meta = found.get("metadata") or {}
         return OwnNode(
             cordoned=bool((found.get("spec") or {}).get("unschedulable")),
-            marked=MARK in (meta.get("annotations") or {}),
+            marked=self._mark in (meta.get("annotations") or {}),
             version=str(meta.get("resourceVersion", "")),
         )
 
@@ -75,7 +77,7 @@ class RollingCluster:
 
     async def _patch(self, name: str, version: str, spec: Object, mark: str | None) -> None:
         kube = await self._connect()
-        body = {"metadata": {"resourceVersion": version, "annotations": {MARK: mark}}, "spec": spec}
+        body = {"metadata": {"resourceVersion": version, "annotations": {self._mark: mark}}, "spec": spec}
         try:
             await kube.request("PATCH", f"/api/v1/nodes/{name}", body=body, content_type=_MERGE)
         except KubeRejected as error:
