@@ -29,6 +29,8 @@ from edge_commander.distribution.k3s.settings import problems
 from edge_commander.election.box import BallotBox
 from edge_commander.keystore import ChosenKeyStore
 from edge_commander.loop import NodeLoop, Parts
+from edge_commander.machine.client import SOCKET, Machine
+from edge_commander.machine.wire import REBOOT
 from edge_commander.memory import Memory, prepare
 from edge_commander.operators import basis_of, command_keys
 from edge_commander.report import Reporter
@@ -159,7 +161,7 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
         apart=distribution if isinstance(distribution, Apart) else None,
         formation=formation,
         boot=lambda: context.machine.facts().boot_id,
-        reboot=lambda: _machine(context).ask("reboot"),
+        reboot=lambda: Machine(context.run_dir / SOCKET).ask(REBOOT),
         drain_seconds=own.upgrades.drain_seconds,
     )
     context.stack.push_async_callback(acts.aclose)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from structlog.typing import FilteringBoundLogger
 
 from agents.contracts.command import Command, Verb
-from agents.core.errors import Rejected
 from agents.core.ports import Clock
 from edge_commander.distribution.port import Distribution
 from edge_commander.forming import own_name
@@ -170,8 +169,3 @@ def refusing(why: str) -> Execute:
         return Outcome("refused", why)
 
     return execute
-
-
-async def no_machine_half() -> object:
-    """Where nothing on this machine may reboot it."""
-    raise Rejected("there is no machine half on this machine")

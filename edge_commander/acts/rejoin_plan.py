@@ -73,22 +73,22 @@ class End:
 Step = Refuse | Take | Drain | Leave | Forming | Wait | End
 
 
+_SILENT = "the cluster's API server does not answer: nothing is known of the other nodes"
+
+
 def next_step(facts: RejoinFacts) -> Step:
     """The one thing to do now. First rule that fits."""
     if facts.left:
         return _joining(facts)
     if facts.leaving:
-        return Wait() if not facts.over else End(False, f"the cluster's part here does not go: {facts.waits}")
-    if facts.seen is None:
-        if not facts.begun:
-            return Refuse("the cluster's API server does not answer: nothing is known of the other nodes")
-        return (
-            Wait() if not facts.over else End(False, "the cluster's API server does not answer; nothing was taken off")
-        )
-    if why := _why_not(facts.me, facts.seen):
-        return End(False, f"nothing was taken off: {why}") if facts.begun else Refuse(why)
+        return End(False, f"the cluster's part here does not go: {facts.waits}") if facts.over else Wait()
+    why = _SILENT if facts.seen is None else _why_not(facts.me, facts.seen)
     if not facts.begun:
-        return Take()
+        return Refuse(why) if why else Take()
+    if why and (facts.seen is not None or facts.over):
+        return End(False, f"nothing was taken off: {why}")
+    if why:
+        return Wait()
     return Leave() if facts.drained else Drain()
 
 

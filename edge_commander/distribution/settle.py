@@ -32,9 +32,9 @@ _LABELS = {"app.kubernetes.io/part-of": "galley", "app.kubernetes.io/name": "edg
 
 
 def rights() -> list[tuple[str, Object]]:
-    """What the commander's own user may do: list Nodes, the Leases of whose turn it is to join, to be upgraded, to renew
-    and to leave, that of the last reboot, and to empty its node before it is away: cordon, list pods, evict. No pod is read alone, changed or deleted
-    past its disruption budget. Path and object."""
+    """What the commander's own user may do: list Nodes, the Leases of whose turn it is to join, to be upgraded, to
+    renew and to leave, that of the last reboot, and to empty its node before it is away: cordon, list pods, evict. No
+    pod is read alone, changed or deleted past its disruption budget. Path and object."""
 
     def named(kind: str, name: str, **rest: Any) -> Object:
         version = f"{_RBAC}/v1"
