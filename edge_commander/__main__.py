@@ -30,13 +30,14 @@ from edge_commander.election.box import BallotBox
 from edge_commander.keystore import ChosenKeyStore
 from edge_commander.loop import NodeLoop, Parts
 from edge_commander.machine.client import SOCKET, Machine
-from edge_commander.machine.wire import REBOOT
+from edge_commander.machine.wire import REBOOT, WIPE_STATE
 from edge_commander.memory import Memory, prepare
 from edge_commander.operators import basis_of, command_keys
 from edge_commander.report import Reporter
 from edge_commander.routes import routes
 from edge_commander.settings import CommanderSettings
 from edge_commander.socket_server import Answer, Door, IdentitySocket
+from edge_commander.surroundings import Surroundings
 from edge_commander.times import Times, image_build
 from edge_commander.tokens import Tokens
 from edge_commander.trust.keeper import NodeTrust
@@ -126,8 +127,14 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
         trust.view,
         generations=lambda: formation.generations if formation else (0, 0),
         snapshot=lambda: keeping.view() if keeping is not None else None,
+        around=Surroundings(
+            memory,
+            times,
+            disks=_disks(context),
+            members=lambda: node.members,
+            wipe=lambda: Machine(context.run_dir / SOCKET).ask(WIPE_STATE),
+        ).around,
     )
-    socket = await _serve(context, told)
     node = NodeLoop(
         Parts(
             settings=own,
@@ -149,6 +156,7 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
             formation=formation,
         )
     )
+    socket = await _serve(context, told)
     loops = [*more, Loop("node", node.run), Loop("identity socket", lambda pulse: _keep_socket(socket, context, pulse))]
     if endpoint is None or cloud is None or tokens is None:
         return [*loops, Loop("outbox", LogOnlySender(outbox, log=context.log).run)]
@@ -214,6 +222,15 @@ async def _serve(context: Context[CommanderSettings], told: Mapping[Route, Answe
     except Retryable as error:
         context.log.warning("the facts were not handed over to pods", cause=str(error))
     return socket
+
+
+def _disks(context: Context[CommanderSettings]) -> Mapping[str, str]:
+    """What the status shows of disks. Where one lies on another's file system, both say the same."""
+    own = context.settings.own
+    kept = (
+        own.distribution.k3s.snapshot_dir if own.distribution.kind == "k3s" else own.distribution.kubeadm.snapshots_dir
+    )
+    return {"ident": own.keys_dir, "var": str(context.state_dir), "keep": kept}
 
 
 def _roles(own: CommanderSettings) -> Mapping[int, Role]:

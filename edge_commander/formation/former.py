@@ -13,13 +13,13 @@ import msgspec
 
 from agents.contracts.identity import Member
 from agents.contracts.orders import OrderKind
-from agents.contracts.siblings import FormationStatus, SlotRequest, Stage
+from agents.contracts.siblings import FormationStatus, Stage
 from agents.core.backoff import Backoff
 from agents.core.errors import GalleyError, Rejected, Retryable
 from edge_commander.distribution.port import ClusterPlan
 from edge_commander.formation import plan as plans
 from edge_commander.formation import record as records
-from edge_commander.formation.ask import secrets_of, statuses
+from edge_commander.formation.ask import secrets_of, slot_of, statuses
 from edge_commander.formation.parts import Parts
 from edge_commander.formation.permission import BegunBefore
 from edge_commander.formation.plan import Facts, Step, next_step
@@ -103,9 +103,9 @@ class Former:
         return self._p.records.record.left
 
     def leave(self, site: Site, command: str) -> Reason:
-        """Begins to give the membership up, by the word of the command with that id: the cluster's part here goes, no
-        partition is wiped, and from then on this node may only join. `left` says when it is done. What came of a try
-        that failed, or what is under way. Raises Retryable."""
+        """Begins to give the membership up, by the word of that command: the cluster's part here goes, no partition is
+        wiped, and this node may only join. `left` says when it is done. Returns what is under way, or why a try failed.
+        Raises Retryable."""
         if self.busy:
             return Reason(Why.STARTING, self._running)
         if (reason := self._ended()) is not None:
@@ -325,21 +325,8 @@ class Former:
         return Reason(Why.TURN)
 
     async def _ask_slot(self, site: Site, members: tuple[str, ...], fresh: bool) -> Reason:
-        text = ""
-        for node in members:
-            try:
-                answer = await self._p.siblings.slot(site.others[node], SlotRequest(epoch=site.epoch, fresh=fresh))
-            except GalleyError as error:
-                self._p.log.info("a member did not answer", sibling=node, cause=str(error))
-                continue
-            if answer.granted and answer.servers:
-                self._slot = tuple(answer.servers)
-                return Reason(Why.STARTING, "join")
-            if answer.holder:
-                return Reason(Why.TURN, answer.reason or f"{answer.holder} is joining")
-            text = answer.reason  # one whose own API server is down keeps nobody out: the next one is asked
-        self._p.log.info("no member gave a turn", cause=text)
-        return Reason(Why.TURN, text or "no member answers")
+        self._slot, reason = await slot_of(self._p.siblings, site, members, self._p.log, fresh=fresh)
+        return reason
 
     def _begin(self, what: str, work: Coroutine[Any, Any, None], *, starts: bool = True) -> Reason:
         """Records that it begins, before anything does, where it `starts` this node's part in the cluster; then runs it
@@ -367,11 +354,10 @@ class Former:
 
     def _held(self, site: Site) -> SiteSecrets | None:
         held = self._p.secrets.secrets
-        return held if held is not None and (held.site, held.epoch) == (site.site, site.epoch) else None
+        return held if held and (held.site, held.epoch) == (site.site, site.epoch) else None
 
     def _plan(self, site: Site, servers: tuple[str, ...]) -> ClusterPlan:
-        secrets = self._held(site)
-        own = site.own
+        secrets, own = self._held(site), site.own
         return ClusterPlan(
             site=site.site, epoch=site.epoch, node=own.name, address=own.address, servers=servers, secrets=secrets
         )
