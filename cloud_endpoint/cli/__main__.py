@@ -32,6 +32,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return options.command.status(answer) if options.command.status else 0
 
 
+GROUPS = {
+    "operator": "people and scripts that may ask the endpoint",
+    "operators": "documents of the keys that sign for the whole fleet",
+    "epoch": "how often a site had a cluster",
+}
+"""What a group is about, where the plural of its name does not say it."""
+
+
 def build_parser() -> argparse.ArgumentParser:
     """All commands and flags."""
     parser = argparse.ArgumentParser(prog="galley", description="Look after a fleet of sites.")
@@ -43,7 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
         under = top
         if len(command.words) == 2:
             if command.words[0] not in groups:
-                group = top.add_parser(command.words[0], help=f"{command.words[0]}s")
+                group = top.add_parser(command.words[0], help=GROUPS.get(command.words[0], f"{command.words[0]}s"))
                 groups[command.words[0]] = group.add_subparsers(metavar="VERB", required=True)
             under = groups[command.words[0]]
         own = under.add_parser(command.words[-1], help=command.help, description=command.help)

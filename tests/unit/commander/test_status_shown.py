@@ -62,7 +62,7 @@ CASES: dict[str, StatusDocument | None] = {
     ),
     "ready": document(
         past=[
-            Past(id="a" * 32, verb="sync", outcome="done", detail="Vessel was told to look at its Atlas", at=NOW - 9000),
+            Past(id="a" * 32, verb="sync", outcome="done", detail="Vessel was told to look at its Atlas", at=NOW),
             Past(id="b" * 32, verb="reboot", outcome="refused", detail="the cluster would lose it", at=NOW - 5000),
         ],
         pending=3,
