@@ -1,4 +1,4 @@
-"""The Leases of reboots and of leaving in a real API server, by the commander's own user with no more than its rights."""
+"""The Leases of reboots and of leaving in a real API server, by the commander's own user with its own rights alone."""
 
 from __future__ import annotations
 
