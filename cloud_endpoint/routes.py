@@ -20,6 +20,7 @@ from cloud_endpoint.page.detail import SiteDetail
 from cloud_endpoint.page.views import Overview, SessionView
 from cloud_endpoint.route import ADMINS, EVERYONE, READERS, Route
 from cloud_endpoint.trust_routes import TRUST_ROUTES
+from cloud_endpoint.wipe_routes import WIPE_GRANT, WIPE_RELEASE
 
 DEVICE_ROUTES: tuple[Route, ...] = (
     Route("GET", "/healthz", "healthz", "Whether the endpoint lives", answer=rec.Alive),
@@ -86,6 +87,7 @@ DEVICE_ROUTES: tuple[Route, ...] = (
         body=InitAsk,
         answer=InitGrant,
     ),
+    WIPE_GRANT,
     Route(
         "POST",
         "/v1/echo",
@@ -230,6 +232,7 @@ ADMIN_ROUTES: tuple[Route, ...] = (
         body=ask.EpochPut,
         answer=rec.SiteRecord,
     ),
+    WIPE_RELEASE,
     Route(
         "GET",
         "/v1/admin/shipping",

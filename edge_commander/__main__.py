@@ -42,6 +42,7 @@ from edge_commander.times import Times, image_build
 from edge_commander.tokens import Tokens
 from edge_commander.trust.keeper import NodeTrust
 from edge_commander.verbs import handlers
+from edge_commander.wiping.entry import Wiping
 
 if TYPE_CHECKING:
     from edge_commander.formation.keeping import SnapshotKeeping  # only a node that forms its cluster pays for it
@@ -135,6 +136,8 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
             wipe=lambda: Machine(context.run_dir / SOCKET).ask(WIPE_STATE),
         ).around,
     )
+    wiping = Wiping(context, memory, distribution, cloud, tokens, times, outbox)
+    context.stack.push_async_callback(wiping.aclose)
     node = NodeLoop(
         Parts(
             settings=own,
@@ -154,6 +157,7 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
             say=lambda ok, text: context.health.set("node", ok, text),
             trust=trust,
             formation=formation,
+            wiping=wiping,
         )
     )
     socket = await _serve(context, told)
@@ -182,8 +186,8 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
             reporter=reporter,
             times=times,
             clock=context.clock,
-            handlers=handlers(context.run_dir, acts.handlers()),
-            keys=lambda: command_keys(trust.operator_keys(), memory.site),
+            handlers=handlers(context.run_dir, {**acts.handlers(), **wiping.handlers}),
+            keys=lambda: command_keys(trust.operator_keys(), memory.site, trust.threshold),
             seconds=own.command_seconds,
             uniform=random.uniform,
             log=context.log,
@@ -209,7 +213,7 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
             await pulse.wait(tokens.known, 30.0)
         await sender.run(pulse)
 
-    return [*loops, Loop("outbox", send), Loop("commands", commands.run)]
+    return [*loops, Loop("outbox", send), Loop("commands", commands.run), Loop("wiping", wiping.keep)]
 
 
 async def _serve(context: Context[CommanderSettings], told: Mapping[Route, Answer]) -> IdentitySocket:

@@ -37,6 +37,7 @@ ADVICE: dict[Why, str] = {
     Why.STOPPED: "look at the node that is named, then order anew (galley site upgrade)",
     Why.STARTING: "nothing: this takes a minute or two",
     Why.DISTRIBUTION: "look at edge_commander.distribution in {config}, and at the journal of galley-edge-commander",
+    Why.WIPING: "leave the machine on: it is wiped by an operator's command, and comes back by itself",
     Why.WIPE_FAILED: "look at the console: a partition could not be erased",
 }
 """Every reason but none has one. `{config}`: the configuration's file."""

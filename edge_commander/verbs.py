@@ -26,16 +26,16 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Handler:
-    """`execute` does the verb; None: it has not ended yet, and is asked again. `repeatable`: doing it twice is doing it
-    once, so after a crash it is done again; what is not, is answered as failed."""
+    """`execute` does the verb; None: it has not ended yet, the command stays in hand, and it is called again.
+    `repeatable`: doing it twice is doing it once, so after a crash it is done again; what is not, is answered as
+    failed, also where it answers None."""
 
     execute: Callable[[Command], Awaitable[Outcome | None]]
     repeatable: bool = False
 
 
 def handlers(run_dir: Path, more: Mapping[Verb, Handler] | None = None) -> Mapping[Verb, Handler]:
-    """The table; every verb of the closed list is in it. `more`: those that need the cluster or the machine, see
-    acts/build.py."""
+    """The table; every verb of the closed list is in it. `more`: those whose handlers need more than a directory."""
 
     async def sync(command: Command) -> Outcome:
         return write_wake(run_dir / SYNC_FILE, command)
@@ -46,7 +46,7 @@ def handlers(run_dir: Path, more: Mapping[Verb, Handler] | None = None) -> Mappi
 
 
 async def run(handler: Handler, command: Command) -> Outcome | None:
-    """Executes; the two families of errors become `failed`."""
+    """Executes; the two families of errors become `failed`. None: not ended yet."""
     try:
         return await handler.execute(command)
     except GalleyError as error:

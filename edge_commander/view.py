@@ -1,4 +1,4 @@
-"""What the commander shows of itself. Pure. What a person can do about it: advice.py."""
+"""What the commander shows of itself. What a person can do about it: advice.py. Pure."""
 
 from __future__ import annotations
 

@@ -136,7 +136,7 @@ class Acts:
 
     def _rejoin(self) -> Execute:
         from edge_commander.acts.rejoin import MARK, Means, Rejoins
-        from edge_commander.rolling.cluster import RollingCluster
+        from edge_commander.rolling.gate import Gate
 
         cluster = self._cluster()
         if self._formation is None or self._apart is None or cluster is None:
@@ -147,7 +147,7 @@ class Acts:
                 memory=self._memory,
                 formation=self._formation,
                 cluster=cluster,
-                own=RollingCluster(self._apart.client, MARK),
+                own=Gate(self._apart.client, MARK),
                 me=self._me,
                 now_ms=self._times.now_ms,
                 clock=self._clock,

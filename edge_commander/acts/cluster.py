@@ -14,15 +14,14 @@ from edge_commander.acts.reboot_rules import Last
 from edge_commander.distribution.port import Distribution
 from edge_commander.formation.kube_lease import KubeLease
 from edge_commander.formation.lease import NAME as JOIN
-from edge_commander.formation.lease import UPGRADE
+from edge_commander.formation.lease import UPGRADE, WIPE
 from edge_commander.formation.slot import HOLD_SECONDS
 from edge_commander.rotation.lease import NAME as ROTATION
 
 REBOOT = "galley-reboot"
-LEAVE = "galley-wipe"
-"""Whose turn it is to leave the cluster for a while, by a wipe or to join anew: one node of a site at a time."""
 LEAVE_SECONDS = 7200.0
-"""After which a turn to leave that was never given back keeps nobody waiting."""
+"""Of `galley-wipe`, which a wipe and a rejoin share: one node of a site leaves at a time. A turn that was not given
+back for so long keeps nobody waiting any more."""
 _AT, _COMMAND, _NODE, _BOOT = (f"galley/{one}" for one in ("at", "command", "node", "boot"))
 
 
@@ -36,7 +35,7 @@ class ActsCluster:
         self._connect = connect
         self._now_ms = now_ms
         self._reboot = KubeLease(connect, REBOOT)
-        self._leave = KubeLease(connect, LEAVE)
+        self._leave = KubeLease(connect, WIPE)
 
     async def see(self, me: str) -> Seen:
         """One look. Raises Retryable, Rejected."""

@@ -61,9 +61,9 @@ class Cluster(Protocol):
 
 
 class Own(Protocol):
-    """See RollingCluster. Each raises Retryable or Rejected."""
+    """See Gate. Each raises Retryable or Rejected."""
 
-    async def cordon(self, name: str, number: int) -> None:
+    async def cordon(self, name: str, word: object) -> None:
         """Cordons and marks it."""
 
     async def uncordon(self, name: str) -> None:
@@ -169,7 +169,7 @@ class Rejoins:
                     return Outcome("refused", "another node of this site is away, or goes, just now")
                 m.store.save(Acts(act=Act(id=command), rebooted=m.store.acts.rebooted))
             case plans.Drain():
-                await self._drain(me)
+                await self._drain(me, command)
             case plans.Leave():
                 m.log.info("leaves the cluster", audit=True, id=command)
                 m.store.save(Acts(act=Act(id=command, tries=1), rebooted=m.store.acts.rebooted))
@@ -188,14 +188,14 @@ class Rejoins:
         self._run.waits = self._m.formation.leave(command).text
         await asyncio.sleep(0)  # it begins
 
-    async def _drain(self, me: str) -> None:
+    async def _drain(self, me: str, command: str) -> None:
         """Bounded: what does not go in time, or cannot be asked, stops nothing."""
         m, run, now = self._m, self._run, self._m.clock.monotonic()
         if run.drain_began is None:
             run.drain_began = now
         left: list[Pod] | None = None
         try:
-            await m.own.cordon(me, 1)
+            await m.own.cordon(me, command)
             left = await m.own.evict(me)
         except GalleyError as error:
             m.log.info("the pods could not be asked to go", cause=str(error))

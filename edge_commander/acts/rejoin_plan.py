@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edge_commander.acts.away import Seen, why_not_away
+from edge_commander.acts.away import Seen
+from edge_commander.wiping.quorum import cost
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def next_step(facts: RejoinFacts) -> Step:
 def _why_not(me: str, seen: Seen) -> str:
     if not any(one.server and one.ready and one.name != me for one in seen.members):
         return "no other server of the site is Ready, by which this node could join again"
-    return why_not_away(me, seen)
+    return seen.busy or cost(me, seen.members)
 
 
 def _joining(facts: RejoinFacts) -> Step:

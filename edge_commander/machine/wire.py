@@ -12,6 +12,7 @@ from agents.contracts.command import SignedCommand
 
 REBOOT = "reboot"
 WIPE_STATE = "wipe-state"
+OUTBOXES = "outboxes"
 ARM = "arm"
 REPORTED = "reported"
 COMMAND_ID = re.compile(r"[0-9a-f]{32}")
@@ -42,6 +43,7 @@ class Takes:
 OPERATIONS: Mapping[str, Takes] = {
     REBOOT: Takes(),
     WIPE_STATE: Takes(),
+    OUTBOXES: Takes(),
     ARM: Takes(command=True),
     REPORTED: Takes("a command's id", lambda text: COMMAND_ID.fullmatch(text) is not None),
 }

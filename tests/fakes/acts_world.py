@@ -141,7 +141,7 @@ class Box:
             self.shared.leaving = ("", "")
         self.world.point()
 
-    async def cordon(self, name: str, number: int) -> None:
+    async def cordon(self, name: str, word: object) -> None:
         self.world.point()
         self.shared.marked.add(name)
 

@@ -19,6 +19,7 @@ from edge_commander.distribution.choice import connect as connect_observer
 from edge_commander.distribution.existing import ExistingCluster
 from edge_commander.distribution.settle import APPLY, USER, rights
 from edge_commander.rolling.cluster import RollingCluster
+from edge_commander.rolling.gate import Gate
 from tests.site_in_a_box.kube_fixtures import NODES
 from tests.site_in_a_box.kube_site import KubeSite
 
@@ -131,7 +132,7 @@ async def test_the_cordon_of_a_command_is_another_than_an_upgrades(kube: Any, ku
     async def connect() -> Any:
         return kube
 
-    ours, upgrades = RollingCluster(connect, MARK), RollingCluster(connect)
+    ours, upgrades = Gate(connect, MARK), RollingCluster(connect)
     await ours.cordon(NODES[0], 1)
     assert (await ours.node(NODES[0])).marked and not (await upgrades.node(NODES[0])).marked
     await upgrades.uncordon(NODES[0])
