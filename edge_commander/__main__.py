@@ -20,6 +20,7 @@ from agents.io.tls import client_context
 from agents.io.uplink import HttpUplink
 from agents.supervise.daemon import Context, DaemonSpec, Loop, Pulse, run_daemon
 from edge_commander.access import Route
+from edge_commander.acts.build import Acts
 from edge_commander.cloud import Cloud
 from edge_commander.commands import CommandLoop, CommandParts
 from edge_commander.distribution.apart import Apart
@@ -28,12 +29,15 @@ from edge_commander.distribution.k3s.settings import problems
 from edge_commander.election.box import BallotBox
 from edge_commander.keystore import ChosenKeyStore
 from edge_commander.loop import NodeLoop, Parts
+from edge_commander.machine.client import SOCKET, Machine
+from edge_commander.machine.wire import REBOOT, WIPE_STATE
 from edge_commander.memory import Memory, prepare
 from edge_commander.operators import basis_of, command_keys
 from edge_commander.report import Reporter
 from edge_commander.routes import routes
 from edge_commander.settings import CommanderSettings
 from edge_commander.socket_server import Answer, Door, IdentitySocket
+from edge_commander.surroundings import Surroundings
 from edge_commander.times import Times, image_build
 from edge_commander.tokens import Tokens
 from edge_commander.trust.keeper import NodeTrust
@@ -133,8 +137,14 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
         trust.view,
         generations=lambda: formation.generations if formation else (0, 0),
         snapshot=lambda: keeping.view() if keeping is not None else None,
+        around=Surroundings(
+            memory,
+            times,
+            disks=_disks(context),
+            members=lambda: node.members,
+            wipe=lambda: Machine(context.run_dir / SOCKET).ask(WIPE_STATE),
+        ).around,
     )
-    socket = await _serve(context, told)
     wiping = Wiping(context, memory, distribution, cloud, tokens, times, outbox)
     context.stack.push_async_callback(wiping.aclose)
     node = NodeLoop(
@@ -159,9 +169,23 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
             wiping=wiping,
         )
     )
+    socket = await _serve(context, told)
     loops = [*more, Loop("node", node.run), Loop("identity socket", lambda pulse: _keep_socket(socket, context, pulse))]
     if endpoint is None or cloud is None or tokens is None:
         return [*loops, Loop("outbox", LogOnlySender(outbox, log=context.log).run)]
+    acts = Acts(
+        memory=memory,
+        times=times,
+        clock=context.clock,
+        log=context.log,
+        distribution=distribution,
+        apart=distribution if isinstance(distribution, Apart) else None,
+        formation=formation,
+        boot=lambda: context.machine.facts().boot_id,
+        reboot=lambda: Machine(context.run_dir / SOCKET).ask(REBOOT),
+        drain_seconds=own.upgrades.drain_seconds,
+    )
+    context.stack.push_async_callback(acts.aclose)
     commands = CommandLoop(
         CommandParts(
             cloud=cloud,
@@ -171,7 +195,7 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
             reporter=reporter,
             times=times,
             clock=context.clock,
-            handlers=handlers(context.run_dir, wiping.handlers),
+            handlers=handlers(context.run_dir, {**acts.handlers(), **wiping.handlers}),
             keys=lambda: command_keys(trust.operator_keys(), memory.site, trust.threshold),
             seconds=own.command_seconds,
             uniform=random.uniform,
@@ -211,6 +235,15 @@ async def _serve(context: Context[CommanderSettings], told: Mapping[Route, Answe
     except Retryable as error:
         context.log.warning("the facts were not handed over to pods", cause=str(error))
     return socket
+
+
+def _disks(context: Context[CommanderSettings]) -> Mapping[str, str]:
+    """What the status shows of disks. Where one lies on another's file system, both say the same."""
+    own = context.settings.own
+    kept = (
+        own.distribution.k3s.snapshot_dir if own.distribution.kind == "k3s" else own.distribution.kubeadm.snapshots_dir
+    )
+    return {"ident": own.keys_dir, "var": str(context.state_dir), "keep": kept}
 
 
 def _roles(own: CommanderSettings) -> Mapping[int, Role]:

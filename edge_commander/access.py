@@ -9,6 +9,8 @@ from enum import StrEnum
 from agents.contracts.identity import Role
 
 ROOT = 0
+CONSOLE = 776
+"""`galley-console`, which draws the status on the machine's first console."""
 
 
 class Route(StrEnum):
@@ -31,7 +33,7 @@ ALLOWED: dict[Role, frozenset[Route]] = {
 
 @dataclass(frozen=True)
 class Caller:
-    """Who is at the other end. `role` None: a uid without one; root may then read the status alone."""
+    """Who is at the other end. `role` None: a uid without one; root and the console may read the status alone."""
 
     uid: int
     role: Role | None
@@ -39,7 +41,7 @@ class Caller:
     def may(self, route: Route) -> bool:
         """Whether this caller gets an answer on this route."""
         if self.role is None:
-            return self.uid == ROOT and route is Route.STATUS
+            return self.uid in (ROOT, CONSOLE) and route is Route.STATUS
         return route in ALLOWED[self.role]
 
 

@@ -70,8 +70,9 @@ class CommandLoop:
 
     async def run(self, pulse: Pulse) -> None:
         """Until the daemon stops. Before enrolment there is nothing to ask for."""
-        while not pulse.stopping and not self.parts.tokens.known.is_set():
-            await pulse.wait(self.parts.tokens.known, 30.0)
+        parts = self.parts
+        while not pulse.stopping and not parts.tokens.known.is_set():
+            await pulse.wait(parts.tokens.known, 30.0)
         while not pulse.stopping:
             pulse.expect(WAIT_SECONDS + 60.0)
             try:
@@ -81,7 +82,7 @@ class CommandLoop:
             except GalleyError as error:
                 self._backoff = self._backoff.failed()
                 hint = error.retry_after if isinstance(error, Retryable) else self._backoff.cap
-                delay = self._backoff.delay(self.parts.uniform, hint)
+                delay = self._backoff.delay(parts.uniform, hint)
             await pulse.wait(self.wake, delay)
             self.wake.clear()
 
@@ -146,6 +147,8 @@ class CommandLoop:
                 self._keep(Outcome("failed", "interrupted; whether it was done is not known"))
             taken = parts.memory.ledger.current
             assert taken is not None
+            if not taken.outcome:
+                return
         verb = taken.command.verb.value
         result = CommandResult(command_id=taken.command.id, verb=verb, outcome=taken.outcome, detail=taken.detail)
         await parts.outbox.put(result, durable=True)
@@ -162,7 +165,8 @@ class CommandLoop:
 
     def _keep(self, outcome: Outcome) -> None:
         memory = self.parts.memory
-        memory.save_ledger(ledgers.ended(memory.ledger, outcome.result, outcome.detail[:4096]))
+        now = self.parts.times.now_ms()
+        memory.save_ledger(ledgers.ended(memory.ledger, outcome.result, outcome.detail[:4096], now))
 
     async def _refused(self, signed: SignedCommand, digest: str, refused: CommandRefused) -> None:
         """Refused commands are audited, answered once, and never executed."""

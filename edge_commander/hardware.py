@@ -1,6 +1,6 @@
 """`edge-commander hardware`: what the shipping list must say of this machine. Touches DMI, ident and the TPM.
 
-For the person who ships it, so it runs before anything is enrolled, and makes no keys.
+For the person who ships it, so it runs before anything is enrolled or configured, and makes no keys.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--output", choices=("text", "json"), default="text")
     options = parser.parse_args(argv)
     try:
-        settings = config.load("edge_commander", CommanderSettings, options.config)
+        settings = config.load("edge_commander", CommanderSettings, options.config, needed=False)
         facts = open_machine(settings.node.machine, Path(settings.node.run_dir)).facts()
     except ConfigError as error:
         for problem in error.problems:

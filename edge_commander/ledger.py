@@ -17,6 +17,7 @@ RENEW_MS = CHALLENGE_MS // 2
 SKEW_MS = 10 * 60 * 1000
 """The best guess of the time may step back by a little when the endpoint is heard; further back it is not trusted."""
 KEPT_REFUSALS = KEPT_TAKEN = 64
+KEPT_PAST, PAST_CHARS = 8, 300
 
 
 class IssuedChallenge(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,11 +38,22 @@ class Taken(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
 
 
+class Past(msgspec.Struct, frozen=True, kw_only=True):
+    """A command that ended, for whoever looks at this node. `at`: Unix ms."""
+
+    id: str
+    verb: str
+    outcome: str
+    detail: str = ""
+    at: int = 0
+
+
 class Ledger(msgspec.Struct, frozen=True, kw_only=True):
     """The durable record (`commands.json` on ident). `consumed`: the highest sequence ever taken.
 
     `refused`: digests of commands that were refused unread, so that each is answered once. `taken`: ids of the last
-    commands taken, to know a replay from another command under a sequence that was used already.
+    commands taken, to know a replay from another command under a sequence that was used already. `past`: how the last
+    ones ended, the newest last.
     """
 
     consumed: Annotated[int, msgspec.Meta(ge=0)] = 0
@@ -49,6 +61,7 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
     current: Taken | None = None
     refused: list[str] = []
     taken: list[str] = []
+    past: list[Past] = []
 
 
 def live(ledger: Ledger, now_ms: int) -> frozenset[str]:
@@ -101,12 +114,14 @@ def take(ledger: Ledger, command: Command, signed: SignedCommand | None = None) 
     )
 
 
-def ended(ledger: Ledger, outcome: str, detail: str) -> Ledger:
-    """The command in hand came to this end."""
+def ended(ledger: Ledger, outcome: str, detail: str, now_ms: int = 0) -> Ledger:
+    """The command in hand came to this end, at `now_ms`, Unix ms."""
     if ledger.current is None:
         raise ValueError("no command is in hand")
+    command = ledger.current.command
     taken = msgspec.structs.replace(ledger.current, outcome=outcome, detail=detail)
-    return msgspec.structs.replace(ledger, current=taken)
+    past = Past(id=command.id, verb=command.verb.value, outcome=outcome, detail=detail[:PAST_CHARS], at=now_ms)
+    return msgspec.structs.replace(ledger, current=taken, past=[*ledger.past, past][-KEPT_PAST:])
 
 
 def answered(ledger: Ledger) -> Ledger:

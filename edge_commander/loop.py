@@ -6,7 +6,7 @@ Level-triggered: each turn reads everything anew and does the one thing that its
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ from agents.core.trust import Own
 from agents.supervise.daemon import Pulse
 from edge_commander.attestation import enrol_request
 from edge_commander.cloud import ClockSuspect, Cloud
-from edge_commander.distribution.port import Distribution
+from edge_commander.distribution.port import ClusterMember, Distribution
 from edge_commander.enrolment import Verdict, judge
 from edge_commander.formation.site import site_of
 from edge_commander.forming import Observation, look, own_name
@@ -87,6 +87,7 @@ class NodeLoop:
 
     parts: Parts
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+    members: Sequence[ClusterMember] = ()  # of the cluster, as they were last seen
     _keys: DeviceKeys | None = None
     _backoff: Backoff = field(default_factory=lambda: Backoff(base=0.5, cap=60.0))
     _enrol_at: float = 0.0
@@ -278,7 +279,8 @@ class NodeLoop:
             health = await self.parts.distribution.health()
             if not health.api:
                 return Observation(api=False)
-            return Observation(api=True, members=await self.parts.distribution.members())
+            self.members = await self.parts.distribution.members()
+            return Observation(api=True, members=self.members)
         except Retryable:
             return Observation(api=False)
         except Rejected as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from agents.contracts.identity import GitCredential, SiteDocument, TokenAnswer
@@ -13,9 +13,14 @@ from edge_commander.memory import Memory
 from edge_commander.socket_server import Answer
 from edge_commander.tokens import Tokens
 from edge_commander.trust.view import TrustView
-from edge_commander.view import SnapshotView, StatusDocument, of_record
+from edge_commander.view import Around, SnapshotView, StatusDocument, of_record
 
 WAIT_SECONDS = 5.0
+
+
+async def nothing_around() -> Around:
+    """Where only the durable record is shown."""
+    return Around()
 
 
 def routes(
@@ -26,8 +31,9 @@ def routes(
     *,
     generations: Callable[[], tuple[int, int]] = lambda: (0, 0),
     snapshot: Callable[[], SnapshotView | None] = lambda: None,
+    around: Callable[[], Awaitable[Around]] = nothing_around,
 ) -> Mapping[Route, Answer]:
-    """The table, route to answer. `trust`, `snapshot`: as they are shown now; `generations`: see of_record."""
+    """The table, route to answer. `trust`, `snapshot`, `around`: as shown now; `generations`: see of_record."""
 
     def known() -> Tokens:
         if tokens is None:
@@ -53,10 +59,11 @@ def routes(
         return of_record(
             memory.record,
             pending=pending,
-            consumed=memory.ledger.consumed,
+            ledger=memory.ledger,
             trust=trust(),
             generations=generations(),
             snapshot=snapshot(),
+            around=await around(),
         )
 
     table: dict[Route, Any] = {

@@ -1,11 +1,12 @@
-"""What the commander shows of itself, and what a person can do about it. Pure."""
+"""What the commander shows of itself. What a person can do about it: advice.py. Pure."""
 
 from __future__ import annotations
 
 import msgspec
 
 from agents.contracts.messages import NodeState
-from edge_commander.reasons import NodeRecord, Why
+from edge_commander.ledger import Ledger, Past
+from edge_commander.reasons import NodeRecord
 from edge_commander.trust.view import TrustView
 
 
@@ -25,9 +26,74 @@ class SnapshotView(msgspec.Struct, frozen=True, kw_only=True):
         return f"snapshot {text}{f'; the last attempt failed: {self.problem}' if self.problem else ''}"
 
 
+class InHand(msgspec.Struct, frozen=True, kw_only=True):
+    """The command that was taken and has not ended. `issued`: Unix s."""
+
+    id: str
+    verb: str
+    issued: int
+
+
+class WipedTarget(msgspec.Struct, frozen=True, kw_only=True):
+    """One target of a wipe. `done`: how much of it is overwritten, percent."""
+
+    name: str
+    stage: str
+    done: int = 0
+
+
+class WipeView(msgspec.Struct, frozen=True, kw_only=True):
+    """A wipe that is armed, under way or ended, by the journal. `attempts`: starts since it last got on; `problem`: why
+    it ended as it did, or what the last start met."""
+
+    id: str
+    phase: str
+    targets: list[WipedTarget] = []
+    attempts: int = 0
+    problem: str = ""
+
+
+class MemberView(msgspec.Struct, frozen=True, kw_only=True):
+    """One node of the cluster, as its API last said."""
+
+    name: str
+    ready: bool
+    server: bool
+    version: str = ""
+
+
+class ClockView(msgspec.Struct, frozen=True, kw_only=True):
+    """`now`: the time this node believes, Unix ms. `confirmed`: the endpoint named its time since the start. `problem`:
+    why the machine's clock is not to be trusted."""
+
+    now: int
+    confirmed: bool
+    problem: str = ""
+
+
+class DiskView(msgspec.Struct, frozen=True, kw_only=True):
+    """One file system of the node's. `free`: what the suite's users may still write, `size`: of it all, bytes."""
+
+    name: str
+    path: str
+    free: int
+    size: int
+
+
+class Around(msgspec.Struct, frozen=True, kw_only=True):
+    """What the status shows besides the durable record. `name`: of the Node."""
+
+    name: str = ""
+    members: list[MemberView] = []
+    wipe: WipeView | None = None
+    clock: ClockView | None = None
+    disks: list[DiskView] = []
+
+
 class StatusDocument(msgspec.Struct, frozen=True, kw_only=True):
     """`GET /v1/status` at the identity socket. `since`: Unix ms. `pending`: messages in the outbox. `secrets`:
-    generation of the site's secrets that this node holds, `runs`: that by which its servers run; 0: none."""
+    generation of the site's secrets that this node holds, `runs`: that by which its servers run; 0: none. `past`: the
+    last commands that ended, the newest last."""
 
     v: int = 1
     state: NodeState
@@ -41,51 +107,23 @@ class StatusDocument(msgspec.Struct, frozen=True, kw_only=True):
     secrets: int = 0
     runs: int = 0
     snapshot: SnapshotView | None = None
-
-
-_ADVICE: dict[Why, str] = {
-    Why.CONFIG: "name an endpoint in /etc/galley/galley.yaml, or leave this node alone: Vessel runs without one",
-    Why.ENDPOINT: "check the uplink; the node goes on by itself when the endpoint can be reached",
-    Why.APPROVAL: "approve this device at the endpoint, or put its one-time code into the enrolment code file",
-    Why.QUARANTINED: "look at the endpoint which machine holds this hardware id, and approve or refuse this one",
-    Why.REFUSED: "look at the endpoint why this device is refused",
-    Why.KEYS: "put the device keys back from a copy, or have the endpoint retire this device and wipe it",
-    Why.TPM: "look whether the firmware still shows the TPM; the node goes on by itself when it answers",
-    Why.HARDWARE: "put the disk back into its own machine, or wipe it",
-    Why.ADDRESS: "give this node its address back (a reservation in the LAN's DHCP), or wipe it, so that it joins anew",
-    Why.MOVED: "wipe this node before it serves another site",
-    Why.CLOCK: "set the clock, or make NTP reachable",
-    Why.SITE: "add this node to the site's roster at the endpoint",
-    Why.API: "look at the cluster's API server on this site",
-    Why.MEMBER: "look whether this node is part of the cluster (kubectl get nodes)",
-    Why.NODE_READY: "look at this node (kubectl describe node)",
-    Why.EPOCH: "make the endpoint reachable: this node has seen a newer roster",
-    Why.WIPE: "wipe this node, so that it can join the site's new cluster; the older one was stopped, its data stay",
-    Why.SIBLINGS: "look whether the other nodes have power and a network; the node goes on by itself",
-    Why.DECISION: "make the endpoint reachable, or the siblings where the site decides offline; nothing is lost",
-    Why.SECRETS: "start a node that was a member before; if there is none any more, the site needs a new epoch",
-    Why.FIRST: "nothing yet; if it stays so, look at the node that begins the cluster",
-    Why.TURN: "nothing: nodes join, are upgraded, and renew their certificates, one after another",
-    Why.WHOLE: "look at the nodes that are not ready; the upgrade goes on by itself",
-    Why.VERSION: "put the ordered version's programs on this node, beside those it runs",
-    Why.STOPPED: "look at the node that is named, then order anew (galley site upgrade)",
-    Why.STARTING: "nothing: this takes a minute or two",
-    Why.DISTRIBUTION: "look at edge_commander.distribution in /etc/galley/galley.yaml",
-    Why.WIPING: "nothing: it is wiped by an operator's command, and comes back by itself",
-    Why.WIPE_FAILED: "look at the console: a partition could not be erased",
-}
+    command: InHand | None = None
+    past: list[Past] = []
+    around: Around = Around()
 
 
 def of_record(
     record: NodeRecord,
     *,
     pending: int = 0,
-    consumed: int = 0,
+    ledger: Ledger | None = None,
     trust: TrustView | None = None,
     generations: tuple[int, int] = (0, 0),
     snapshot: SnapshotView | None = None,
+    around: Around | None = None,
 ) -> StatusDocument:
     """The document of a durable record. `generations`: what is held of the site's secrets, and what runs by them."""
+    taken = ledger.current.command if ledger is not None and ledger.current is not None else None
     return StatusDocument(
         state=record.state,
         reason=record.reason.text,
@@ -93,15 +131,12 @@ def of_record(
         node=record.node,
         site=record.site,
         pending=pending,
-        consumed=consumed,
+        consumed=ledger.consumed if ledger is not None else 0,
         trust=trust,
         secrets=generations[0],
         runs=generations[1],
         snapshot=snapshot,
+        command=InHand(id=taken.id, verb=taken.verb.value, issued=taken.issued) if taken is not None else None,
+        past=ledger.past if ledger is not None else [],
+        around=around or Around(),
     )
-
-
-def advice(document: StatusDocument) -> str:
-    """What a person can do, by the reason's code; empty when nothing is to be done."""
-    fitting = [why for why in _ADVICE if document.reason.startswith(why.value)]
-    return _ADVICE[max(fitting, key=lambda why: len(why.value))] if fitting else ""

@@ -13,10 +13,10 @@ import msgspec
 
 from agents.contracts.codec import Struct
 from agents.contracts.identity import Epoch
-from agents.contracts.ids import SiteId
+from agents.contracts.ids import RELEASE_PATTERN, SiteId
 from agents.contracts.trust import Number, UnixSeconds, Version
 
-Release = Annotated[str, msgspec.Meta(pattern=r"^(v?\d{1,4}\.\d{1,4}\.\d{1,4}(\+[0-9A-Za-z.]{1,32})?)?$")]
+Release = Annotated[str, msgspec.Meta(pattern=RELEASE_PATTERN)]
 """Of Kubernetes, as its distribution writes it: `1.36.3`, `v1.36.3+k3s1`."""
 
 

@@ -7,7 +7,7 @@ Precedence: `/etc/galley/galley.yaml`, then `/etc/galley/galley.d/*.yaml` in nam
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
@@ -89,6 +89,30 @@ def build(
         raise ConfigError(sorted(set(problems)))
     assert node is not None and own is not None
     return Settings(node=node, endpoint=endpoint, own=own)
+
+
+def placed(problem: str, documents: Sequence[tuple[str, Any]], environ: Mapping[str, str]) -> str:
+    """A problem of `build` with what it stands in before it: the variable that sets it, else the last file that does,
+    else, where it is missing everywhere, the first."""
+    path = re.sub(r"\[\d+\].*", "", problem.partition(":")[0]).split(".")
+    variable = f"{ENV_PREFIX}{'__'.join(path).upper()}"
+    if not documents or problem.startswith(ENV_PREFIX) or any(problem.startswith(name) for name, _ in documents):
+        return problem
+    if variable in environ:
+        return f"{variable}: {problem}"
+    depths = [_depth(document, path) for _, document in documents]
+    deepest = max(depths)
+    last = max(i for i, depth in enumerate(depths) if depth == deepest) if deepest else 0
+    return f"{documents[last][0]}: {problem}"
+
+
+def _depth(document: Any, path: Sequence[str]) -> int:
+    """How many steps of a path a document holds."""
+    for depth, key in enumerate(path):
+        if not isinstance(document, dict) or key not in document:
+            return depth
+        document = document[key]
+    return len(path)
 
 
 def insecure(url: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from agents.core.errors import ConfigError, Rejected
-from agents.core.settings import Settings, build
+from agents.core.settings import Settings, build, placed
 from agents.io.yamlfile import read
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -29,14 +29,18 @@ def load(
     *,
     environ: Mapping[str, str] | None = None,
     root: Path = ROOT,
+    needed: bool = True,
 ) -> Settings[S]:
-    """The checked settings of one daemon; with `path`, that file alone and the environment.
+    """The checked settings of one daemon; with `path`, that file alone and the environment. `needed` False: where there
+    is no file yet, and none was named, every setting has its default.
 
     Raises ConfigError with every problem at once. Files that cannot be read are named first, alone: what they
     would have held cannot be judged. Relative `node.state_dir` and `node.run_dir` are taken from the directory in which
     the command was started, and come out absolute: children (git, kubectl) work elsewhere.
     """
-    files = [path] if path is not None else [root / "galley.yaml", *_drop_ins(root / "galley.d")]
+    main = root / "galley.yaml"
+    found = [main] if needed or main.exists() else []
+    files = [path] if path is not None else [*found, *_drop_ins(root / "galley.d")]
     documents: list[tuple[str, Any]] = []
     problems: list[str] = []
     for file in files:
@@ -46,7 +50,11 @@ def load(
             problems.append(str(error))
     if problems:
         raise ConfigError(problems)
-    settings = build(documents, os.environ if environ is None else environ, section, type_)
+    variables = os.environ if environ is None else environ
+    try:
+        settings = build(documents, variables, section, type_)
+    except ConfigError as error:
+        raise ConfigError([placed(one, documents, variables) for one in error.problems]) from None
     node = settings.node
     absolute = {name: os.path.abspath(getattr(node, name)) for name in ("state_dir", "run_dir")}  # noqa: PTH100 - resolves no link
     return replace(settings, node=msgspec.structs.replace(node, **absolute))

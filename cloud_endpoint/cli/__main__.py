@@ -49,6 +49,14 @@ def _interrupted(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
+GROUPS = {
+    "operator": "people and scripts that may ask the endpoint",
+    "operators": "documents of the keys that sign for the whole fleet",
+    "epoch": "how often a site had a cluster",
+}
+"""What a group is about, where the plural of its name does not say it."""
+
+
 def build_parser() -> argparse.ArgumentParser:
     """All commands and flags."""
     parser = argparse.ArgumentParser(prog="galley", description="Look after a fleet of sites.")
@@ -60,7 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
         under = top
         if len(command.words) == 2:
             if command.words[0] not in groups:
-                group = top.add_parser(command.words[0], help=f"{command.words[0]}s")
+                group = top.add_parser(command.words[0], help=GROUPS.get(command.words[0], f"{command.words[0]}s"))
                 groups[command.words[0]] = group.add_subparsers(metavar="VERB", required=True)
             under = groups[command.words[0]]
         own = under.add_parser(command.words[-1], help=command.help, description=command.help)

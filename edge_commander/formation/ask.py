@@ -9,9 +9,10 @@ from typing import Protocol
 from structlog.typing import FilteringBoundLogger
 
 from agents.contracts.identity import Member
-from agents.contracts.siblings import FormationStatus
+from agents.contracts.siblings import FormationStatus, SlotAnswer, SlotRequest
 from agents.core.errors import GalleyError
 from edge_commander.formation.site import Site
+from edge_commander.reasons import Reason, Why
 from edge_commander.secrets.model import SiteSecrets
 
 
@@ -23,6 +24,13 @@ class Siblings(Protocol):
 
     async def secrets(self, member: Member, site: str, epoch: int) -> SiteSecrets:
         """The epoch's secrets, opened and checked."""
+
+
+class Ushers(Protocol):
+    """Members that let others join."""
+
+    async def slot(self, member: Member, request: SlotRequest) -> SlotAnswer:
+        """Whether it is our turn to join. Raises Retryable or Rejected."""
 
 
 async def statuses(
@@ -60,3 +68,23 @@ async def secrets_of(
         if secrets.generation > above:
             return node, secrets
     return None
+
+
+async def slot_of(
+    siblings: Ushers, site: Site, members: Sequence[str], log: FilteringBoundLogger, *, fresh: bool
+) -> tuple[tuple[str, ...], Reason]:
+    """Addresses of servers to join by, where one of the members says that it is our turn; else none, and why."""
+    text = ""
+    for node in members:
+        try:
+            answer = await siblings.slot(site.others[node], SlotRequest(epoch=site.epoch, fresh=fresh))
+        except GalleyError as error:
+            log.info("a member did not answer", sibling=node, cause=str(error))
+            continue
+        if answer.granted and answer.servers:
+            return tuple(answer.servers), Reason(Why.STARTING, "join")
+        if answer.holder:
+            return (), Reason(Why.TURN, answer.reason or f"{answer.holder} is joining")
+        text = answer.reason  # one whose own API server is down keeps nobody out: the next one is asked
+    log.info("no member gave a turn", cause=text)
+    return (), Reason(Why.TURN, text or "no member answers")

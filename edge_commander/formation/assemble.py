@@ -12,7 +12,7 @@ from structlog.typing import FilteringBoundLogger
 
 from agents.contracts.election import PATH
 from agents.contracts.identity import Member
-from agents.core.errors import Rejected
+from agents.core.errors import Rejected, Retryable
 from agents.core.jose import thumbprint
 from agents.core.ports import Clock
 from agents.core.settings import Listener
@@ -38,6 +38,7 @@ from edge_commander.keys import DeviceKeys
 from edge_commander.reasons import NOTHING, Reason, Why
 from edge_commander.rotation import leaf, rotor
 from edge_commander.rotation.lease import RotationLease
+from edge_commander.rotation.plan import Life
 from edge_commander.rotation.rotor import Rotor
 from edge_commander.rotation.store import ProgressFile
 from edge_commander.secrets.authority import make_next, make_secrets
@@ -86,6 +87,7 @@ class _Inner:
     server: SiblingServer
     client: SiblingClient
     own: OwnAddress
+    tls: SiblingTls
 
 
 class Formation:
@@ -131,6 +133,49 @@ class Formation:
     def member(self) -> bool:
         """Whether this node is a server of its site's present cluster, by its record."""
         return self._inner is not None and not self._worker and self._is_of_present(self._inner.former)
+
+    @property
+    def why_no_server(self) -> str:
+        """Why this node is no server of its site's cluster, in words; empty where it is one."""
+        if self._inner is None or not self._is_of_present(self._inner.former):
+            return "this node is no member of its site's cluster"
+        return "this node is a worker, and carries no control plane" if self._worker else ""
+
+    @property
+    def left(self) -> str:
+        """See Former."""
+        return self._inner.former.left if self._inner is not None else ""
+
+    @property
+    def is_member(self) -> bool:
+        """Whether this node is a server or a worker of its site's present cluster, by its record."""
+        return self._inner is not None and self._is_of_present(self._inner.former)
+
+    def leave(self, command: str) -> Reason:
+        """Begins to give the membership up, see Former. Raises Retryable."""
+        if self._inner is None or self._site is None:
+            raise Retryable("nothing is known of the site yet")
+        if self._inner.rotor.busy:
+            return Reason(Why.TURN, "this node renews its certificates")
+        return self._inner.former.leave(self._site, command)
+
+    async def certificates(self) -> Life | None:
+        """The life of this node's, looked at now; None where its API server shows none."""
+        if self._inner is None or self._site is None:
+            return None
+        return await self._inner.rotor.life(self._site)
+
+    def renew(self, begin: int | None) -> Reason:
+        """Wants the certificates that began then renewed, see Rotor; what that waits for. `None` takes it back."""
+        if self._inner is None:
+            return NOTHING
+        self._inner.rotor.want(begin)
+        return self._inner.rotor.reason
+
+    def renew_leaf(self) -> None:
+        """A new certificate for the siblings' channel."""
+        if self._inner is not None:
+            self._inner.tls.renew()
 
     def _is_of_present(self, former: Former) -> bool:
         return self._site is not None and former.member == self._site.epoch
@@ -220,7 +265,7 @@ class Formation:
         }
         table = {**for_servers({**told, ("POST", PATH): elector.serve}, site), **workers}
         server = SiblingServer(m.listener, tls, table, m.clock, m.log)
-        return _Inner(former, rotating, usher, server, client, OwnAddress(m.state_dir))
+        return _Inner(former, rotating, usher, server, client, OwnAddress(m.state_dir), tls)
 
     def _rotor(self, siblings: SiblingTalk, lease: RotationLease, joins: JoinLease, secrets: SecretsStore) -> Rotor:
         m = self._m

@@ -9,15 +9,17 @@ import asyncio
 from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from agents.contracts.identity import Member
 from agents.contracts.orders import OrderKind
-from agents.contracts.siblings import FormationStatus, SlotRequest, Stage
+from agents.contracts.siblings import FormationStatus, Stage
 from agents.core.backoff import Backoff
 from agents.core.errors import GalleyError, Rejected, Retryable
 from edge_commander.distribution.port import ClusterPlan
 from edge_commander.formation import plan as plans
 from edge_commander.formation import record as records
-from edge_commander.formation.ask import secrets_of, statuses
+from edge_commander.formation.ask import secrets_of, slot_of, statuses
 from edge_commander.formation.parts import Parts
 from edge_commander.formation.permission import BegunBefore
 from edge_commander.formation.plan import Facts, Step, next_step
@@ -94,6 +96,27 @@ class Former:
         if held is None or held.epoch != record.epoch:
             return None
         return held if record.part is Part.JOIN or record.stage in (Stage.STARTED, Stage.MEMBER) else None
+
+    @property
+    def left(self) -> str:
+        """The id of the command by which it last gave its membership up; empty: none did."""
+        return self._p.records.record.left
+
+    def leave(self, site: Site, command: str) -> Reason:
+        """Begins to give the membership up, by the word of that command: the cluster's part here goes, no partition is
+        wiped, and this node may only join. `left` says when it is done. Returns what is under way, or why a try failed.
+        Raises Retryable."""
+        if self.busy:
+            return Reason(Why.STARTING, self._running)
+        if (reason := self._ended()) is not None:
+            return reason
+        if self._failed is not None and self._p.clock.monotonic() < self._again_at:
+            return self._failed
+        return self._begin("leave the cluster", self._leave(site, command), starts=False)
+
+    async def _leave(self, site: Site, command: str) -> None:
+        await self._p.distribution.reset()
+        await self._forget(site, left=command)
 
     async def turn(self, site: Site, clock: Reason) -> Reason:
         """One look and one step; why it waits. Raises Retryable when the disk cannot be written."""
@@ -258,7 +281,7 @@ class Former:
             return Reason(Why.DECISION, str(error))
         return self._begin("init", self._init(site, resumes=resumes))
 
-    async def _forget(self, site: Site) -> Reason:
+    async def _forget(self, site: Site, left: str = "") -> Reason:
         self._slot = ()  # it was given to one that had something to go on with
         try:
             self._p.secrets.clear()  # what a first server made and never began with is not the cluster's
@@ -267,7 +290,7 @@ class Former:
         record = self._p.records.record
         if record.part is Part.INIT and record.epoch == site.epoch:  # what it began in an older one bars it from none
             await self._p.gate.lost()
-        self._happened(Happening.EMPTIED)
+        self._happened(Happening.EMPTIED, left)
         return Reason(Why.SECRETS, "the cluster's data on this disk is gone")
 
     async def _make(self, site: Site) -> Reason:
@@ -302,21 +325,8 @@ class Former:
         return Reason(Why.TURN)
 
     async def _ask_slot(self, site: Site, members: tuple[str, ...], fresh: bool) -> Reason:
-        text = ""
-        for node in members:
-            try:
-                answer = await self._p.siblings.slot(site.others[node], SlotRequest(epoch=site.epoch, fresh=fresh))
-            except GalleyError as error:
-                self._p.log.info("a member did not answer", sibling=node, cause=str(error))
-                continue
-            if answer.granted and answer.servers:
-                self._slot = tuple(answer.servers)
-                return Reason(Why.STARTING, "join")
-            if answer.holder:
-                return Reason(Why.TURN, answer.reason or f"{answer.holder} is joining")
-            text = answer.reason  # one whose own API server is down keeps nobody out: the next one is asked
-        self._p.log.info("no member gave a turn", cause=text)
-        return Reason(Why.TURN, text or "no member answers")
+        self._slot, reason = await slot_of(self._p.siblings, site, members, self._p.log, fresh=fresh)
+        return reason
 
     def _begin(self, what: str, work: Coroutine[Any, Any, None], *, starts: bool = True) -> Reason:
         """Records that it begins, before anything does, where it `starts` this node's part in the cluster; then runs it
@@ -344,11 +354,10 @@ class Former:
 
     def _held(self, site: Site) -> SiteSecrets | None:
         held = self._p.secrets.secrets
-        return held if held is not None and (held.site, held.epoch) == (site.site, site.epoch) else None
+        return held if held and (held.site, held.epoch) == (site.site, site.epoch) else None
 
     def _plan(self, site: Site, servers: tuple[str, ...]) -> ClusterPlan:
-        secrets = self._held(site)
-        own = site.own
+        secrets, own = self._held(site), site.own
         return ClusterPlan(
             site=site.site, epoch=site.epoch, node=own.name, address=own.address, servers=servers, secrets=secrets
         )
@@ -375,8 +384,9 @@ class Former:
         if plan.secrets is not None:
             self._p.ran(plan.epoch, generation or plan.secrets.generation)
 
-    def _happened(self, what: Happening) -> None:
-        self._p.records.save(records.happened(self._p.records.record, what))
+    def _happened(self, what: Happening, left: str = "") -> None:
+        after = records.happened(self._p.records.record, what)
+        self._p.records.save(msgspec.structs.replace(after, left=left) if left else after)
         if what is Happening.MEMBER:
             self._settled = None  # the daemons' access is by this cluster's authorities
             self._looked_back = False

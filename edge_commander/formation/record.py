@@ -24,7 +24,8 @@ class Part(StrEnum):
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """`formation.json`. `epoch` 0: none yet. `part` None until decided; `initialiser`: whose cluster it is. `restore`:
-    it is made of a snapshot. `older`: the epoch of the cluster whose data still lie on `var`, 0 for none."""
+    it is made of a snapshot. `older`: the epoch of the cluster whose data still lie on `var`, 0 for none. `left`:
+    the id of the command by which this node gave its membership up, the last time; kept over epochs."""
 
     epoch: Annotated[int, msgspec.Meta(ge=0)] = 0
     stage: Stage = Stage.NONE
@@ -32,6 +33,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     initialiser: str = ""
     restore: bool = False
     older: Annotated[int, msgspec.Meta(ge=0)] = 0
+    left: Annotated[str, msgspec.Meta(max_length=32)] = ""
 
 
 class Happening(StrEnum):
@@ -67,7 +69,10 @@ def decided(record: Record, *, epoch: int, initialiser: str, may_begin: bool, re
         raise IllegalStep(f"epoch {epoch} is decided at stage {record.stage.value} of epoch {record.epoch}")
     part = Part.INIT if may_begin else Part.JOIN
     older = record.epoch if record.stage in (Stage.STARTED, Stage.MEMBER) else record.older
-    return Record(epoch=epoch, stage=Stage.DECIDED, part=part, initialiser=initialiser, restore=restore, older=older)
+    return Record(
+        epoch=epoch, stage=Stage.DECIDED, part=part, initialiser=initialiser, restore=restore, older=older,
+        left=record.left,
+    )  # fmt: skip
 
 
 def worker(record: Record, *, epoch: int) -> Record:
@@ -75,7 +80,7 @@ def worker(record: Record, *, epoch: int) -> Record:
     begun anything in it, or for an older one."""
     if epoch < record.epoch or (epoch == record.epoch and record.stage in (Stage.STARTED, Stage.MEMBER)):
         raise IllegalStep(f"made a worker at stage {record.stage.value} of epoch {record.epoch}")
-    return Record(epoch=epoch, stage=Stage.DECIDED, part=Part.WORKER)
+    return Record(epoch=epoch, stage=Stage.DECIDED, part=Part.WORKER, left=record.left)
 
 
 def loaded(record: Record, copy: Record | None, *, damaged: bool) -> Record:

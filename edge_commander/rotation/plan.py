@@ -51,7 +51,8 @@ class Facts:
 
     `holds`, `runs`, `renewing`: this node's own, as FormationStatus has them. `due`: another generation is to be made,
     once all run by this one. `active`: one is ordered or under way. `upgrading`: a Node that is upgraded now. `clock`:
-    NOTHING, or why it cannot be trusted. `life`: of this node's certificates; None: not known.
+    NOTHING, or why it cannot be trusted. `life`: of this node's certificates; None: not known. `wanted`: a command
+    wants them renewed though they have long to live.
     """
 
     me: str
@@ -69,6 +70,7 @@ class Facts:
     now_ms: int = 0
     clock: Reason = NOTHING
     life: Life | None = None
+    wanted: bool = False
 
     @property
     def name(self) -> str:
@@ -117,7 +119,7 @@ def next_step(facts: Facts) -> Step:
     newest = max(facts.said(one.node)[0] for one in facts.roster)
     if facts.holds < newest:
         return Fetch(tuple(sorted(node for node in facts.answers if facts.said(node)[0] == newest)))
-    if not (facts.active or _behind(facts) or _ends(facts, RENEW_AT)):
+    if not (facts.active or _behind(facts) or _is_time(facts)):
         return Rest()
     if facts.clock != NOTHING:
         return Rest(facts.clock)
@@ -125,7 +127,7 @@ def next_step(facts: Facts) -> Step:
         return _renew(facts)
     late = [one.name for one in facts.roster if facts.said(one.node)[0] < newest]
     if what := _ill(facts) or (f"{min(late)} has not got generation {newest} yet" if late else ""):
-        concerned = facts.name == _first(facts) or _behind(facts) or _ends(facts, RENEW_AT)
+        concerned = facts.name == _first(facts) or _behind(facts) or _is_time(facts)
         return _wait(what) if concerned else Rest()
     return _among_well(facts, newest)
 
@@ -138,7 +140,7 @@ def _among_well(facts: Facts, newest: int) -> Step:
     """All are well and hold the newest generation."""
     if facts.renewing or any(facts.said(one.node)[1] < newest for one in facts.roster):
         return _in_turn(facts, newest)
-    if _ends(facts, RENEW_AT):
+    if _is_time(facts):
         return _renew(facts)
     return _making(facts) if facts.due else Rest()
 
@@ -171,6 +173,11 @@ def _making(facts: Facts) -> Step:
 
 def _first(facts: Facts) -> str:
     return min(one.name for one in facts.roster)
+
+
+def _is_time(facts: Facts) -> bool:
+    """Whether this node's certificates are to be renewed, though no generation changed."""
+    return facts.wanted or _ends(facts, RENEW_AT)
 
 
 def _ends(facts: Facts, part: float) -> bool:

@@ -119,6 +119,7 @@ class Rotor:
         self._look_at = float("-inf")
         self._leaf_at = float("-inf")
         self._life: Life | None = None
+        self._wanted: int | None = None
         self._reason = NOTHING
         self._failed = False
 
@@ -126,6 +127,27 @@ class Rotor:
     def busy(self) -> bool:
         """Whether a renewal is under way."""
         return self._task is not None and not self._task.done()
+
+    async def life(self, site: Site) -> Life | None:
+        """Of this node's certificates, looked at now; None where its API server shows none."""
+        self._life = await self._p.life(site.own.address)
+        return self._life
+
+    @property
+    def reason(self) -> Reason:
+        """What it waits for, as the last look found."""
+        return self._reason
+
+    def want(self, begin: int | None) -> None:
+        """The certificates that began then, Unix ms, are to be renewed in this node's turn, however long they have to
+        live; None takes that back. Forgotten with the process: who wants it says so again."""
+        if begin != self._wanted:
+            self._wanted = begin
+            self._leaf_at = self._look_at = float("-inf")
+
+    @property
+    def _is_wanted(self) -> bool:
+        return self._life is not None and self._life.begin == self._wanted
 
     @property
     def generations(self) -> tuple[int, int]:
@@ -156,7 +178,7 @@ class Rotor:
         progress, now = self._progress(site.epoch), self._p.clock.monotonic()
         order = site.order(OrderKind.ROTATE)
         active = bool(held.service_account_next) or (held.settled and ordered(held, order))
-        behind = progress.renewing or progress.runs < held.generation
+        behind = progress.renewing or progress.runs < held.generation or self._is_wanted
         if now < self._look_at and (self._failed or not (active or behind)):
             return self._reason if active or behind else NOTHING
         self._look_at = now + LOOK_SECONDS
@@ -232,6 +254,7 @@ class Rotor:
             now_ms=now_ms,
             clock=clock,
             life=self._life,
+            wanted=self._is_wanted,
         )
         match next_step(facts):
             case plans.Rest(reason):

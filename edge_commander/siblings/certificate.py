@@ -52,7 +52,12 @@ class LeafKeeper:
         self._signer = signer
         self._time = time
         self._leaf: Leaf | None = None
+        self._stale = False
         self._making = asyncio.Lock()
+
+    def renew(self) -> None:
+        """The next that is asked for is a new one, however young this one is."""
+        self._stale = True
 
     async def leaf(self) -> Leaf:
         """The leaf to use now, made or renewed where that is due (a TPM takes a moment: in a thread).
@@ -62,9 +67,9 @@ class LeafKeeper:
         """
         async with self._making:
             now = self._time.now_ms()
-            if self._leaf is None or self._leaf.due(now) or not self.path.exists():
+            if self._leaf is None or self._stale or self._leaf.due(now) or not self.path.exists():
                 try:
-                    self._leaf = await self._renewed()
+                    self._leaf, self._stale = await self._renewed(), False
                 except Retryable:
                     if self._leaf is None or not self._leaf.valid(now) or not self.path.exists():
                         raise

@@ -80,6 +80,10 @@ class SiblingTls:
         """For a connection that goes out, with the member's node id as the server's name. Raises Retryable."""
         return await self._context(server=False)
 
+    def renew(self) -> None:
+        """Talks with a new leaf from the next connection on."""
+        self._keeper.renew()
+
     async def ready(self) -> None:
         """Returns where there is a leaf to talk with; raises Retryable (ClockNotTrusted) where not."""
         await self._keeper.leaf()

@@ -9,19 +9,20 @@ import pytest
 
 from agents.contracts.identity import Role
 from cloud_endpoint.settings import EndpointOwn, Tls
+from edge_commander.access import CONSOLE
 from edge_commander.settings import DEFAULT_ROLES, CommanderSettings
 from heartbeat.settings import HeartbeatSettings
 from synthetic_client.settings import SyntheticSettings
 from vessel.settings import VesselSettings
 
 ROOT = Path(__file__).resolve().parents[2]
-EARLY = ("galley-wipe", "galley-overlay")
+NO_DAEMONS = ("wipe", "overlay", "console")
 UNITS = {
     path.stem.removeprefix("galley-"): path
     for path in sorted((ROOT / "systemd").glob("*[!@].service"))
-    if path.stem not in EARLY
+    if path.stem.removeprefix("galley-") not in NO_DAEMONS
 }
-"""The daemons'. The root halves, one process a request, and what runs in early boot have tests of their own."""
+"""The daemons'. The root halves, one process a request, early boot and the console have tests of their own."""
 COMMANDS = {"endpoint": "galley-endpoint", "discovery": "python3 -I -m edge_commander.discovery"}
 STATE = {"endpoint": "galley/galley-endpoint", "edge-commander": "galley/edge-commander galley-ident"}
 USERS = {
@@ -190,6 +191,26 @@ def test_what_reads_the_lan_gets_at_nothing_of_the_node() -> None:
     assert str(USERS["discovery"][1]) not in DEFAULT_ROLES  # the identity socket knows no such caller
 
 
+def test_the_console_shows_and_does_nothing_else() -> None:
+    said = [line for line in (ROOT / "systemd/galley-console.service").read_text().splitlines() if line]
+    wanted = [
+        "User=galley-console",
+        "StandardInput=null",
+        "StandardOutput=tty",
+        "TTYPath=/dev/tty1",
+        "ExecStart=/opt/galley/bin/edge-commander status --console",
+        "RestrictAddressFamilies=AF_UNIX",
+        "PrivateNetwork=yes",
+        "DevicePolicy=closed",
+        "DeviceAllow=/dev/tty1 rw",
+        "Conflicts=getty@tty1.service",
+    ]
+    confined = set(HARDENING) - {"PrivateDevices=yes"}  # its terminal is a device
+    assert [line for line in (*wanted, *confined) if line not in said] == []
+    assert not [line for line in said if line.startswith(("StateDirectory", "LoadCredential", "ReadWritePaths"))]
+    assert str(CONSOLE) not in DEFAULT_ROLES  # it may read the status alone
+
+
 def test_nothing_waits_for_the_network() -> None:
     for unit in set(UNITS) - {"endpoint"}:
         assert not [line for line in lines(unit) if "network-online" in line]
@@ -198,7 +219,7 @@ def test_nothing_waits_for_the_network() -> None:
 def test_users_are_the_same_in_sysusers_and_at_the_identity_socket() -> None:
     entries = [line.split() for line in (ROOT / "systemd/sysusers.d/galley.conf").read_text().splitlines()]
     found = {entry[1]: int(entry[2]) for entry in entries if entry[:1] == ["u"]}
-    assert found == dict(USERS.values())
+    assert found == {**dict(USERS.values()), "galley-console": CONSOLE}
     roles = {"vessel": Role.VESSEL, "heartbeat": Role.HEARTBEAT, "synthetic-client": Role.SYNTHETIC}
     roles["edge-commander"] = Role.COMMANDER
     assert {str(USERS[unit][1]): role for unit, role in roles.items()} == DEFAULT_ROLES
@@ -223,5 +244,5 @@ def test_the_documentation_names_every_port_and_user() -> None:
     }
     for unit, port in {**ports, "endpoint tls": tls.port}.items():
         assert re.search(rf"\| {port} \|", text), f"{unit}: {port}"
-    for user, uid in USERS.values():
+    for user, uid in (*USERS.values(), ("galley-console", CONSOLE)):
         assert re.search(rf"\| `{user}` \| {uid} \|", text), user

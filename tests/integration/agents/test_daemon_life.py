@@ -135,10 +135,11 @@ def test_a_daemon_may_end_itself(stage: Stage) -> None:
 def test_every_configuration_error_on_a_line_of_its_own_and_78(stage: Stage) -> None:
     stage.start(behaviour=5, colour="red", health={"port": -1})
     assert stage.end() == 78
+    file = stage.root / "galley.yaml"
     assert stage.log.splitlines() == [
-        "heartbeat: heartbeat.behaviour: expected `str`, got `int`",
-        "heartbeat: heartbeat.colour: unknown key",
-        "heartbeat: heartbeat.health.port: expected `int` >= 0",
+        f"heartbeat: {file}: heartbeat.behaviour: expected `str`, got `int`",
+        f"heartbeat: {file}: heartbeat.colour: unknown key",
+        f"heartbeat: {file}: heartbeat.health.port: expected `int` >= 0",
     ]
 
 

@@ -204,7 +204,7 @@ async def test_the_status_command_reads_an_answer_that_comes_in_pieces(tmp_path:
     path = tmp_path / "identity.sock"
     await web.UnixSite(runner, str(path)).start()
     try:
-        shown = await ask(path)
+        shown = await asyncio.to_thread(ask, path)
     finally:
         await runner.cleanup()
     assert shown is not None and len(shown.reason) == 1000

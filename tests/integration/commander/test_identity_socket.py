@@ -14,6 +14,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from edge_commander.access import CONSOLE
 from tests.site_in_a_box.endpoint import Endpoint, EndpointClient
 from tests.site_in_a_box.process import Program
 
@@ -88,10 +89,14 @@ async def test_the_uid_is_the_role(commander: Any) -> None:
     assert (await ask_as(0, main, "/v1/status"))[0] == 200
     assert (await ask_as(NOBODY, main, "/v1/status"))[0] == 403
     assert (await ask_as(HEARTBEAT, main, "/v1/git-credential"))[0] == 403
+    assert (await ask_as(CONSOLE, main, "/v1/status"))[0] == 200
+    assert (await ask_as(CONSOLE, main, "/v1/token"))[0] == 403
     assert (await ask_as(VESSEL, main, "/v1/git-credential"))[0] != 403
     assert (await ask_as(VESSEL, main, "/v1/site"))[1]["site"] == SITE
     audited = [json.loads(line) for line in commander.program.log.read_text().splitlines() if '"denied"' in line]
-    assert {line["uid"] for line in audited} == {NOBODY, 0, HEARTBEAT} and all(line["audit"] for line in audited)
+    assert {line["uid"] for line in audited} == {NOBODY, 0, HEARTBEAT, CONSOLE} and all(
+        line["audit"] for line in audited
+    )
 
 
 async def test_a_roles_own_socket_is_its_owners_alone(commander: Any) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from agents.contracts.command import Command, Verb
 from agents.contracts.identity import EnrolAnswer, EnrolStatus, Member, Role, SiteDocument
 from edge_commander import ledger as ledgers
-from edge_commander.access import ALLOWED, Route, caller
+from edge_commander.access import CONSOLE, ALLOWED, Route, caller
 from edge_commander.distribution.existing import member
 from edge_commander.distribution.port import ClusterMember
 from edge_commander.enrolment import judge
@@ -119,6 +119,8 @@ class TestAccess:
     def test_root_sees_the_status_alone(self) -> None:
         root = caller(0, self.ROLES, own_uid=773, socket_role=None)
         assert [route for route in Route if root.may(route)] == [Route.STATUS]
+        console = caller(CONSOLE, self.ROLES, own_uid=773, socket_role=None)
+        assert [route for route in Route if console.may(route)] == [Route.STATUS]
         nobody = caller(65534, self.ROLES, own_uid=773, socket_role=None)
         assert not any(nobody.may(route) for route in Route)
 

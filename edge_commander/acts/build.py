@@ -1,0 +1,171 @@
+"""Builds the handlers of the verbs on a node out of a daemon's context. What a verb needs is imported when it is first
+asked for: a node that is never told anything pays for none of it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from structlog.typing import FilteringBoundLogger
+
+from agents.contracts.command import Command, Verb
+from agents.core.ports import Clock
+from edge_commander.distribution.port import Distribution
+from edge_commander.forming import own_name
+from edge_commander.memory import Memory
+from edge_commander.times import Times
+from edge_commander.verbs import Handler, Outcome
+
+if TYPE_CHECKING:
+    from edge_commander.acts.cluster import ActsCluster
+    from edge_commander.acts.store import ActFile
+    from edge_commander.distribution.apart import Apart
+    from edge_commander.formation.assemble import Formation
+
+Execute = Callable[[Command], Awaitable[Outcome | None]]
+NOT_OURS = "its cluster is kept by others (edge_commander.distribution.kind: existing)"
+
+
+class Acts:
+    """What makes the handlers. `formation`, `apart` None where the cluster is kept by others; `boot`: the boot id of
+    now; `reboot`: tells the machine. Each handler is made once."""
+
+    def __init__(
+        self,
+        *,
+        memory: Memory,
+        times: Times,
+        clock: Clock,
+        log: FilteringBoundLogger,
+        distribution: Distribution,
+        apart: Apart | None,
+        formation: Formation | None,
+        boot: Callable[[], str],
+        reboot: Callable[[], Awaitable[object]],
+        drain_seconds: float,
+    ) -> None:
+        self._memory = memory
+        self._times = times
+        self._clock = clock
+        self._log = log
+        self._distribution = distribution
+        self._apart = apart
+        self._formation = formation
+        self._boot = boot
+        self._machine = reboot
+        self._drain_seconds = drain_seconds
+        self._store: ActFile | None = None
+        self._made: dict[Verb, Execute] = {}
+        self._closing: list[Callable[[], Awaitable[None]]] = []
+
+    def handlers(self) -> Mapping[Verb, Handler]:
+        """All of them are repeatable: each finds by itself how far it came."""
+        makers: dict[Verb, Callable[[], Execute]] = {
+            Verb.SNAPSHOT: self._snapshot,
+            Verb.REBOOT: self._reboot,
+            Verb.REJOIN: self._rejoin,
+            Verb.ROTATE: self._rotate,
+            Verb.UPGRADE: self._upgrade,
+        }
+        return {verb: Handler(self._late(verb, make), repeatable=True) for verb, make in makers.items()}
+
+    async def aclose(self) -> None:
+        """Ends what is under way; it is begun again at the next start."""
+        for close in self._closing:
+            await close()
+
+    def _late(self, verb: Verb, make: Callable[[], Execute]) -> Execute:
+        async def execute(command: Command) -> Outcome | None:
+            if verb not in self._made:
+                self._made[verb] = make()
+            return await self._made[verb](command)
+
+        return execute
+
+    def _me(self) -> str:
+        return own_name(self._memory.site, self._memory.record.node or "") or ""
+
+    def _acts(self) -> ActFile:
+        from edge_commander.acts.store import ActFile
+
+        if self._store is None:
+            self._store = ActFile(Path(self._memory.directory))
+        return self._store
+
+    def _cluster(self) -> ActsCluster | None:
+        from edge_commander.acts.cluster import ActsCluster
+
+        if self._apart is None:
+            return None
+        return ActsCluster(self._apart, self._apart.client, self._times.now_ms)
+
+    def _snapshot(self) -> Execute:
+        from edge_commander.acts.beside import Beside
+        from edge_commander.acts.snapshot import TakesSnapshots
+
+        beside = Beside()
+        self._closing.append(beside.aclose)
+        return TakesSnapshots(self._distribution, beside, lambda: self._why_no_server).execute
+
+    @property
+    def _why_no_server(self) -> str:
+        return self._formation.why_no_server if self._formation is not None else NOT_OURS
+
+    def _reboot(self) -> Execute:
+        from edge_commander.acts.reboot import Means, Reboots
+
+        return Reboots(
+            Means(
+                store=self._acts(),
+                me=self._me,
+                cluster=self._cluster(),
+                boot=self._boot,
+                machine=self._machine,
+                now_ms=self._times.now_ms,
+                clock=self._clock,
+            )
+        ).execute
+
+    def _rotate(self) -> Execute:
+        from edge_commander.acts.rotate import Rotates
+
+        if self._formation is None:
+            return refusing(f"nothing is renewed here: {NOT_OURS}")
+        return Rotates(self._formation, self._acts(), self._clock).execute
+
+    def _rejoin(self) -> Execute:
+        from edge_commander.acts.rejoin import MARK, Means, Rejoins
+        from edge_commander.rolling.gate import Gate
+
+        cluster = self._cluster()
+        if self._formation is None or self._apart is None or cluster is None:
+            return refusing(f"this node cannot join anew: {NOT_OURS}")
+        return Rejoins(
+            Means(
+                store=self._acts(),
+                memory=self._memory,
+                formation=self._formation,
+                cluster=cluster,
+                own=Gate(self._apart.client, MARK),
+                me=self._me,
+                now_ms=self._times.now_ms,
+                clock=self._clock,
+                drain_seconds=self._drain_seconds,
+                log=self._log,
+            )
+        ).execute
+
+    def _upgrade(self) -> Execute:
+        from edge_commander.acts.upgrade import Upgrades
+
+        return Upgrades().execute
+
+
+def refusing(why: str) -> Execute:
+    """Whatever it is told."""
+
+    async def execute(command: Command) -> Outcome | None:
+        return Outcome("refused", why)
+
+    return execute

@@ -1,0 +1,214 @@
+"""What a person sees of a node: golden texts, the console's screen, and advice for every reason."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from agents.contracts.messages import NodeState
+from edge_commander import status
+from edge_commander.advice import ADVICE, STATES, advice
+from edge_commander.ledger import Past
+from edge_commander.memory import Memory
+from edge_commander.reasons import NodeRecord, Reason, Why
+from edge_commander.shown import HEIGHT, WIDTH, as_text, screen
+from edge_commander.status import console
+from edge_commander.surroundings import wipe_view
+from edge_commander.view import (
+    Around,
+    ClockView,
+    DiskView,
+    InHand,
+    MemberView,
+    StatusDocument,
+    WipedTarget,
+    WipeView,
+    of_record,
+)
+
+NOW = 1_800_000_000_000
+GOLDEN = Path(__file__).parents[2] / "contract" / "golden" / "status"
+
+AROUND = Around(
+    name="kitchen-1",
+    members=[
+        MemberView(name="kitchen-1", ready=True, server=True, version="v1.36.2"),
+        MemberView(name="kitchen-2", ready=False, server=True, version="v1.36.2"),
+        MemberView(name="kitchen-3", ready=True, server=False, version="v1.36.2"),
+    ],
+    clock=ClockView(now=NOW, confirmed=True),
+    disks=[
+        DiskView(name="ident", path="/i", free=50_000_000, size=60_000_000),
+        DiskView(name="var", path="/v", free=120_500_000_000, size=240_000_000_000),
+    ],
+)
+
+
+def document(**changed: Any) -> StatusDocument:
+    fields: dict[str, Any] = {
+        "state": NodeState.READY, "reason": "", "since": NOW - 90_000_000, "node": "n-abcdefghij234567",
+        "site": "store-01234", "around": AROUND,
+    }  # fmt: skip
+    return StatusDocument(**{**fields, **changed})
+
+
+CASES: dict[str, StatusDocument | None] = {
+    "factory": StatusDocument(
+        state=NodeState.ENROLLING, reason=Why.APPROVAL.value, since=NOW - 200_000, node="n-abcdefghij234567", site=None
+    ),
+    "ready": document(
+        past=[
+            Past(id="a" * 32, verb="sync", outcome="done", detail="Vessel was told to look at its Atlas", at=NOW),
+            Past(id="b" * 32, verb="reboot", outcome="refused", detail="the cluster would lose it", at=NOW - 5000),
+        ],
+        pending=3,
+    ),
+    "rejoining": document(
+        state=NodeState.FORMING, reason=f"{Why.TURN.value}: kitchen-2 is joining", since=NOW - 61_000,
+        command=InHand(id="c" * 32, verb="rejoin", issued=NOW // 1000 - 120),
+    ),
+    "wiping": document(
+        state=NodeState.WIPING,
+        command=InHand(id="d" * 32, verb="wipe", issued=NOW // 1000 - 60),
+        around=msgspec.structs.replace(
+            AROUND, members=[],
+            wipe=WipeView(
+                id="d" * 32, phase="running", attempts=2, problem="/dev/vda7: Input/output error",
+                targets=[
+                    WipedTarget(name="conf", stage="done", done=100),
+                    WipedTarget(name="var", stage="erase", done=42),
+                ],
+            ),
+        ),
+    ),
+    "silent": None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_console_shows_what_it_always_showed(name: str) -> None:
+    lines = screen(CASES[name], now_ms=NOW, version="1.2.0")
+    assert "\n".join(lines) + "\n" == (GOLDEN / f"{name}.console.txt").read_text()
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case is not None])
+def test_the_text_shows_what_it_always_showed(name: str) -> None:
+    case = CASES[name]
+    assert case is not None
+    text = as_text(case, running=True, now_ms=NOW, version="1.2.0")
+    assert text + "\n" == (GOLDEN / f"{name}.text.txt").read_text()
+
+
+def test_every_reason_has_advice_and_none_is_left_unfilled() -> None:
+    assert set(ADVICE) == set(Why) - {Why.NONE}
+    for why in ADVICE:
+        text = advice(document(reason=Reason(why, "a detail").text), "/srv/other.yaml")
+        assert text == ADVICE[why].replace("{config}", "/srv/other.yaml") and "{" not in text
+
+
+def test_advice_is_the_longest_reasons_and_else_the_states() -> None:
+    assert advice(document(reason=Why.WIPE_FAILED.value)) == ADVICE[Why.WIPE_FAILED]
+    assert advice(document()) == ""
+    for state, text in STATES.items():
+        assert advice(document(state=state)) == text
+
+
+def test_the_configuration_that_was_named_is_the_one_that_advice_names() -> None:
+    told = as_text(document(reason=Why.CONFIG.value), running=True, now_ms=NOW, config="/srv/node.yaml")
+    assert "/srv/node.yaml" in told and "/etc/galley" not in told
+
+
+def test_no_line_is_wider_and_no_screen_higher_than_the_console() -> None:
+    long = document(
+        reason=f"{Why.DISTRIBUTION.value}: {'x' * 300} {'word ' * 60}",
+        command=InHand(id="c" * 32, verb="collect-diagnostics", issued=1),
+        past=[Past(id=f"{i:032x}", verb="snapshot", outcome="failed", detail="y z " * 75, at=NOW) for i in range(8)],
+        around=msgspec.structs.replace(
+            AROUND, members=[MemberView(name=f"a-very-long-name-{i}", ready=True, server=True) for i in range(9)],
+            wipe=WipeView(id="d" * 32, phase="failed", problem="p " * 200),
+        ),
+    )  # fmt: skip
+    lines = screen(long, now_ms=NOW, version="1.2.0")
+    assert len(lines) <= HEIGHT and max(map(len, lines)) <= WIDTH
+    assert any(line.startswith("you can") for line in lines)
+
+
+def test_what_others_say_moves_no_cursor() -> None:
+    evil = document(reason=f"{Why.TURN.value}: \x1b[2J\x07\u202enuc")
+    lines = screen(evil, now_ms=NOW)
+    assert all(line.isprintable() for line in lines if line)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_is_drawn_anew_until_it_is_ended() -> None:
+    out, naps = Terminal(), list[float]()
+
+    def sleep(seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) == 3:
+            raise KeyboardInterrupt
+
+    assert console(document, out, now_ms=lambda: NOW, sleep=sleep) == 0
+    assert out.getvalue().count("\x1b[H") == 3 and "\x1b[2J" not in out.getvalue()
+    assert naps == [status.DRAW_SECONDS] * 3
+
+
+def test_what_is_no_terminal_gets_one_screen_and_no_control_character() -> None:
+    out = io.StringIO()
+    assert console(document, out, now_ms=lambda: NOW) == 0
+    assert "\x1b" not in out.getvalue() and out.getvalue().count("n-abcdefghij234567") == 1
+
+
+def test_a_node_whose_commander_is_down_is_shown_by_its_record(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "galley.yaml"
+    config.write_text(f"v: 1\nnode: {{run_dir: {tmp_path}}}\nedge_commander: {{keys_dir: {tmp_path}}}\n")
+    assert status.main(["--config", str(config)]) == 4
+    Memory(tmp_path).save_record(
+        NodeRecord(state=NodeState.ENROLLING, reason=Reason(Why.CONFIG), since=NOW, node="n-abcdefghij234567")
+    )
+    assert status.main(["--config", str(config)]) == 3
+    assert f"name an endpoint in {config}" in capsys.readouterr().out
+    assert status.main(["--config", str(config), "--output", "json"]) == 3
+    told = msgspec.json.decode(capsys.readouterr().out)
+    assert told["running"] is False and told["state"] == "enrolling" and str(config) in told["advice"]
+    assert status.main(["--config", str(config), "--console"]) == 0
+    assert "Edge Commander does not answer" in capsys.readouterr().out
+
+
+def test_an_older_commanders_answer_is_understood() -> None:
+    old = b'{"v":1,"state":"ready","reason":"","since":1,"node":null,"site":null,"pending":0,"consumed":4}'
+    assert msgspec.json.decode(old, type=StatusDocument).around == Around()
+    assert of_record(NodeRecord()).past == []
+
+
+@pytest.mark.parametrize("record", [None, [], {}, {"id": "a", "phase": "armed", "targets": [{"target": "var"}]}])
+def test_a_journals_record_that_is_not_understood_is_none(record: object) -> None:
+    assert wipe_view(record) is None
+
+
+def test_how_far_a_wipe_is_comes_out_of_the_journal() -> None:
+    found = wipe_view(
+        {
+            "id": "a" * 32, "phase": "running", "attempts": 1,
+            "targets": [
+                {"target": "conf", "stage": "done", "area": 0, "offset": 0},
+                {"target": "var", "stage": "erase", "area": 1000, "offset": 425},
+                {"target": "keep", "stage": "erase", "area": 0, "offset": 0},
+            ],
+        }
+    )  # fmt: skip
+    assert found is not None and [(one.name, one.done) for one in found.targets] == [
+        ("conf", 100),
+        ("var", 42),
+        ("keep", 0),
+    ]
