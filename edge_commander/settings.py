@@ -45,6 +45,7 @@ class DistributionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     k3s: K3sSettings = K3sSettings()
 
 
+Text = Annotated[str, msgspec.Meta(min_length=1)]
 Device = Annotated[
     str, msgspec.Meta(pattern="^/[-./_0-9A-Za-z]{1,255}$", description="must be the absolute path of a block device")
 ]
@@ -58,6 +59,14 @@ class WipeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     conf: Device = "/dev/disk/by-partlabel/conf"
     keep: Device = "/dev/disk/by-partlabel/keep"
     ident: Device = "/dev/disk/by-partlabel/ident"
+
+
+class MachineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`machine:`. `reboot`: the program, and what it is given, that starts the machine anew in order."""
+
+    reboot: Annotated[list[Text], msgspec.Meta(min_length=1)] = msgspec.field(
+        default_factory=lambda: ["systemctl", "reboot"]
+    )
 
 
 class UpgradeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -107,6 +116,7 @@ class CommanderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     socket_roles: list[Role] = []
     distribution: DistributionSettings = DistributionSettings()
     wipe: WipeSettings = WipeSettings()
+    machine: MachineSettings = msgspec.field(default_factory=MachineSettings)
     upgrades: UpgradeSettings = UpgradeSettings()
     prepull: PrepullSettings = PrepullSettings()
     image_build: Annotated[int, msgspec.Meta(ge=0)] = 0

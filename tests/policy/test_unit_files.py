@@ -21,7 +21,7 @@ UNITS = {
     for path in sorted((ROOT / "systemd").glob("*[!@].service"))
     if path.stem != f"galley-{EARLY}"
 }
-"""The daemons'. The root half of a distribution, one process a request, and the early wipe have tests of their own."""
+"""The daemons'. The root halves, one process a request, and the early wipe have tests of their own."""
 COMMANDS = {"endpoint": "galley-endpoint", "discovery": "python3 -I -m edge_commander.discovery"}
 STATE = {"endpoint": "galley/galley-endpoint", "edge-commander": "galley/edge-commander galley-ident"}
 USERS = {
@@ -142,6 +142,20 @@ def test_the_root_half_of_a_distribution_is_asked_by_the_commander_alone_and_wai
         "StandardInput=socket" in served
         and "ExecStart=/opt/galley/bin/python3 -I -m edge_commander.distribution.runner" in served
     )
+
+
+def test_the_root_half_of_the_machine_is_asked_by_the_commander_alone_and_may_do_little() -> None:
+    socket = (ROOT / "systemd/galley-machine.socket").read_text().splitlines()
+    wanted = {"ListenStream=/run/galley/machine.sock", "SocketUser=galley-commander", "SocketMode=0600", "Accept=yes"}
+    assert wanted <= set(socket)
+    served = (ROOT / "systemd/galley-machine@.service").read_text().splitlines()
+    assert {line for line in served if line.startswith(("User=", "EnvironmentFile=", "Restart="))} == set()
+    kept = ["StandardInput=socket", "NoNewPrivileges=yes", "ProtectSystem=strict", "RestrictAddressFamilies=AF_UNIX",
+            "ExecStart=/opt/galley/bin/python3 -I -B -m edge_commander.machine.runner"]  # fmt: skip
+    assert [line for line in kept if line not in served] == []
+    given = next(line for line in served if line.startswith("CapabilityBoundingSet=")).partition("=")[2].split()
+    assert "CAP_SYS_BOOT" in given and "CAP_SYS_ADMIN" not in given
+    assert any(line.startswith("SystemCallFilter=@system-service") for line in served)
 
 
 def test_the_wipe_runs_before_anything_of_its_targets_is_mounted() -> None:

@@ -1,0 +1,79 @@
+"""The machine's root half: one operation a process, asked over `/run/galley/machine.sock`.
+
+How it is served: halves/serve.py. What may be asked: wire.py. Each operation imports what it needs when it is asked.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from edge_commander.halves.answer import Answer, refused
+from edge_commander.halves.serve import ended, say, serve
+from edge_commander.machine.wire import ARM, REBOOT, REPORTED, WIPE_STATE, Ask, problem
+from edge_commander.settings import CommanderSettings
+
+Operation = Callable[[Ask, CommanderSettings], Awaitable[Any]]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serves one connection, handed over as descriptor 0."""
+    return serve("edge_commander.machine.runner", answer, argv)
+
+
+def answer(data: bytes, configured: Callable[[], CommanderSettings]) -> Answer:
+    """Judges one request, and carries it out. Raises Rejected where the configuration cannot be read."""
+    try:
+        ask = msgspec.json.decode(data, type=Ask)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return refused("the request is malformed")
+    if text := problem(ask):
+        return refused(text)
+    own = configured()
+    say(f"asked: {ask!r}")
+    return ended(ask.operation, perform(ask, own))
+
+
+async def perform(ask: Ask, own: CommanderSettings) -> Any:
+    """One checked operation; its answer. Raises Retryable, Rejected."""
+    return await TABLE[ask.operation](ask, own)
+
+
+async def _reboot(ask: Ask, own: CommanderSettings) -> None:
+    from edge_commander.machine.reboot import reboot
+
+    await reboot(own.machine.reboot)
+
+
+async def _wipe_state(ask: Ask, own: CommanderSettings) -> Any:
+    from edge_commander.machine.wiping import state
+
+    return state(own)
+
+
+async def _arm(ask: Ask, own: CommanderSettings) -> Any:
+    from edge_commander.machine.wiping import arm
+
+    return arm(ask, own)
+
+
+async def _reported(ask: Ask, own: CommanderSettings) -> Any:
+    from edge_commander.machine.wiping import reported
+
+    return reported(ask.argument, own)
+
+
+TABLE: Mapping[str, Operation] = {
+    REBOOT: _reboot,
+    WIPE_STATE: _wipe_state,
+    ARM: _arm,
+    REPORTED: _reported,
+}
+"""Operation to function."""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
