@@ -46,6 +46,7 @@ CHECK_SECONDS = 5.0
 COMMANDS = {
     "status": "what this node is and waits for",
     "hardware": "what the shipping list must say of this machine",
+    "diagnostics": "makes a bundle of logs and states, without secrets (--dry-run)",
     "wipe": "what a wipe would do here (--dry-run)",
 }
 MAX_CODE = 256
@@ -66,6 +67,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from edge_commander.wipe.dry_run import main as wipe
 
         return wipe(arguments[1:])
+    if arguments[:1] == ["diagnostics"]:
+        from edge_commander.diagnostics.command import main as diagnostics
+
+        return diagnostics(arguments[1:])
     spec = DaemonSpec("edge-commander", "edge_commander", CommanderSettings, build, check, COMMANDS)
     return run_daemon(spec, arguments)
 

@@ -27,7 +27,10 @@ _NAME = (  # what stands before it in the name does not matter, and looking for 
 _FILES = rb"(?<!file)(?<!path)(?<!dir)(?<!files)(?<!name)(?<!names)"
 """Names of places are no secrets: `token_file: /etc/...`."""
 BLOCK = re.compile(
-    rb"(?i)^(?P<indent>[\s-]*)[\"']?(?:data|stringData|binaryData|[A-Za-z0-9_.-]{0,64}" + _NAME + _FILES + rb")[\"']?\s*:\s*"
+    rb"(?i)^(?P<indent>[\s-]*)[\"']?(?:data|stringData|binaryData|[A-Za-z0-9_.-]{0,64}"
+    + _NAME
+    + _FILES
+    + rb")[\"']?\s*:\s*"
     rb"(?:[|>][-+0-9]*|\{|\[)?\s*$"
 )
 """A field whose value stands on the lines below, deeper: a Secret's data, a block of text under a telling name."""
@@ -36,8 +39,19 @@ BLOCK_ENDS = frozenset(bytes([one]) for one in b":{[|>+-0123456789")
 JOURNAL = re.compile(rb"^\S+ \S+ [^\s:]{1,128}(?:\[\d+\])?: ")
 """What journalctl puts before each line; the indentation that matters comes after it."""
 
-_TELLING = (b"token", b"passw", b"passphrase", b"secret", b"credential", b"authorization", b"assertion", b"cookie",
-            b"key", b"code", b"psk")
+_TELLING = (
+    b"token",
+    b"passw",
+    b"passphrase",
+    b"secret",
+    b"credential",
+    b"authorization",
+    b"assertion",
+    b"cookie",
+    b"key",
+    b"code",
+    b"psk",
+)
 _TELLS = re.compile(b"|".join(_TELLING))
 _DATA = (b"data",)
 _VALUE = (  # in quotes, in escaped quotes, or bare

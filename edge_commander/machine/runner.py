@@ -13,7 +13,7 @@ import msgspec
 
 from edge_commander.halves.answer import Answer, refused
 from edge_commander.halves.serve import ended, say, serve
-from edge_commander.machine.wire import ARM, REBOOT, REPORTED, WIPE_STATE, Ask, problem
+from edge_commander.machine.wire import ARM, DIAGNOSTICS, REBOOT, REPORTED, WIPE_STATE, Ask, problem
 from edge_commander.settings import CommanderSettings
 
 Operation = Callable[[Ask, CommanderSettings], Awaitable[Any]]
@@ -66,11 +66,18 @@ async def _reported(ask: Ask, own: CommanderSettings) -> Any:
     return reported(ask.argument, own)
 
 
+async def _diagnostics(ask: Ask, own: CommanderSettings) -> Any:
+    from edge_commander.diagnostics.collect import collect
+
+    return await collect(ask.argument, own)
+
+
 TABLE: Mapping[str, Operation] = {
     REBOOT: _reboot,
     WIPE_STATE: _wipe_state,
     ARM: _arm,
     REPORTED: _reported,
+    DIAGNOSTICS: _diagnostics,
 }
 """Operation to function."""
 

@@ -14,6 +14,7 @@ REBOOT = "reboot"
 WIPE_STATE = "wipe-state"
 ARM = "arm"
 REPORTED = "reported"
+DIAGNOSTICS = "diagnostics"
 COMMAND_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -44,6 +45,7 @@ OPERATIONS: Mapping[str, Takes] = {
     WIPE_STATE: Takes(),
     ARM: Takes(command=True),
     REPORTED: Takes("a command's id", lambda text: COMMAND_ID.fullmatch(text) is not None),
+    DIAGNOSTICS: Takes("a command's id", lambda text: COMMAND_ID.fullmatch(text) is not None),
 }
 """The closed list."""
 
