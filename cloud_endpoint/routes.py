@@ -14,6 +14,7 @@ from agents.contracts.identity import (
     TokenAnswer,
 )
 from agents.contracts.ingest import MAX_REQUEST_BYTES, IngestAnswer, IngestRequest
+from agents.contracts.wipe import WipeGrant, WipeGrantAsk
 from cloud_endpoint import records as rec
 from cloud_endpoint import requests as ask
 from cloud_endpoint.page.detail import SiteDetail
@@ -85,6 +86,15 @@ DEVICE_ROUTES: tuple[Route, ...] = (
         scopes=frozenset({Scope.COMMAND_READ}),
         body=InitAsk,
         answer=InitGrant,
+    ),
+    Route(
+        "POST",
+        "/v1/wipe-grant",
+        "wipe_grant",
+        "Whether the node may begin with its wipe: one a site at a time, and none that costs the quorum",
+        scopes=frozenset({Scope.COMMAND_READ}),
+        body=WipeGrantAsk,
+        answer=WipeGrant,
     ),
     Route(
         "POST",
@@ -229,6 +239,14 @@ ADMIN_ROUTES: tuple[Route, ...] = (
         scopes=ADMINS,
         body=ask.EpochPut,
         answer=rec.SiteRecord,
+    ),
+    Route(
+        "POST",
+        "/v1/admin/sites/{site}/wipe-release",
+        "wipe_release",
+        "Gives the site's wipe grant back, where its holder will not answer any more",
+        scopes=ADMINS,
+        answer=rec.Done,
     ),
     Route(
         "GET",

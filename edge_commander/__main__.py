@@ -164,7 +164,7 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
             times=times,
             clock=context.clock,
             handlers=handlers(context.run_dir),
-            keys=lambda: command_keys(trust.operator_keys(), memory.site),
+            keys=lambda: command_keys(trust.operator_keys(), memory.site, trust.threshold),
             seconds=own.command_seconds,
             uniform=random.uniform,
             log=context.log,

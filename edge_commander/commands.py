@@ -17,6 +17,7 @@ from agents.contracts.codec import encode
 from agents.contracts.command import Command, SignedCommand, Verb
 from agents.contracts.messages import Alert, CommandResult, Severity
 from agents.core.backoff import Backoff
+from agents.core.command_rules import permitted
 from agents.core.command_verify import CommandKeys, CommandRefused, verify_command
 from agents.core.errors import GalleyError, Retryable
 from agents.core.ports import Clock, Outbox
@@ -116,6 +117,8 @@ class CommandLoop:
                 after=ledger.consumed,
                 challenges=ledgers.live(ledger, parts.times.now_ms()),
             )
+            if why := permitted(command, record.state):
+                raise CommandRefused("state", why)
         except CommandRefused as refused:
             await self._refused(signed, digest, refused)
             return True

@@ -16,6 +16,7 @@ from cloud_endpoint.cli.entries import ENTRY_FLAGS, EPOCH, KEY, PIN_FLAGS, sign_
 from cloud_endpoint.cli.operators import OPERATORS
 from cloud_endpoint.cli.orders import ORDERS
 from cloud_endpoint.cli.spec import Command
+from cloud_endpoint.cli.wipes import WIPES
 
 
 def pairs(texts: Sequence[str]) -> dict[str, str]:
@@ -252,6 +253,7 @@ COMMANDS: tuple[Command, ...] = (
         ("site", "generation"),
     ),
     *ORDERS,
+    *WIPES,
     *ACCEPTANCE,
     Command(
         ("node", "list"),

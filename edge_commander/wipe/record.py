@@ -14,18 +14,13 @@ import msgspec
 
 from agents.contracts.command import Command, SignedCommand
 from agents.contracts.ids import Run, Seq, Stream
+from agents.contracts.wipe import Target as Target  # noqa: PLC0414 - the engine's modules take it from here
 
 MAX_TARGETS = 4
+MAX_UNSENT = 32
+MAX_RANGES = 64
+"""With both full, a record still fits into its slot."""
 Bytes = Annotated[int, msgspec.Meta(ge=0, le=2**60)]
-
-
-class Target(StrEnum):
-    """Partitions by their logical names; what device that is, the image says."""
-
-    VAR = "var"
-    CONF = "conf"
-    KEEP = "keep"
-    IDENT = "ident"
 
 
 class Method(StrEnum):
@@ -77,7 +72,7 @@ class Unsent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     stream: Stream
     run: Run
-    ranges: Annotated[list[tuple[Seq, Seq]], msgspec.Meta(min_length=1, max_length=64)]
+    ranges: Annotated[list[tuple[Seq, Seq]], msgspec.Meta(min_length=1, max_length=MAX_RANGES)]
 
 
 class WipeRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -96,7 +91,7 @@ class WipeRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     attempts: Annotated[int, msgspec.Meta(ge=0, le=255)] = 0
     problem: Annotated[str, msgspec.Meta(max_length=1024)] = ""
     reported: bool = False
-    unsent: Annotated[list[Unsent], msgspec.Meta(max_length=len(Stream))] = []
+    unsent: Annotated[list[Unsent], msgspec.Meta(max_length=MAX_UNSENT)] = []
 
 
 def armed(
