@@ -17,6 +17,7 @@ from agents.contracts.ingest import MAX_REQUEST_BYTES, IngestAnswer, IngestReque
 from agents.contracts.wipe import WipeGrant, WipeGrantAsk
 from cloud_endpoint import records as rec
 from cloud_endpoint import requests as ask
+from cloud_endpoint.diagnostics_routes import DIAGNOSTICS_ROUTES
 from cloud_endpoint.page.detail import SiteDetail
 from cloud_endpoint.page.views import Overview, SessionView
 from cloud_endpoint.route import ADMINS, EVERYONE, READERS, Route
@@ -412,4 +413,6 @@ PAGE_ROUTES: tuple[Route, ...] = (
 )
 """Of the web page."""
 
-ROUTES: tuple[Route, ...] = DEVICE_ROUTES + FLEET_ROUTES + ADMIN_ROUTES + TRUST_ROUTES + PAGE_ROUTES
+ROUTES: tuple[Route, ...] = (
+    DEVICE_ROUTES + FLEET_ROUTES + ADMIN_ROUTES + DIAGNOSTICS_ROUTES + TRUST_ROUTES + PAGE_ROUTES
+)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agents.contracts.command import Verb
 from agents.contracts.identity import Role
 from agents.contracts.ids import Stream
 from agents.contracts.ingest import IngestAnswer
@@ -22,6 +23,7 @@ from agents.supervise.daemon import Context, DaemonSpec, Loop, Pulse, run_daemon
 from edge_commander.access import Route
 from edge_commander.cloud import Cloud
 from edge_commander.commands import CommandLoop, CommandParts
+from edge_commander.diagnostics.build import build as build_diagnostics
 from edge_commander.distribution.apart import Apart
 from edge_commander.distribution.choice import make_unprivileged as make_distribution
 from edge_commander.distribution.k3s.settings import problems
@@ -154,6 +156,7 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
     loops = [*more, Loop("node", node.run), Loop("identity socket", lambda pulse: _keep_socket(socket, context, pulse))]
     if endpoint is None or cloud is None or tokens is None:
         return [*loops, Loop("outbox", LogOnlySender(outbox, log=context.log).run)]
+    diagnostics, uploads = build_diagnostics(context, cloud, tokens)
     commands = CommandLoop(
         CommandParts(
             cloud=cloud,
@@ -163,7 +166,7 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
             reporter=reporter,
             times=times,
             clock=context.clock,
-            handlers=handlers(context.run_dir),
+            handlers={**handlers(context.run_dir), Verb.COLLECT_DIAGNOSTICS: diagnostics},
             keys=lambda: command_keys(trust.operator_keys(), memory.site, trust.threshold),
             seconds=own.command_seconds,
             uniform=random.uniform,
@@ -190,7 +193,7 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
             await pulse.wait(tokens.known, 30.0)
         await sender.run(pulse)
 
-    return [*loops, Loop("outbox", send), Loop("commands", commands.run)]
+    return [*loops, Loop("outbox", send), Loop("commands", commands.run), *uploads]
 
 
 async def _serve(context: Context[CommanderSettings], told: Mapping[Route, Answer]) -> IdentitySocket:

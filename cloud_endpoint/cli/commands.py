@@ -12,6 +12,7 @@ from agents.core.errors import Rejected
 from cloud_endpoint import keyfile
 from cloud_endpoint.cli.acceptance import ACCEPTANCE
 from cloud_endpoint.cli.client import Client
+from cloud_endpoint.cli.diagnostics import DIAGNOSTICS
 from cloud_endpoint.cli.entries import ENTRY_FLAGS, EPOCH, KEY, PIN_FLAGS, sign_shipped, sign_withdrawal
 from cloud_endpoint.cli.operators import OPERATORS
 from cloud_endpoint.cli.orders import ORDERS
@@ -255,6 +256,7 @@ COMMANDS: tuple[Command, ...] = (
     *ORDERS,
     *WIPES,
     *ACCEPTANCE,
+    *DIAGNOSTICS,
     Command(
         ("node", "list"),
         "nodes as last heard",

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Union
 
 from edge_commander.settings import CommanderSettings
 
@@ -46,7 +45,7 @@ class Fetch:
     path: str
 
 
-Source = Union[Run, Read, Fetch]
+Source = Run | Read | Fetch
 
 
 @dataclass(frozen=True)
@@ -120,7 +119,7 @@ def _machine() -> list[Item]:
              "uptime": "/proc/uptime", "mounts": "/proc/self/mounts", "cmdline": "/proc/cmdline",
              "pressure-cpu": "/proc/pressure/cpu", "pressure-io": "/proc/pressure/io",
              "pressure-memory": "/proc/pressure/memory", "diskstats": "/proc/diskstats"}  # fmt: skip
-    programs = {
+    programs: dict[str, tuple[str, ...]] = {
         "uname": ("uname", "-a"),
         "disks": ("lsblk", "-o", "NAME,TYPE,SIZE,FSTYPE,PARTLABEL,MOUNTPOINTS"),
         "space": ("df", "-PhT"),
@@ -145,7 +144,7 @@ def _cluster(own: CommanderSettings) -> list[Item]:
         binary = distribution.k3s.binary
         kubectl: tuple[str, ...] = (binary, "kubectl")
         crictl: tuple[str, ...] = (binary, "crictl")
-        versions = {"k3s": (binary, "--version")}
+        versions: dict[str, tuple[str, ...]] = {"k3s": (binary, "--version")}
     elif distribution.kind == "kubeadm":
         current = f"{distribution.kubeadm.programs}/current"
         kubectl = ("kubectl", "--kubeconfig", "/etc/kubernetes/admin.conf")
@@ -157,8 +156,11 @@ def _cluster(own: CommanderSettings) -> list[Item]:
         }
     else:
         return []
-    asked = {"nodes": ("get", "nodes", "-o", "wide"), "pods": ("get", "pods", "-A", "-o", "wide"),
-             "events": ("get", "events", "-A", "--sort-by=.lastTimestamp")}  # fmt: skip
+    asked: dict[str, tuple[str, ...]] = {
+        "nodes": ("get", "nodes", "-o", "wide"),
+        "pods": ("get", "pods", "-A", "-o", "wide"),
+        "events": ("get", "events", "-A", "--sort-by=.lastTimestamp"),
+    }
     return [
         *(Item(f"versions/{name}.txt", Run(argv)) for name, argv in versions.items()),
         *(Item(f"cluster/{name}.txt", Run((*kubectl, "--request-timeout=8s", *argv)), bytes=MIB)

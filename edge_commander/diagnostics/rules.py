@@ -74,7 +74,8 @@ _SUBSTITUTIONS: tuple[tuple[tuple[bytes, ...], re.Pattern[bytes], bytes], ...] =
     ((b".",), re.compile(rb"\.(?<=[a-z0-9]{6}\.)[a-z0-9]{16}(?![a-z0-9])"), b"." + GONE),
     ((b"age-secret-key",), re.compile(rb"(?i)AGE-SECRET-KEY-1[A-Z0-9]+"), GONE),
     # A password in an address may hold anything, also what an address may not.
-    ((b"@",), re.compile(rb"(?<![A-Za-z0-9+.-])([A-Za-z][A-Za-z0-9+.-]{0,20}://)[^\s\"'<>]{0,2048}@"), rb"\1" + GONE + b"@"),
+    ((b"@",), re.compile(rb"(?<![A-Za-z0-9+.-])([A-Za-z][A-Za-z0-9+.-]{0,20}://)[^\s\"'<>]{0,2048}@"),
+     rb"\1" + GONE + b"@"),
     # "name": "value", also escaped; 'name': b'value'; "--name","value".
     (_TELLING, re.compile(rb"(?i)(" + _NAME + _FILES + rb"\\*[\"']\s*[:,=]\s*)" + _VALUE), rb"\1" + GONE),
     # A JWK's private parts.
@@ -83,7 +84,8 @@ _SUBSTITUTIONS: tuple[tuple[tuple[bytes, ...], re.Pattern[bytes], bytes], ...] =
     ((b"--",), re.compile(rb"(?i)((?<!-)--[A-Za-z0-9_.-]{0,64}?" + _NAME + _FILES + rb")([=\s]\s*)"
                           rb"(?:\"[^\"]*(?:\"|$)|'[^']*(?:'|$)|[^\s\"']+)"), rb"\1\2" + GONE),
     # NAME=value as a whole line: to its end, a password may hold spaces.
-    (_TELLING, re.compile(rb"(?i)^(\s*(?:export\s+|Environment=\"?)?[A-Za-z0-9_.-]{0,64}?" + _NAME + _FILES + rb"\s*=).+$"),
+    (_TELLING, re.compile(rb"(?i)^(\s*(?:export\s+|Environment=\"?)?[A-Za-z0-9_.-]{0,64}?" + _NAME + _FILES
+                          + rb"\s*=).+$"),
      rb"\1" + GONE),
     (_TELLING, re.compile(rb"(?i)((?:" + _NAME + _FILES + rb"|\bcode)=)"
                           rb"(?:\"(?:[^\"\\]|\\.)*(?:\"|$)|'[^']*(?:'|$)|[^\s\"'&]+)"), rb"\1" + GONE),

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import stat
-from collections.abc import AsyncIterator, Callable, Set
+from collections.abc import AsyncGenerator, Callable, Set
 from dataclasses import dataclass
 
 from edge_commander.diagnostics.plan import Fetch, Item, Read, Run
@@ -26,7 +26,7 @@ class Said:
     whole_start: bool = True
 
 
-async def read(item: Item, seconds: float, secret: Set[tuple[int, int]], said: Said) -> AsyncIterator[bytes]:
+async def read(item: Item, seconds: float, secret: Set[tuple[int, int]], said: Said) -> AsyncGenerator[bytes, None]:
     """The source's bytes; `said` is filled as it goes. `secret`: files, by device and inode, that are never read.
     What fails, hangs or is not there ends the pieces, with a word in `said`."""
     try:
@@ -40,7 +40,7 @@ async def read(item: Item, seconds: float, secret: Set[tuple[int, int]], said: S
         said.problem, said.whole = error.strerror or str(error), False
 
 
-def _pieces(item: Item, secret: Set[tuple[int, int]], said: Said) -> AsyncIterator[bytes]:  # type: ignore[return]
+def _pieces(item: Item, secret: Set[tuple[int, int]], said: Said) -> AsyncGenerator[bytes, None]:
     match item.source:
         case Run(argv):
             return _run(argv, item.bytes * RAW, said)
@@ -50,7 +50,7 @@ def _pieces(item: Item, secret: Set[tuple[int, int]], said: Said) -> AsyncIterat
             return _fetch(port, path, item.bytes, said)
 
 
-async def _run(argv: tuple[str, ...], most: int, said: Said) -> AsyncIterator[bytes]:
+async def _run(argv: tuple[str, ...], most: int, said: Said) -> AsyncGenerator[bytes, None]:
     process = await start(argv, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
     try:
         assert process.stdout is not None
@@ -68,7 +68,7 @@ async def _run(argv: tuple[str, ...], most: int, said: Said) -> AsyncIterator[by
         await ended(process)
 
 
-async def _file(path: str, most: int, secret: Set[tuple[int, int]], said: Said) -> AsyncIterator[bytes]:
+async def _file(path: str, most: int, secret: Set[tuple[int, int]], said: Said) -> AsyncGenerator[bytes, None]:
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb", buffering=0) as stream:
         found = os.fstat(descriptor)
@@ -87,7 +87,7 @@ async def _file(path: str, most: int, secret: Set[tuple[int, int]], said: Said) 
             said.whole = False
 
 
-async def _fetch(port: int, path: str, most: int, said: Said) -> AsyncIterator[bytes]:
+async def _fetch(port: int, path: str, most: int, said: Said) -> AsyncGenerator[bytes, None]:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(f"GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n".encode())
@@ -102,4 +102,4 @@ async def _fetch(port: int, path: str, most: int, said: Said) -> AsyncIterator[b
         writer.close()
 
 
-Reader = Callable[[Item, float, Set[tuple[int, int]], Said], AsyncIterator[bytes]]
+Reader = Callable[[Item, float, Set[tuple[int, int]], Said], AsyncGenerator[bytes, None]]
