@@ -154,11 +154,14 @@ class _Joined(io.RawIOBase):
         return True
 
     def read(self, size: int = -1) -> bytes:
-        while self._files:
-            if data := self._files[0].read(size):
-                return data
-            self._files.pop(0)
-        return b""
+        """Exactly `size` bytes but at the end: tarfile takes less for an error."""
+        found = b""
+        while self._files and len(found) < size:
+            data = self._files[0].read(size - len(found))
+            found += data
+            if not data:
+                self._files.pop(0)
+        return found
 
 
 def stored(folder: Path) -> list[Stored]:

@@ -62,6 +62,15 @@ class Contents(Struct, frozen=True, kw_only=True):
     entries: list[Entry]
 
 
+def _humble() -> None:
+    """The lowest priority for CPU and disk, also for the programs started: a kitchen's work goes first."""
+    import psutil
+
+    with contextlib.suppress(OSError, psutil.Error):
+        os.nice(19)
+        psutil.Process().ionice(psutil.IOPRIO_CLASS_IDLE)
+
+
 @dataclass(frozen=True)
 class Parts:
     """What tests put others for."""
@@ -71,6 +80,7 @@ class Parts:
     read: sources.Reader = sources.read
     monotonic: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
+    humble: Callable[[], None] = _humble
 
 
 async def collect(name: str, own: CommanderSettings, parts: Parts | None = None) -> dict[str, Any]:
@@ -79,7 +89,8 @@ async def collect(name: str, own: CommanderSettings, parts: Parts | None = None)
     if NAME.fullmatch(name) is None:
         raise Rejected(f"{name[:80]!r} is no bundle's name")
     folder = Path(own.diagnostics.folder)
-    _humble()
+    parts = parts or Parts()
+    parts.humble()
     try:
         folder.mkdir(mode=0o750, parents=True, exist_ok=True)
         group = _group()
@@ -88,7 +99,7 @@ async def collect(name: str, own: CommanderSettings, parts: Parts | None = None)
         folder.chmod(0o750)
         with _alone(folder, own.diagnostics.collect_seconds + 30.0):
             done = next((one for one in stored(folder) if one.name == f"{name}.tar.gz"), None)
-            done = done or await _make(name, own, folder, group, parts or Parts())
+            done = done or await _make(name, own, folder, group, parts)
             return {"name": done.name, "bytes": done.bytes, "sha256": _digest(folder / done.name)}
     except OSError as error:
         raise Rejected(f"no bundle was made: {error.strerror or error}", file=str(folder)) from None
@@ -156,15 +167,6 @@ def _add(writer: Writer, name: str, data: bytes) -> None:
     stream: Sequence[IO[bytes]] = [io.BytesIO(data)]
     if not writer.add(name, stream, len(data), last=True):
         raise Rejected("the bundle has no room for its list of contents: raise diagnostics.bundle_bytes")
-
-
-def _humble() -> None:
-    """The lowest priority for CPU and disk, also for the programs started: a kitchen's work goes first."""
-    import psutil
-
-    with contextlib.suppress(OSError, psutil.Error):
-        os.nice(19)
-        psutil.Process().ionice(psutil.IOPRIO_CLASS_IDLE)
 
 
 def _group() -> int | None:

@@ -36,7 +36,8 @@ BLOCK = re.compile(
 """A field whose value stands on the lines below, deeper: a Secret's data, a block of text under a telling name."""
 BLOCK_ENDS = frozenset(bytes([one]) for one in b":{[|>+-0123456789")
 """How a line that opens one may end: a quick look before the pattern."""
-JOURNAL = re.compile(rb"^\S+ \S+ [^\s:]{1,128}(?:\[\d+\])?: ")
+_JOURNAL = rb"\S+ \S+ [^\s:]{1,128}(?:\[\d+\])?: "
+JOURNAL = re.compile(rb"^" + _JOURNAL)
 """What journalctl puts before each line; the indentation that matters comes after it."""
 
 _TELLING = (
@@ -52,7 +53,8 @@ _TELLING = (
     b"code",
     b"psk",
 )
-_TELLS = re.compile(b"|".join(_TELLING))
+_JOIN_TOKEN = re.compile(rb"\.(?<=[a-z0-9]{6}\.)[a-z0-9]{16}(?![a-z0-9])")
+"""kubeadm's; the part before the dot is public."""
 _DATA = (b"data",)
 _VALUE = (  # in quotes, in escaped quotes, or bare
     rb"b?(?:\\+\"(?:[^\\\"]|\\+[^\\\"])*\\+\"|\"(?:[^\"\\]|\\.)*(?:\"|$)|'(?:[^'\\]|\\.)*(?:'|$)|[^\s\"',}{\[\]]+)"
@@ -71,7 +73,6 @@ _SUBSTITUTIONS: tuple[tuple[tuple[bytes, ...], re.Pattern[bytes], bytes], ...] =
      re.compile(rb"(?i)\b(bearer|basic|negotiate)\s+[A-Za-z0-9._~+/=-]{6,}"), rb"\1 " + GONE),
     ((b"eyj",), re.compile(rb"eyJ[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_-]*){1,4}"), GONE),
     ((b"k10",), re.compile(rb"K10[0-9a-f]{16,}::\S+"), GONE),
-    ((b".",), re.compile(rb"\.(?<=[a-z0-9]{6}\.)[a-z0-9]{16}(?![a-z0-9])"), b"." + GONE),
     ((b"age-secret-key",), re.compile(rb"(?i)AGE-SECRET-KEY-1[A-Z0-9]+"), GONE),
     # A password in an address may hold anything, also what an address may not.
     ((b"@",), re.compile(rb"(?<![A-Za-z0-9+.-])([A-Za-z][A-Za-z0-9+.-]{0,20}://)[^\s\"'<>]{0,2048}@"),
@@ -79,13 +80,13 @@ _SUBSTITUTIONS: tuple[tuple[tuple[bytes, ...], re.Pattern[bytes], bytes], ...] =
     # "name": "value", also escaped; 'name': b'value'; "--name","value".
     (_TELLING, re.compile(rb"(?i)(" + _NAME + _FILES + rb"\\*[\"']\s*[:,=]\s*)" + _VALUE), rb"\1" + GONE),
     # A JWK's private parts.
-    ((b'"',), re.compile(rb"(\"(?:d|p|q|dp|dq|qi|k)\\*\"\s*:\s*)\\*\"[A-Za-z0-9_-]{8,}\\*\"?"), rb"\1" + GONE),
+    ((b'":', b'" :', b'\\":'), re.compile(rb"(\"(?:d|p|q|dp|dq|qi|k)\\*\"\s*:\s*)\\*\"[A-Za-z0-9_-]{8,}\\*\"?"), rb"\1" + GONE),
     # --token VALUE, --password=VALUE.
     ((b"--",), re.compile(rb"(?i)((?<!-)--[A-Za-z0-9_.-]{0,64}?" + _NAME + _FILES + rb")([=\s]\s*)"
                           rb"(?:\"[^\"]*(?:\"|$)|'[^']*(?:'|$)|[^\s\"']+)"), rb"\1\2" + GONE),
     # NAME=value as a whole line: to its end, a password may hold spaces.
-    (_TELLING, re.compile(rb"(?i)^(\s*(?:export\s+|Environment=\"?)?[A-Za-z0-9_.-]{0,64}?" + _NAME + _FILES
-                          + rb"\s*=).+$"),
+    (_TELLING, re.compile(rb"(?i)^((?:" + _JOURNAL + rb")?\s*(?:export\s+|Environment=\"?)?[A-Za-z0-9_.-]{0,64}?"
+                          + _NAME + _FILES + rb"\s*=).+$"),
      rb"\1" + GONE),
     (_TELLING, re.compile(rb"(?i)((?:" + _NAME + _FILES + rb"|\bcode)=)"
                           rb"(?:\"(?:[^\"\\]|\\.)*(?:\"|$)|'[^']*(?:'|$)|[^\s\"'&]+)"), rb"\1" + GONE),
@@ -94,6 +95,8 @@ _SUBSTITUTIONS: tuple[tuple[tuple[bytes, ...], re.Pattern[bytes], bytes], ...] =
 )  # fmt: skip
 """Words of which a line must hold one, in lower case, for the pattern to be tried at all; pattern; what is put."""
 
+_ANY = re.compile(b"|".join(re.escape(word) for word in sorted({w for words, _, _ in _SUBSTITUTIONS for w in words})))
+LEAST_BLOB = 40
 _BLOB = re.compile(rb"[A-Za-z0-9+/_=-]{40,}")
 _LOWER, _UPPER, _DIGIT = re.compile(rb"[a-z]"), re.compile(rb"[A-Z]"), re.compile(rb"[0-9]")
 
@@ -101,16 +104,20 @@ _LOWER, _UPPER, _DIGIT = re.compile(rb"[a-z]"), re.compile(rb"[A-Z]"), re.compil
 def scrub_line(line: bytes) -> bytes:
     """The line, without its end, less what is a secret by its form. Never longer than a few times what it was."""
     lower = line.lower()
-    telling = _TELLS.search(lower) is not None
-    for words, pattern, put in _SUBSTITUTIONS:
-        if telling if words is _TELLING else any([word in lower for word in words]):  # noqa: C419 - faster for so few
-            line = pattern.sub(put, line)
+    if _ANY.search(lower) is not None:
+        for words, pattern, put in _SUBSTITUTIONS:
+            if any([word in lower for word in words]):  # noqa: C419 - faster for so few
+                line = pattern.sub(put, line)
+    if b"." in line:
+        line = _JOIN_TOKEN.sub(b"." + GONE, line)
+    if len(line) < LEAST_BLOB:
+        return line
     return _BLOB.sub(_unless_plain, line)
 
 
 def is_blob(text: bytes) -> bool:
     """Long base64: a key, a certificate, a token. Digests in hex, paths and names in one case are none."""
-    return len(text) >= 40 and all(one.search(text) for one in (_LOWER, _UPPER, _DIGIT))
+    return len(text) >= LEAST_BLOB and all(one.search(text) for one in (_LOWER, _UPPER, _DIGIT))
 
 
 def _unless_plain(match: re.Match[bytes]) -> bytes:

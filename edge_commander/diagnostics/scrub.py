@@ -66,7 +66,6 @@ class Scrubber:
 
     def _long(self) -> bytes:
         self.scrubbed += 1
-        self._blob = True
         return TOO_LONG
 
     def _line(self, line: bytes) -> bytes:
@@ -86,7 +85,7 @@ class Scrubber:
 
     def _in_part(self, line: bytes) -> bool:
         """A line that a container wrote in parts goes whole: the state of no other rule sees it."""
-        before, self._part = self._part, rules.CRI_PART.match(line) is not None
+        before, self._part = self._part, b" P " in line and rules.CRI_PART.match(line) is not None
         return before or self._part
 
     def _in_pem(self, line: bytes) -> bool:
@@ -99,6 +98,8 @@ class Scrubber:
         return False
 
     def _open_pem(self, line: bytes) -> None:
+        if b"-----BEGIN" not in line:
+            return
         begins = [match.end() for match in rules.PEM_BEGIN.finditer(line)]
         if begins and rules.PEM_END.search(line, begins[-1]) is None:
             self._pem = rules.PEM_LINES

@@ -9,7 +9,7 @@ import msgspec
 from agents.core.settings import Positive
 
 Folder = Annotated[str, msgspec.Meta(pattern=r"^/[^\x00-\x1f ]+$", description="must be an absolute path")]
-Bytes = Annotated[int, msgspec.Meta(ge=64 * 1024, le=64 * 1024 * 1024)]
+Bytes = Annotated[int, msgspec.Meta(ge=1024 * 1024, le=64 * 1024 * 1024)]
 
 
 class DiagnosticsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -25,7 +25,7 @@ class DiagnosticsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     folder: Folder = "/var/lib/galley-keep/diagnostics"
     state_dir: Folder = "/var/lib/galley"
     keep: Annotated[int, msgspec.Meta(ge=1, le=100)] = 5
-    keep_bytes: Annotated[int, msgspec.Meta(ge=64 * 1024)] = 128 * 1024 * 1024
+    keep_bytes: Annotated[int, msgspec.Meta(ge=1024 * 1024)] = 128 * 1024 * 1024
     bundle_bytes: Bytes = 32 * 1024 * 1024
     collect_seconds: Annotated[float, msgspec.Meta(gt=0, le=50)] = 45.0
     hours: Annotated[float, msgspec.Meta(gt=0, le=8784)] = 48.0

@@ -37,7 +37,7 @@ async def read(item: Item, seconds: float, secret: Set[tuple[int, int]], said: S
     except TimeoutError:
         said.problem, said.whole = f"no end within {seconds:.1f} s", False
     except OSError as error:
-        said.problem, said.whole = error.strerror or str(error), False
+        said.problem, said.whole = os.strerror(error.errno) if error.errno else str(error), False
 
 
 def _pieces(item: Item, secret: Set[tuple[int, int]], said: Said) -> AsyncGenerator[bytes, None]:

@@ -15,7 +15,19 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from agents.contracts import command, diagnostics, election, identity, images, ingest, messages, orders, signed, trust, wipe
+from agents.contracts import (
+    command,
+    diagnostics,
+    election,
+    identity,
+    images,
+    ingest,
+    messages,
+    orders,
+    signed,
+    trust,
+    wipe,
+)
 from agents.contracts.codec import decode, encode
 from agents.contracts.ids import Stream
 
