@@ -14,7 +14,7 @@ from edge_commander.settings import CommanderSettings
 
 KIB, MIB = 1024, 1024 * 1024
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._@-]*)*")
-LINES = 20_000
+LINES = 10_000
 """The newest lines of a unit's journal."""
 DAEMONS = {"edge-commander": 9404, "vessel": 9401, "heartbeat": 9402, "synthetic-client": 9403}
 UNITS = (
@@ -76,12 +76,15 @@ def plan(own: CommanderSettings) -> list[Item]:
     kind = own.distribution.kind
     return [
         *_states(own),
+        *_journals(UNITS[:2], hours, 2 * MIB),
         *_machine(),
         *_cluster(own),
-        *_journals(_cluster_units(kind), hours, 4 * MIB),
-        *_journals(UNITS, hours, 2 * MIB),
+        *_journals(_cluster_units(kind), hours, 3 * MIB),
+        *_journals(UNITS[2:], hours, 2 * MIB),
         _journal("logs/kernel.txt", ("-k",), hours, MIB),
         _journal("logs/warnings.txt", ("-p", "warning"), hours, 2 * MIB),
+        *_journals(own.diagnostics.units, hours, 2 * MIB),
+        *(Item(f"files/{number}.txt", Read(path), bytes=2 * MIB) for number, path in enumerate(own.diagnostics.files)),
     ]
 
 
@@ -175,7 +178,12 @@ def _cluster_units(kind: str) -> tuple[str, ...]:
 
 
 def _journals(units: Sequence[str], hours: float, most: int) -> list[Item]:
-    return [_journal(f"logs/{unit.rstrip('@*')}.txt", ("-u", unit), hours, most) for unit in units]
+    return [_journal(f"logs/{_plain(unit)}.txt", ("-u", unit), hours, most) for unit in units]
+
+
+def _plain(unit: str) -> str:
+    """A unit's name as that of a file of ours."""
+    return re.sub(r"[^a-z0-9._-]+", "-", unit.rstrip("@*").lower()).lstrip("._-") or "unit"
 
 
 def _journal(name: str, which: tuple[str, ...], hours: float, most: int) -> Item:

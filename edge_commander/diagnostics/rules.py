@@ -80,7 +80,8 @@ _SUBSTITUTIONS: tuple[tuple[tuple[bytes, ...], re.Pattern[bytes], bytes], ...] =
     # "name": "value", also escaped; 'name': b'value'; "--name","value".
     (_TELLING, re.compile(rb"(?i)(" + _NAME + _FILES + rb"\\*[\"']\s*[:,=]\s*)" + _VALUE), rb"\1" + GONE),
     # A JWK's private parts.
-    ((b'":', b'" :', b'\\":'), re.compile(rb"(\"(?:d|p|q|dp|dq|qi|k)\\*\"\s*:\s*)\\*\"[A-Za-z0-9_-]{8,}\\*\"?"), rb"\1" + GONE),
+    ((b'":', b'" :', b'\\":'), re.compile(rb"(\"(?:d|p|q|dp|dq|qi|k)\\*\"\s*:\s*)\\*\"[A-Za-z0-9_-]{8,}\\*\"?"),
+     rb"\1" + GONE),
     # --token VALUE, --password=VALUE.
     ((b"--",), re.compile(rb"(?i)((?<!-)--[A-Za-z0-9_.-]{0,64}?" + _NAME + _FILES + rb")([=\s]\s*)"
                           rb"(?:\"[^\"]*(?:\"|$)|'[^']*(?:'|$)|[^\s\"']+)"), rb"\1\2" + GONE),
