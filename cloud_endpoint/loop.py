@@ -34,6 +34,7 @@ def keep_of(retention: Retention) -> Keep:
         beats=int(retention.beats_hours * HOUR),
         history=int(retention.history_days * 24 * HOUR),
         audit=int(retention.audit_days * 24 * HOUR),
+        diagnostics=int(retention.diagnostics_days * 24 * HOUR),
     )
 
 

@@ -363,3 +363,17 @@ class OperatorsView(Struct, frozen=True, kw_only=True):
 
     documents: list[OperatorsRecord]
     roster_keys: list[dict[str, Any]]
+
+
+class BundleRecord(Struct, frozen=True, kw_only=True):
+    """A diagnostics bundle of a node. `received`: bytes that came; `whole_ms`: when all of it was here, 0: not yet."""
+
+    id: int
+    node: NodeId
+    site: SiteId
+    command_id: str
+    size: int
+    sha256: str
+    received: int
+    opened_ms: int
+    whole_ms: int

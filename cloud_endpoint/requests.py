@@ -8,6 +8,7 @@ import msgspec
 
 from agents.contracts.codec import Struct
 from agents.contracts.command import Verb
+from agents.contracts.diagnostics import MAX_BUNDLE, Sha256
 from agents.contracts.identity import AtlasSource, Election, Epoch, Scope
 from agents.contracts.ids import SITE_PATTERN, SiteId
 from agents.contracts.messages import Short, Text
@@ -152,3 +153,10 @@ class CommandAsk(Strict, frozen=True, kw_only=True):
     verb: Verb
     args: Annotated[dict[Short, Short], msgspec.Meta(max_length=16)] = {}
     valid_seconds: Annotated[int, msgspec.Meta(ge=10, le=86400)] = 3600
+
+
+class PieceQuery(Strict, frozen=True, kw_only=True):
+    """`offset`: of the piece in its bundle; `sha256`: of the piece, in hex."""
+
+    offset: Annotated[int, msgspec.Meta(ge=0, le=MAX_BUNDLE)]
+    sha256: Sha256

@@ -17,6 +17,7 @@ from agents.contracts.ingest import MAX_REQUEST_BYTES, IngestAnswer, IngestReque
 from cloud_endpoint import records as rec
 from cloud_endpoint import requests as ask
 from cloud_endpoint.command_routes import COMMAND_ROUTES
+from cloud_endpoint.diagnostics_routes import DIAGNOSTICS_ROUTES
 from cloud_endpoint.page.detail import SiteDetail
 from cloud_endpoint.page.views import Overview, SessionView
 from cloud_endpoint.route import ADMINS, EVERYONE, READERS, Route
@@ -364,4 +365,6 @@ PAGE_ROUTES: tuple[Route, ...] = (
 )
 """Of the web page."""
 
-ROUTES: tuple[Route, ...] = DEVICE_ROUTES + FLEET_ROUTES + ADMIN_ROUTES + TRUST_ROUTES + PAGE_ROUTES
+ROUTES: tuple[Route, ...] = (
+    DEVICE_ROUTES + FLEET_ROUTES + ADMIN_ROUTES + DIAGNOSTICS_ROUTES + TRUST_ROUTES + PAGE_ROUTES
+)

@@ -53,6 +53,16 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     beats_hours: Positive = 24
     history_days: Positive = 30
     audit_days: Positive = 400
+    diagnostics_days: Positive = 14
+
+
+class Diagnostics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Bundles that nodes send. `bundle_bytes`: the largest; `node_bundles`: of one node; `total_bytes`: of all in the
+    store, as they were announced. Past those the oldest go."""
+
+    bundle_bytes: Annotated[int, msgspec.Meta(ge=64 * 1024, le=64 * 1024 * 1024)] = 64 * 1024 * 1024
+    node_bundles: Count = 3
+    total_bytes: Annotated[int, msgspec.Meta(ge=64 * 1024 * 1024)] = 2 * 1024 * 1024 * 1024
 
 
 class EndpointOwn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -74,6 +84,7 @@ class EndpointOwn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     git: Git = Git()
     limits: Limits = Limits()
     retention: Retention = Retention()
+    diagnostics: Diagnostics = Diagnostics()
     beat_seconds: Positive = 15
     blast_radius: Annotated[int, msgspec.Meta(ge=0)] = 5
     page: PageSettings = PageSettings()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from agents.contracts.identity import Role
 from agents.contracts.ids import Stream
 from agents.contracts.ingest import IngestAnswer
 from agents.core.errors import ConfigError, Retryable
-from agents.core.settings import Settings
+from agents.core.settings import EndpointSettings, Settings
 from agents.io.machine import hand_over
 from agents.io.outbox import SqliteOutbox
 from agents.io.sender import LogOnlySender, Sender
@@ -20,9 +20,8 @@ from agents.io.tls import client_context
 from agents.io.uplink import HttpUplink
 from agents.supervise.daemon import Context, DaemonSpec, Loop, Pulse, run_daemon
 from edge_commander.access import Route
-from edge_commander.acts.build import Acts
 from edge_commander.cloud import Cloud
-from edge_commander.commands import CommandLoop, CommandParts
+from edge_commander.commanding import Commanding
 from edge_commander.distribution.apart import Apart
 from edge_commander.distribution.choice import make_unprivileged as make_distribution
 from edge_commander.distribution.k3s.settings import problems
@@ -30,9 +29,9 @@ from edge_commander.election.box import BallotBox
 from edge_commander.keystore import ChosenKeyStore
 from edge_commander.loop import NodeLoop, Parts
 from edge_commander.machine.client import SOCKET, Machine
-from edge_commander.machine.wire import REBOOT, WIPE_STATE
+from edge_commander.machine.wire import WIPE_STATE
 from edge_commander.memory import Memory, prepare
-from edge_commander.operators import basis_of, command_keys
+from edge_commander.operators import basis_of
 from edge_commander.report import Reporter
 from edge_commander.routes import routes
 from edge_commander.settings import CommanderSettings
@@ -41,7 +40,6 @@ from edge_commander.surroundings import Surroundings
 from edge_commander.times import Times, image_build
 from edge_commander.tokens import Tokens
 from edge_commander.trust.keeper import NodeTrust
-from edge_commander.verbs import handlers
 from edge_commander.wiping.entry import Wiping
 
 if TYPE_CHECKING:
@@ -51,6 +49,7 @@ CHECK_SECONDS = 5.0
 COMMANDS = {
     "status": "what this node is and waits for",
     "hardware": "what the shipping list must say of this machine",
+    "diagnostics": "makes a bundle of logs and states, without secrets (--dry-run)",
     "wipe": "what a wipe would do here (--dry-run)",
     "overlay": "what of /etc differs from the image (diff)",
 }
@@ -76,6 +75,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from edge_commander.overlay.diff import main as overlay
 
         return overlay(arguments[1:])
+    if arguments[:1] == ["diagnostics"]:
+        from edge_commander.diagnostics.command import main as diagnostics
+
+        return diagnostics(arguments[1:])
     spec = DaemonSpec("edge-commander", "edge_commander", CommanderSettings, build, check, COMMANDS)
     return run_daemon(spec, arguments)
 
@@ -173,48 +176,35 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
     loops = [*more, Loop("node", node.run), Loop("identity socket", lambda pulse: _keep_socket(socket, context, pulse))]
     if endpoint is None or cloud is None or tokens is None:
         return [*loops, Loop("outbox", LogOnlySender(outbox, log=context.log).run)]
-    acts = Acts(
-        memory=memory,
-        times=times,
-        clock=context.clock,
-        log=context.log,
-        distribution=distribution,
-        apart=distribution if isinstance(distribution, Apart) else None,
-        formation=formation,
-        boot=lambda: context.machine.facts().boot_id,
-        reboot=lambda: Machine(context.run_dir / SOCKET).ask(REBOOT),
-        drain_seconds=own.upgrades.drain_seconds,
-    )
-    context.stack.push_async_callback(acts.aclose)
-    commands = CommandLoop(
-        CommandParts(
-            cloud=cloud,
-            tokens=tokens,
-            memory=memory,
-            outbox=outbox,
-            reporter=reporter,
-            times=times,
-            clock=context.clock,
-            handlers=handlers(context.run_dir, {**acts.handlers(), **wiping.handlers}),
-            keys=lambda: command_keys(trust.operator_keys(), memory.site, trust.threshold),
-            seconds=own.command_seconds,
-            uniform=random.uniform,
-            log=context.log,
-        )
-    )
-    uplink = HttpUplink(endpoint, tokens.bearer, refused=tokens.bearer_refused, clock=context.clock)
-    context.stack.push_async_callback(uplink.aclose)
+    built = Commanding(context, memory, outbox, reporter, times, trust, distribution, formation, wiping)
+    commands, more = built.loops(cloud, tokens)
 
     def answered(answer: IngestAnswer) -> None:
         times.heard(answer.server_time)
         commands.hint(answer.commands_after)
+
+    send = _sending(context, endpoint, outbox, tokens, heard=answered)
+    return [*loops, Loop("outbox", send), Loop("commands", commands.run), *more]
+
+
+def _sending(
+    context: Context[CommanderSettings],
+    endpoint: EndpointSettings,
+    outbox: SqliteOutbox,
+    tokens: Tokens,
+    *,
+    heard: Callable[[IngestAnswer], None],
+) -> Callable[[Pulse], Awaitable[None]]:
+    """What sends the outbox, and hears in the answers that there are commands."""
+    uplink = HttpUplink(endpoint, tokens.bearer, refused=tokens.bearer_refused, clock=context.clock)
+    context.stack.push_async_callback(uplink.aclose)
 
     sender = Sender(
         outbox,
         uplink,
         log=context.log,
         say=lambda ok, text: context.health.set("uplink", ok, text),
-        answered=answered,
+        answered=heard,
     )
 
     async def send(pulse: Pulse) -> None:
@@ -222,7 +212,7 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
             await pulse.wait(tokens.known, 30.0)
         await sender.run(pulse)
 
-    return [*loops, Loop("outbox", send), Loop("commands", commands.run), Loop("wiping", wiping.keep)]
+    return send
 
 
 async def _serve(context: Context[CommanderSettings], told: Mapping[Route, Answer]) -> IdentitySocket:

@@ -15,6 +15,7 @@ import aiohttp
 
 from agents.contracts.codec import ContractError, decode, encode
 from agents.contracts.command import CommandsAnswer
+from agents.contracts.diagnostics import BundleOpen, BundleState
 from agents.contracts.election import InitAsk, InitGrant
 from agents.contracts.identity import EnrolAnswer, EnrolRequest, GitCredential, SiteDocument, TokenAnswer
 from agents.contracts.wipe import WipeGrant, WipeGrantAsk
@@ -26,6 +27,8 @@ from agents.io.http import failure, problem_text, read_limited, retry_after
 T = TypeVar("T")
 MAX_ANSWER = 4 * 1024 * 1024
 TIMEOUT = 10.0
+PIECE_TIMEOUT = 40.0
+"""Of a piece of a bundle: longer than the endpoint waits for one."""
 CERTIFICATE_TIME_CODES = frozenset({9, 10})
 """OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED."""
 
@@ -107,6 +110,19 @@ class Cloud:
         path = f"/v1/commands?after={after}&wait={round(wait)}"
         answer = await self._ask("GET", path, token=token, timeout=TIMEOUT + wait)
         return self._read("commands", *answer, CommandsAnswer)
+
+    async def bundle_open(self, token: str, asked: BundleOpen) -> BundleState:
+        """Says which diagnostics bundle is to come; where to begin. Raises Retryable, Rejected."""
+        body, headers = encode(asked), {"Content-Type": "application/json"}
+        answer = await self._ask("POST", "/v1/diagnostics", data=body, headers=headers, token=token)
+        return self._read("diagnostics", *answer, BundleState)
+
+    async def bundle_piece(self, token: str, bundle: int, offset: int, piece: bytes, sha256: str) -> BundleState:
+        """Sends one piece; where to go on. Raises Retryable, Rejected."""
+        path = f"/v1/diagnostics/{bundle}?offset={offset}&sha256={sha256}"
+        headers = {"Content-Type": "application/octet-stream"}
+        answer = await self._ask("PUT", path, data=piece, headers=headers, token=token, timeout=PIECE_TIMEOUT)
+        return self._read("diagnostics", *answer, BundleState)
 
     async def aclose(self) -> None:
         """Closes the connections."""

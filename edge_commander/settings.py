@@ -8,6 +8,7 @@ import msgspec
 
 from agents.contracts.identity import Role
 from agents.core.settings import Listener, Positive
+from edge_commander.diagnostics.settings import DiagnosticsSettings
 from edge_commander.distribution.k3s.settings import K3sSettings
 from edge_commander.distribution.kubeadm.settings import KubeadmSettings
 from edge_commander.images.settings import PrepullSettings
@@ -131,6 +132,7 @@ class CommanderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     machine: MachineSettings = msgspec.field(default_factory=MachineSettings)
     upgrades: UpgradeSettings = UpgradeSettings()
     prepull: PrepullSettings = PrepullSettings()
+    diagnostics: DiagnosticsSettings = DiagnosticsSettings()
     image_build: Annotated[int, msgspec.Meta(ge=0)] = 0
     image_build_file: str | None = None
     enrol_seconds: Positive = 30.0

@@ -10,7 +10,7 @@ import msgspec
 from aiohttp import web
 
 from cloud_endpoint import openapi
-from cloud_endpoint.app import acceptance, admin, commands, device, fleet, orders, trust, wipes
+from cloud_endpoint.app import acceptance, admin, commands, device, diagnostics, fleet, orders, trust, wipes
 from cloud_endpoint.app.gate import Handler, make_gate, problems
 from cloud_endpoint.app.services import SERVICES, Services
 from cloud_endpoint.app.token import token
@@ -75,6 +75,11 @@ API_HANDLERS: dict[str, Handler] = {
     "operators_document_put": trust.document_put,
     "site_orders": orders.listed,
     "site_order_put": orders.put,
+    "bundle_open": diagnostics.bundle_open,
+    "bundle_state": diagnostics.bundle_state,
+    "bundle_piece": diagnostics.bundle_piece,
+    "node_diagnostics": diagnostics.node_diagnostics,
+    "node_bundle": diagnostics.node_bundle,
     "acceptance": acceptance.last,
     "acceptance_put": acceptance.put,
 }

@@ -19,8 +19,8 @@ from cloud_endpoint import keyfile
 from cloud_endpoint.cli.profile import Profile
 
 SECONDS = 30
-LOGIN_SECONDS = 300.0
-"""A login anew after that: half of what a token lives."""
+RENEW_SECONDS = 240.0
+"""A login anew after that: less than half of what a token lives."""
 MAX_ANSWER = 64 * 1024 * 1024
 
 
@@ -30,7 +30,8 @@ class Client:
     def __init__(self, profile: Profile) -> None:
         self._profile = profile
         self._key = keyfile.load(Path(profile.key_file))
-        self._token, self._login_at = "", 0.0
+        self._token = ""
+        self._since = 0.0
         try:
             tls = client_context(EndpointSettings(urls=[profile.url], issuer=profile.issuer, ca_file=profile.ca_file))
         except Rejected as error:
@@ -46,11 +47,50 @@ class Client:
     async def call(self, method: str, path: str, body: Any = None) -> Any:
         """The answer's JSON. Raises Rejected with what the endpoint says, Retryable when it cannot be reached or it is
         not known what came of the request."""
-        if not self._token or time.monotonic() - self._login_at > LOGIN_SECONDS:
-            await self._login()
+        await self._fresh()
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
         data = None if body is None else msgspec.json.encode(body)
         return await self._send(method, path, headers=headers, data=data)
+
+    async def download(self, path: str, target: Path, size: int, sha256: str) -> None:
+        """Bytes into a file, which is there whole and as its digest says, or not at all. Raises as `call` does."""
+        import hashlib
+
+        await self._fresh()
+        half = target.with_name(f".{target.name}.part")
+        digest, count = hashlib.sha256(), 0
+        url = self._profile.url.rstrip("/") + path
+        try:
+            async with self._session.get(
+                url,
+                headers={"Authorization": f"Bearer {self._token}"},
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=None, sock_read=SECONDS),
+            ) as answer:
+                if answer.status != 200:
+                    body = await read_limited(answer, MAX_ANSWER)
+                    raise Rejected(problem_detail(body) or f"HTTP {answer.status}")
+                with half.open("wb") as file:
+                    half.chmod(0o600)
+                    async for piece in answer.content.iter_any():
+                        digest.update(piece)
+                        count += len(piece)
+                        file.write(piece)
+            if (count, digest.hexdigest()) != (size, sha256):
+                raise Retryable("what came is not what the endpoint has: fetch it again")
+            half.replace(target)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise Retryable(f"{self._profile.url}: {cause(error)}") from None
+        except OSError as error:
+            raise Rejected(f"cannot be written: {error.strerror}", file=str(target)) from None
+        finally:
+            half.unlink(missing_ok=True)
+
+    async def _fresh(self) -> None:
+        """A login that lasts: tokens do not, and some commands wait for long."""
+        if not self._token or time.monotonic() - self._since > RENEW_SECONDS:
+            await self._login()
+            self._since = time.monotonic()
 
     async def _login(self) -> None:
         form = token_form(

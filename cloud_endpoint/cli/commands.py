@@ -13,6 +13,7 @@ from cloud_endpoint import keyfile
 from cloud_endpoint.cli.acceptance import ACCEPTANCE
 from cloud_endpoint.cli.client import Client
 from cloud_endpoint.cli.command.table import COMMAND
+from cloud_endpoint.cli.diagnostics import DIAGNOSTICS
 from cloud_endpoint.cli.entries import ENTRY_FLAGS, EPOCH, KEY, PIN_FLAGS, sign_shipped, sign_withdrawal
 from cloud_endpoint.cli.operators import OPERATORS
 from cloud_endpoint.cli.orders import ORDERS
@@ -261,6 +262,7 @@ COMMANDS: tuple[Command, ...] = (
     *COMMAND,
     *WIPES,
     *ACCEPTANCE,
+    *DIAGNOSTICS,
     Command(
         ("node", "list"),
         "nodes as last heard",

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cloud_endpoint.store import diagnostics
 from cloud_endpoint.store.port import Tx
 
 SLICE = 2000
+BUNDLES = 4
+"""Diagnostics bundles in one slice: each is some hundred rows."""
 
 
 @dataclass(frozen=True)
@@ -16,6 +19,7 @@ class Keep:
     beats: int
     history: int
     audit: int
+    diagnostics: int = 14 * 24 * 3_600_000
 
 
 def prune(tx: Tx, keep: Keep) -> int:
@@ -27,6 +31,8 @@ def prune(tx: Tx, keep: Keep) -> int:
     gone += _slice(tx, "gaps", "at_ms < ?", now - keep.history)
     gone += _slice(tx, "dead_letters", "at_ms < ?", now - keep.history)
     gone += _slice(tx, "alerts", "last_ms < ?", now - keep.history)
+    bundles = diagnostics.prune(tx, now - keep.diagnostics, BUNDLES)
+    gone += SLICE if bundles == BUNDLES else bundles
     gone += _slice(tx, "audit", "at_ms < ?", now - keep.audit)
     for table in ("jtis", "sessions", "login_codes", "ek_challenges"):
         tx.execute(f"DELETE FROM {table} WHERE expires_ms < ?", (now,))  # noqa: S608 - names of this module

@@ -1,6 +1,6 @@
 """The tables, as a list of migrations: number n brings a store from version n to n + 1. Never edited, only appended.
 
-`$SERIAL` stands for the dialect's rising primary key.
+`$SERIAL` stands for the dialect's rising primary key, `$BYTES` for its type of bytes (SQLite: BLOB, PostgreSQL: BYTEA).
 """
 
 from __future__ import annotations
@@ -120,6 +120,15 @@ CREATE TABLE wipe_refusals (node TEXT PRIMARY KEY, command_id TEXT NOT NULL, why
 CREATE INDEX commands_by_verb ON commands (verb, created_ms)
 """
 
+_DIAGNOSTICS = """
+CREATE TABLE diagnostics (id $SERIAL, node TEXT NOT NULL, site TEXT NOT NULL, command_id TEXT NOT NULL UNIQUE,
+    size BIGINT NOT NULL, sha256 TEXT NOT NULL, received BIGINT NOT NULL, opened_ms BIGINT NOT NULL,
+    whole_ms BIGINT NOT NULL);
+CREATE INDEX diagnostics_node ON diagnostics (node, id);
+CREATE TABLE diagnostics_pieces (bundle BIGINT NOT NULL, at BIGINT NOT NULL, body $BYTES NOT NULL,
+    PRIMARY KEY (bundle, at))
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     _FIRST,
     _FLOORS,
@@ -131,9 +140,11 @@ MIGRATIONS: tuple[str, ...] = (
     _ORDERS,
     _REBUILDS,
     _WIPES,
+    _DIAGNOSTICS,
 )
 
 
-def statements(migration: str, serial: str) -> list[str]:
+def statements(migration: str, serial: str, octets: str = "BLOB") -> list[str]:
     """The single statements of one migration in a dialect."""
-    return [part.strip().replace("$SERIAL", serial) for part in migration.split(";") if part.strip()]
+    text = migration.replace("$SERIAL", serial).replace("$BYTES", octets)
+    return [part.strip() for part in text.split(";") if part.strip()]

@@ -14,7 +14,17 @@ import msgspec
 
 from edge_commander.halves.answer import Answer, refused
 from edge_commander.halves.serve import Configuration, ended, say, serve
-from edge_commander.machine.wire import ARM, OUTBOXES, OVERLAY_DIFF, REBOOT, REPORTED, WIPE_STATE, Ask, problem
+from edge_commander.machine.wire import (
+    ARM,
+    DIAGNOSTICS,
+    OUTBOXES,
+    OVERLAY_DIFF,
+    REBOOT,
+    REPORTED,
+    WIPE_STATE,
+    Ask,
+    problem,
+)
 from edge_commander.settings import CommanderSettings
 
 Operation = Callable[[Ask, CommanderSettings], Awaitable[Any]]
@@ -82,11 +92,18 @@ async def _overlay_diff(ask: Ask, own: CommanderSettings) -> Any:
     return summary(own.overlay)
 
 
+async def _diagnostics(ask: Ask, own: CommanderSettings) -> Any:
+    from edge_commander.diagnostics.collect import collect
+
+    return await collect(ask.argument, own)
+
+
 TABLE: Mapping[str, Operation] = {
     REBOOT: _reboot,
     WIPE_STATE: _wipe_state,
     REPORTED: _reported,
     OVERLAY_DIFF: _overlay_diff,
+    DIAGNOSTICS: _diagnostics,
 }
 """Operation to function."""
 OF_THE_NODE: Mapping[str, Callable[[Ask, Configuration], Awaitable[Any]]] = {OUTBOXES: _outboxes, ARM: _arm}

@@ -16,6 +16,7 @@ OUTBOXES = "outboxes"
 ARM = "arm"
 REPORTED = "reported"
 OVERLAY_DIFF = "overlay-diff"
+DIAGNOSTICS = "diagnostics"
 COMMAND_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -48,6 +49,7 @@ OPERATIONS: Mapping[str, Takes] = {
     OVERLAY_DIFF: Takes(),
     ARM: Takes(command=True),
     REPORTED: Takes("a command's id", lambda text: COMMAND_ID.fullmatch(text) is not None),
+    DIAGNOSTICS: Takes("a command's id", lambda text: COMMAND_ID.fullmatch(text) is not None),
 }
 """The closed list."""
 

@@ -15,7 +15,19 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from agents.contracts import command, election, identity, images, ingest, messages, orders, signed, trust, wipe
+from agents.contracts import (
+    command,
+    diagnostics,
+    election,
+    identity,
+    images,
+    ingest,
+    messages,
+    orders,
+    signed,
+    trust,
+    wipe,
+)
 from agents.contracts.codec import decode, encode
 from agents.contracts.ids import Stream
 
@@ -52,6 +64,8 @@ TYPES: dict[str, type[msgspec.Struct]] = {
     "roster": trust.Roster,
     "operators-document": trust.OperatorsDocument,
     "site-order": orders.SiteOrder,
+    "bundle-open": diagnostics.BundleOpen,
+    "bundle-state": diagnostics.BundleState,
     "wipe-grant-ask": wipe.WipeGrantAsk,
     "wipe-grant": wipe.WipeGrant,
 }

@@ -1,0 +1,83 @@
+"""Builds what carries out commands: their loop, and the handler of each verb."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from agents.contracts.command import Verb
+from agents.core.ports import Outbox
+from agents.supervise.daemon import Context, Loop
+from edge_commander.acts.build import Acts
+from edge_commander.cloud import Cloud
+from edge_commander.commands import CommandLoop, CommandParts
+from edge_commander.diagnostics.build import build as build_diagnostics
+from edge_commander.distribution.apart import Apart
+from edge_commander.distribution.port import Distribution
+from edge_commander.machine.client import SOCKET, Machine
+from edge_commander.machine.wire import REBOOT
+from edge_commander.memory import Memory
+from edge_commander.operators import command_keys
+from edge_commander.report import Reporter
+from edge_commander.settings import CommanderSettings
+from edge_commander.times import Times
+from edge_commander.tokens import Tokens
+from edge_commander.trust.keeper import NodeTrust
+from edge_commander.verbs import handlers
+from edge_commander.wiping.entry import Wiping
+
+if TYPE_CHECKING:
+    from edge_commander.formation.assemble import Formation  # only a node that forms its cluster pays for it
+
+
+@dataclass(frozen=True)
+class Commanding:
+    """What it is built of."""
+
+    context: Context[CommanderSettings]
+    memory: Memory
+    outbox: Outbox
+    reporter: Reporter
+    times: Times
+    trust: NodeTrust
+    distribution: Distribution
+    formation: Formation | None
+    wiping: Wiping
+
+    def loops(self, cloud: Cloud, tokens: Tokens) -> tuple[CommandLoop, list[Loop]]:
+        """The loop of commands, and those that go with it. Raises Retryable."""
+        context, acts = self.context, self._acts()
+        context.stack.push_async_callback(acts.aclose)
+        diagnostics, uploads = build_diagnostics(context, cloud, tokens)
+        more = {**acts.handlers(), **self.wiping.handlers, Verb.COLLECT_DIAGNOSTICS: diagnostics}
+        parts = CommandParts(
+            cloud=cloud,
+            tokens=tokens,
+            memory=self.memory,
+            outbox=self.outbox,
+            reporter=self.reporter,
+            times=self.times,
+            clock=context.clock,
+            handlers=handlers(context.run_dir, more),
+            keys=lambda: command_keys(self.trust.operator_keys(), self.memory.site, self.trust.threshold),
+            seconds=context.settings.own.command_seconds,
+            uniform=random.uniform,
+            log=context.log,
+        )
+        return CommandLoop(parts), [Loop("wiping", self.wiping.keep), *uploads]
+
+    def _acts(self) -> Acts:
+        context = self.context
+        return Acts(
+            memory=self.memory,
+            times=self.times,
+            clock=context.clock,
+            log=context.log,
+            distribution=self.distribution,
+            apart=self.distribution if isinstance(self.distribution, Apart) else None,
+            formation=self.formation,
+            boot=lambda: context.machine.facts().boot_id,
+            reboot=lambda: Machine(context.run_dir / SOCKET).ask(REBOOT),
+            drain_seconds=context.settings.own.upgrades.drain_seconds,
+        )
