@@ -40,6 +40,7 @@ from edge_commander.times import Times, image_build
 from edge_commander.tokens import Tokens
 from edge_commander.trust.keeper import NodeTrust
 from edge_commander.verbs import handlers
+from edge_commander.wiping.entry import Wiping
 
 if TYPE_CHECKING:
     from edge_commander.formation.keeping import SnapshotKeeping  # only a node that forms its cluster pays for it
@@ -132,6 +133,8 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
         snapshot=lambda: keeping.view() if keeping is not None else None,
     )
     socket = await _serve(context, told)
+    wiping = Wiping(context, memory, distribution, cloud, tokens, times, outbox)
+    context.stack.push_async_callback(wiping.aclose)
     node = NodeLoop(
         Parts(
             settings=own,
@@ -151,6 +154,7 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
             say=lambda ok, text: context.health.set("node", ok, text),
             trust=trust,
             formation=formation,
+            wiping=wiping,
         )
     )
     loops = [*more, Loop("node", node.run), Loop("identity socket", lambda pulse: _keep_socket(socket, context, pulse))]
@@ -166,7 +170,7 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
             reporter=reporter,
             times=times,
             clock=context.clock,
-            handlers={**handlers(context.run_dir), Verb.COLLECT_DIAGNOSTICS: diagnostics},
+            handlers=handlers(context.run_dir, {**wiping.handlers, Verb.COLLECT_DIAGNOSTICS: diagnostics}),
             keys=lambda: command_keys(trust.operator_keys(), memory.site, trust.threshold),
             seconds=own.command_seconds,
             uniform=random.uniform,
@@ -193,7 +197,8 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
             await pulse.wait(tokens.known, 30.0)
         await sender.run(pulse)
 
-    return [*loops, Loop("outbox", send), Loop("commands", commands.run), *uploads]
+    loops += [Loop("outbox", send), Loop("commands", commands.run), Loop("wiping", wiping.keep)]
+    return [*loops, *uploads]
 
 
 async def _serve(context: Context[CommanderSettings], told: Mapping[Route, Answer]) -> IdentitySocket:

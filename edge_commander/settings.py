@@ -53,13 +53,23 @@ Device = Annotated[
 
 
 class WipeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`wipe:`. Which partition is which logical target, and the journal's. A command never names a device."""
+    """`wipe:`. Which partition is which logical target, and the journal's. A command never names a device.
+
+    `snapshot`: whether a server keeps a snapshot of the cluster on `keep` before it is wiped. `turn_seconds`: how long
+    siblings, the cluster and the endpoint are waited for before a wipe is given up; `drain_seconds`: how long pods may
+    take to go; `outbox_seconds`: how long what the daemons have to tell may take to be acknowledged. After either of
+    these two the wipe goes on.
+    """
 
     journal: Device = "/dev/disk/by-partlabel/journal"
     var: Device = "/dev/disk/by-partlabel/var"
     conf: Device = "/dev/disk/by-partlabel/conf"
     keep: Device = "/dev/disk/by-partlabel/keep"
     ident: Device = "/dev/disk/by-partlabel/ident"
+    snapshot: Literal["always", "never"] = "always"
+    turn_seconds: Positive = 300.0
+    drain_seconds: Positive = 120.0
+    outbox_seconds: Positive = 60.0
 
 
 class MachineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

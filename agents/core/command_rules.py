@@ -41,8 +41,12 @@ YES = "yes"
 REBUILD = "rebuild"
 """Arg of `wipe` and `retire`: the whole site is built anew, so the quorum of the old cluster is not spared."""
 
+SNAPSHOT = "snapshot"
+"""Arg of `wipe` and `retire`: `no`, where the node need not keep a snapshot of the cluster first."""
+
 _REASON = {"reason": r"[^\x00-\x1f\x7f]*"}
 _REBUILD = {REBUILD: YES}
+_SNAPSHOT = {SNAPSHOT: "no"}
 _VERSION = {"version": r"v?\d{1,4}\.\d{1,4}\.\d{1,4}(\+[0-9A-Za-z.]{1,32})?"}
 
 _SETTLED = frozenset({NodeState.ASSIGNED, NodeState.FORMING, NodeState.READY})
@@ -63,13 +67,13 @@ RULES: Mapping[Verb, Rule] = MappingProxyType(
         Verb.WIPE: Rule(
             Signer.OPERATOR,
             _SETTLED,
-            _args(_REBUILD),
+            _args(_REBUILD, _SNAPSHOT),
             targets=frozenset({Target.VAR, Target.CONF, Target.KEEP}),
         ),
         Verb.RETIRE: Rule(
             Signer.OPERATORS,
             _SETTLED,
-            _args(_REBUILD),
+            _args(_REBUILD, _SNAPSHOT),
             targets=frozenset(Target),
             must=frozenset({Target.IDENT}),
         ),

@@ -18,9 +18,9 @@ from edge_commander.distribution.port import Distribution, Operation
 from edge_commander.distribution.settle import settle
 from edge_commander.distribution.wire import ARGUMENTS, IMAGES, PULL, SETTLE, Ask, problem
 from edge_commander.halves.answer import Answer, refused
-from edge_commander.halves.serve import ended, say, serve
+from edge_commander.halves.serve import Configuration, ended, say, serve
 from edge_commander.images.settings import PrepullSettings
-from edge_commander.settings import CommanderSettings, DistributionSettings
+from edge_commander.settings import DistributionSettings
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return serve("edge_commander.distribution.runner", answer, argv)
 
 
-def answer(data: bytes, configured: Callable[[], CommanderSettings]) -> Answer:
+def answer(data: bytes, configured: Callable[[], Configuration]) -> Answer:
     """Judges one request, and carries it out. Raises Rejected where the configuration cannot be read."""
     try:
         ask = msgspec.json.decode(data, type=Ask)
@@ -36,7 +36,7 @@ def answer(data: bytes, configured: Callable[[], CommanderSettings]) -> Answer:
         return refused("the request is malformed")
     if text := problem(ask):
         return refused(text)
-    own = configured()
+    own = configured().own
     settings = own.distribution
     if text := elsewhere(ask, settings):
         return refused(text)

@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 
 from agents.core.errors import ConfigError, Rejected, Retryable
+from agents.core.settings import Settings
 from agents.io.config import load
 from edge_commander.halves.answer import MAX_ASK, Answer, Family, refused
 from edge_commander.peer import peer_uid
@@ -28,7 +29,8 @@ from edge_commander.settings import CommanderSettings
 READ_SECONDS = 30.0
 USED = "used {:.2f} s of CPU, and {:.2f} s in programs"
 
-Serving = Callable[[bytes, Callable[[], CommanderSettings]], Answer]
+Configuration = Settings[CommanderSettings]
+Serving = Callable[[bytes, Callable[[], Configuration]], Answer]
 
 
 def serve(module: str, answer: Serving, argv: Sequence[str] | None = None) -> int:
@@ -79,9 +81,9 @@ def _answer(connection: socket.socket, answer: Serving, config: Path | None) -> 
         return refused(str(error))
 
 
-def _settings(config: Path | None) -> CommanderSettings:
+def _settings(config: Path | None) -> Configuration:
     try:
-        return load("edge_commander", CommanderSettings, config).own
+        return load("edge_commander", CommanderSettings, config)
     except ConfigError as error:
         raise Rejected(f"configuration: {error.problems[0]}") from None
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from edge_commander.halves.answer import Answer, refused
-from edge_commander.halves.serve import ended, say, serve
-from edge_commander.machine.wire import ARM, DIAGNOSTICS, REBOOT, REPORTED, WIPE_STATE, Ask, problem
+from edge_commander.halves.serve import Configuration, ended, say, serve
+from edge_commander.machine.wire import ARM, DIAGNOSTICS, OUTBOXES, REBOOT, REPORTED, WIPE_STATE, Ask, problem
 from edge_commander.settings import CommanderSettings
 
 Operation = Callable[[Ask, CommanderSettings], Awaitable[Any]]
@@ -24,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return serve("edge_commander.machine.runner", answer, argv)
 
 
-def answer(data: bytes, configured: Callable[[], CommanderSettings]) -> Answer:
+def answer(data: bytes, configured: Callable[[], Configuration]) -> Answer:
     """Judges one request, and carries it out. Raises Rejected where the configuration cannot be read."""
     try:
         ask = msgspec.json.decode(data, type=Ask)
@@ -32,14 +33,16 @@ def answer(data: bytes, configured: Callable[[], CommanderSettings]) -> Answer:
         return refused("the request is malformed")
     if text := problem(ask):
         return refused(text)
-    own = configured()
+    settings = configured()
     say(f"asked: {ask!r}")
-    return ended(ask.operation, perform(ask, own))
+    return ended(ask.operation, perform(ask, settings))
 
 
-async def perform(ask: Ask, own: CommanderSettings) -> Any:
+async def perform(ask: Ask, settings: Configuration) -> Any:
     """One checked operation; its answer. Raises Retryable, Rejected."""
-    return await TABLE[ask.operation](ask, own)
+    if ask.operation in OF_THE_NODE:
+        return await OF_THE_NODE[ask.operation](ask, settings)
+    return await TABLE[ask.operation](ask, settings.own)
 
 
 async def _reboot(ask: Ask, own: CommanderSettings) -> None:
@@ -54,10 +57,23 @@ async def _wipe_state(ask: Ask, own: CommanderSettings) -> Any:
     return state(own)
 
 
-async def _arm(ask: Ask, own: CommanderSettings) -> Any:
+async def _outboxes(ask: Ask, settings: Configuration) -> Any:
+    from edge_commander.machine.outboxes import shown
+
+    return shown(Path(settings.node.state_dir))
+
+
+async def _arm(ask: Ask, settings: Configuration) -> Any:
+    from edge_commander.machine.outboxes import to_record
     from edge_commander.machine.wiping import arm
 
-    return arm(ask, own)
+    return arm(ask, settings.own, lambda: to_record(Path(settings.node.state_dir), say))
+
+
+async def _diagnostics(ask: Ask, settings: Configuration) -> Any:
+    from edge_commander.diagnostics.collect import collect
+
+    return await collect(ask.argument, settings.own, Path(settings.node.state_dir))
 
 
 async def _reported(ask: Ask, own: CommanderSettings) -> Any:
@@ -66,20 +82,18 @@ async def _reported(ask: Ask, own: CommanderSettings) -> Any:
     return reported(ask.argument, own)
 
 
-async def _diagnostics(ask: Ask, own: CommanderSettings) -> Any:
-    from edge_commander.diagnostics.collect import collect
-
-    return await collect(ask.argument, own)
-
-
 TABLE: Mapping[str, Operation] = {
     REBOOT: _reboot,
     WIPE_STATE: _wipe_state,
-    ARM: _arm,
     REPORTED: _reported,
-    DIAGNOSTICS: _diagnostics,
 }
 """Operation to function."""
+OF_THE_NODE: Mapping[str, Callable[[Ask, Configuration], Awaitable[Any]]] = {
+    OUTBOXES: _outboxes,
+    ARM: _arm,
+    DIAGNOSTICS: _diagnostics,
+}
+"""Those that must know more of the configuration than the commander's own section."""
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from edge_commander.wipe import record as records
 from edge_commander.wipe.disk import Disk
 from edge_commander.wipe.evidence import warrant
 from edge_commander.wipe.journal import Journal, TooLong
-from edge_commander.wipe.record import Phase
+from edge_commander.wipe.record import Phase, Target, Unsent
 from edge_commander.wipe.warrant import judge, targets_of
 
 T = TypeVar("T")
@@ -35,8 +35,9 @@ def state(own: CommanderSettings) -> Any:
     return {key: value for key, value in msgspec.to_builtins(record).items() if key != "command"}
 
 
-def arm(ask: Ask, own: CommanderSettings) -> str:
-    """Records the wipe in both slots; from here on the next start carries it out. Its phase then.
+def arm(ask: Ask, own: CommanderSettings, unsent: Callable[[], list[Unsent]]) -> str:
+    """Records the wipe in both slots; from here on the next start carries it out. Its phase then. `unsent`: what the
+    outboxes hold, asked where they go with it.
 
     The same command again changes nothing, whatever became of it. Raises Rejected for a command that this node does
     not believe, or that is not newer than the journal's; Retryable.
@@ -54,7 +55,9 @@ def arm(ask: Ask, own: CommanderSettings) -> str:
             return found.phase.value
         if found is not None and (found.phase in records.OPEN or found.sequence >= command.sequence):
             raise Rejected(f"the journal holds the wipe {found.id} of sequence {found.sequence}: {found.phase.value}")
-        journal.write_both(records.armed(signed, command, targets_of(command)))
+        targets = targets_of(command)
+        lost = unsent() if Target.VAR in targets else []
+        journal.write_both(records.armed(signed, command, targets, lost))
         return Phase.ARMED.value
 
     return _with(own, write)

@@ -12,6 +12,7 @@ from agents.contracts.command import SignedCommand
 
 REBOOT = "reboot"
 WIPE_STATE = "wipe-state"
+OUTBOXES = "outboxes"
 ARM = "arm"
 REPORTED = "reported"
 DIAGNOSTICS = "diagnostics"
@@ -43,6 +44,7 @@ class Takes:
 OPERATIONS: Mapping[str, Takes] = {
     REBOOT: Takes(),
     WIPE_STATE: Takes(),
+    OUTBOXES: Takes(),
     ARM: Takes(command=True),
     REPORTED: Takes("a command's id", lambda text: COMMAND_ID.fullmatch(text) is not None),
     DIAGNOSTICS: Takes("a command's id", lambda text: COMMAND_ID.fullmatch(text) is not None),

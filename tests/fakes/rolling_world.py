@@ -15,7 +15,7 @@ from edge_commander.distribution.port import ClusterHealth, ClusterMember
 from edge_commander.formation.site import Site
 from edge_commander.formation.slot import Held
 from edge_commander.reasons import NOTHING, Reason
-from edge_commander.rolling.cluster import OwnNode
+from edge_commander.rolling.gate import OwnNode
 from edge_commander.rolling.plan import Turn
 from edge_commander.rolling.pods import Pod
 from edge_commander.rolling.roller import Means, Roller, Work

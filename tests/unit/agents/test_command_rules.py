@@ -113,6 +113,7 @@ def test_a_target_named_twice_is_refused() -> None:
 FIRST = {"wipe": ["var"], "retire": ["ident"]}
 TAKES = {
     "rebuild": ({"wipe", "retire"}, ["yes"], ["no", "Yes", "yes ", "", "1", "yes\n"]),
+    "snapshot": ({"wipe", "retire"}, ["no"], ["yes", "No", "", "no\n"]),
     "version": ({"upgrade"}, ["1.36.3", "v1.36.3+k3s1"], ["", "latest", "1.36", "1.36.3; reboot", "1.36.3\n"]),
     "reason": (
         {one.value for one in Verb}, ["", "disk errors in store 1, ticket 4711"], ["two\nlines", "bell\a", "\x7f"],
