@@ -18,8 +18,7 @@ from cloud_endpoint import records as rec
 from cloud_endpoint import requests as ask
 from cloud_endpoint.command_routes import COMMAND_ROUTES
 from cloud_endpoint.diagnostics_routes import DIAGNOSTICS_ROUTES
-from cloud_endpoint.page.detail import SiteDetail
-from cloud_endpoint.page.views import Overview, SessionView
+from cloud_endpoint.page_routes import PAGE_ROUTES
 from cloud_endpoint.route import ADMINS, EVERYONE, READERS, Route
 from cloud_endpoint.trust_routes import TRUST_ROUTES
 from cloud_endpoint.wipe_routes import WIPE_GRANT, WIPE_RELEASE
@@ -317,53 +316,6 @@ ADMIN_ROUTES: tuple[Route, ...] = (
         answer=rec.LoginLink,
     ),
 )
-
-PAGE_ROUTES: tuple[Route, ...] = (
-    Route("GET", "/", "page", "The page; without a session a redirect to the login", scopes=READERS, cookie=True),
-    Route("GET", "/login", "page_login", "Shows the button of a one-time link, whose code it does not burn"),
-    Route("POST", "/login", "page_login_take", "Burns the code and sets the cookie", max_body=4096),
-    Route("POST", "/logout", "page_logout", "Ends the session", scopes=EVERYONE, cookie=True, answer=rec.Done),
-    Route("GET", "/assets/login.css", "page_login_style", "The login page's style"),
-    Route("GET", "/assets/icon.svg", "page_icon", "The icon"),
-    Route("GET", "/assets/{name}", "page_asset", "Scripts and styles of the page", scopes=READERS, cookie=True),
-    Route(
-        "GET",
-        "/v1/session",
-        "page_session",
-        "Who is logged in, with the CSRF token of a session",
-        scopes=READERS,
-        cookie=True,
-        answer=SessionView,
-    ),
-    Route(
-        "GET",
-        "/v1/fleet/overview",
-        "page_overview",
-        "All sites in a few words each",
-        scopes=READERS,
-        cookie=True,
-        answer=Overview,
-    ),
-    Route(
-        "GET",
-        "/v1/fleet/overview/{site}",
-        "page_site",
-        "One site with all that the page shows of it",
-        scopes=READERS,
-        cookie=True,
-        answer=SiteDetail,
-    ),
-    Route(
-        "GET",
-        "/v1/events",
-        "page_events",
-        "Server-sent events: what changes in the overview",
-        scopes=READERS,
-        cookie=True,
-        query=ask.EventsQuery,
-    ),
-)
-"""Of the web page."""
 
 ROUTES: tuple[Route, ...] = (
     DEVICE_ROUTES + FLEET_ROUTES + ADMIN_ROUTES + DIAGNOSTICS_ROUTES + TRUST_ROUTES + PAGE_ROUTES

@@ -15,6 +15,7 @@ GROUPS: dict[str, tuple[Route, ...]] = {
     "Fleet and commands": routes.FLEET_ROUTES,
     "Administration": routes.ADMIN_ROUTES,
     "Trust documents": routes.TRUST_ROUTES,
+    "Diagnostics": routes.DIAGNOSTICS_ROUTES,
     "The page": routes.PAGE_ROUTES,
 }
 HEAD = """# Routes of the endpoint

@@ -23,8 +23,7 @@ async def diagnostics(client: Client, options: argparse.Namespace) -> Any:
     node = quote(options.device)
     command = ""
     if options.ask:
-        asked = await client.call("POST", f"/v1/nodes/{node}/requests", {"verb": "collect-diagnostics"})
-        command = str(asked["command_id"])
+        command = await _asked(client, node, time.monotonic() + options.wait)
         await _made(client, node, command, time.monotonic() + options.wait)
     found = await _listed(client, node)
     if options.out is None:
@@ -37,6 +36,20 @@ async def diagnostics(client: Client, options: argparse.Namespace) -> Any:
 
 async def _listed(client: Client, node: str) -> list[dict[str, Any]]:
     return list(await client.call("GET", f"/v1/nodes/{node}/diagnostics"))
+
+
+async def _asked(client: Client, node: str, end: float) -> str:
+    """The id of the command, sent once the node can take one: each needs a new challenge of the node's."""
+    told = False
+    while not (await client.call("GET", f"/v1/nodes/{node}/next-command"))["challenge"]:
+        if time.monotonic() >= end:
+            raise Retryable("the node published no challenge in time: is it reached at all?")
+        if not told:
+            _say("waits for the node's next challenge")
+        told = True
+        await asyncio.sleep(LOOK_SECONDS)
+    asked = await client.call("POST", f"/v1/nodes/{node}/requests", {"verb": "collect-diagnostics"})
+    return str(asked["command_id"])
 
 
 def _newest(found: list[dict[str, Any]]) -> dict[str, Any]:

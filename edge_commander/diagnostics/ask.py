@@ -6,25 +6,37 @@ bundle came (docs/decisions/0066).
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from agents.contracts.command import Command
+from agents.core.errors import Retryable
 from edge_commander.machine.wire import DIAGNOSTICS
 from edge_commander.verbs import Handler, Outcome
 
-Ask = Callable[..., Awaitable[Any]]
+PATIENCE = 5.0
+"""Seconds that one look at the work may take; then the command stays in hand, and is looked at again."""
+Ask = Callable[[str, str], Awaitable[Any]]
 
 
-def handler(ask: Ask, *, wrong: str, made: Callable[[], None]) -> Handler:
-    """`ask(operation, argument)` asks the machine's root half. `wrong`: why nothing may be collected here, '' where it
-    may. `made` is told of a new bundle."""
+def handler(ask: Ask, *, made: Callable[[], None]) -> Handler:
+    """`ask(operation, argument)` asks the machine's root half. `made` is told of a new bundle."""
+    at_work: dict[str, asyncio.Future[Any]] = {}
 
-    async def collect(command: Command) -> Outcome:
-        if wrong:
-            return Outcome("failed", wrong)
-        said = await ask(DIAGNOSTICS, command.id)
+    async def collect(command: Command) -> Outcome | None:
+        if command.id not in at_work:
+            at_work[command.id] = asyncio.ensure_future(ask(DIAGNOSTICS, command.id))
+        work = at_work[command.id]
+        await asyncio.wait([work], timeout=PATIENCE)
+        if not work.done():
+            return None
+        del at_work[command.id]
+        said = work.result()
         made()
-        return Outcome("done", f"{said['name']}, {said['bytes']} bytes, SHA-256 {said['sha256']}")
+        try:
+            return Outcome("done", f"{said['name']}, {said['bytes']} bytes, SHA-256 {said['sha256']}")
+        except (TypeError, KeyError):
+            raise Retryable("the root half's answer is malformed") from None
 
     return Handler(collect, repeatable=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from pathlib import Path
 
 from agents.supervise.daemon import Context, Loop
 from edge_commander.cloud import Cloud
@@ -18,8 +17,6 @@ from edge_commander.verbs import Handler
 def build(context: Context[CommanderSettings], cloud: Cloud, tokens: Tokens) -> tuple[Handler, list[Loop]]:
     """The handler, and the loops: none where bundles stay on the node. Raises Retryable."""
     ours = context.settings.own.diagnostics
-    right = Path(ours.state_dir) == context.state_dir.parent
-    wrong = "" if right else "edge_commander.diagnostics.state_dir is not node.state_dir: no secret there is known"
     uploads = Uploads(
         UploadParts(
             settings=ours,
@@ -34,4 +31,4 @@ def build(context: Context[CommanderSettings], cloud: Cloud, tokens: Tokens) -> 
     )
     ask = Machine(context.run_dir / SOCKET).ask
     loops = [Loop("diagnostics", uploads.run)] if ours.upload else []
-    return handler(ask, wrong=wrong, made=uploads.made), loops
+    return handler(ask, made=uploads.made), loops

@@ -76,15 +76,16 @@ class Parts:
     """What tests put others for."""
 
     items: Callable[[CommanderSettings], list[Item]] = plan
-    held: Callable[[CommanderSettings], Held] = holding.read
+    held: Callable[[CommanderSettings, Path], Held] = holding.read
     read: sources.Reader = sources.read
     monotonic: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
     humble: Callable[[], None] = _humble
 
 
-async def collect(name: str, own: CommanderSettings, parts: Parts | None = None) -> dict[str, Any]:
-    """Makes the bundle `name`; its file's name, bytes and SHA-256. Raises Rejected where the disk is full or cannot be
+async def collect(name: str, own: CommanderSettings, state_dir: Path, parts: Parts | None = None) -> dict[str, Any]:
+    """Makes the bundle `name`; its file's name, bytes and SHA-256. `state_dir`: of the suite.
+    Raises Rejected where the disk is full or cannot be
     written, Retryable where another bundle is being made for too long."""
     if NAME.fullmatch(name) is None:
         raise Rejected(f"{name[:80]!r} is no bundle's name")
@@ -99,17 +100,17 @@ async def collect(name: str, own: CommanderSettings, parts: Parts | None = None)
         folder.chmod(0o750)
         with _alone(folder, own.diagnostics.collect_seconds + 30.0):
             done = next((one for one in stored(folder) if one.name == f"{name}.tar.gz"), None)
-            done = done or await _make(name, own, folder, group, parts)
+            done = done or await _make(name, own, state_dir, group, parts)
             return {"name": done.name, "bytes": done.bytes, "sha256": _digest(folder / done.name)}
     except OSError as error:
         raise Rejected(f"no bundle was made: {error.strerror or error}", file=str(folder)) from None
 
 
-async def _make(name: str, own: CommanderSettings, folder: Path, group: int | None, parts: Parts) -> Stored:
-    ours, items = own.diagnostics, parts.items(own)
+async def _make(name: str, own: CommanderSettings, state_dir: Path, group: int | None, parts: Parts) -> Stored:
+    ours, items, folder = own.diagnostics, parts.items(own), Path(own.diagnostics.folder)
     spool = 2 * max((one.bytes for one in items), default=0)
     make_room(folder, ours.keep, ours.keep_bytes, ours.bundle_bytes, spool)
-    held = parts.held(own)
+    held = parts.held(own, state_dir)
     known = Known(held.values)
     end = parts.monotonic() + ours.collect_seconds
     now = parts.wall()

@@ -35,13 +35,12 @@ def main(argv: Sequence[str]) -> int:
     if os.geteuid() != 0:
         print("edge-commander: a bundle is made by root, who knows which secrets must not be in it", file=sys.stderr)
         return 77
-    if own.diagnostics.state_dir != settings.node.state_dir:
-        print("edge-commander: edge_commander.diagnostics.state_dir must be node.state_dir", file=sys.stderr)
-        return 78
     from edge_commander.diagnostics.collect import collect
 
     try:
-        made = asyncio.run(collect(time.strftime("by-hand-%Y%m%d-%H%M%S", time.gmtime()), own))
+        made = asyncio.run(
+            collect(time.strftime("by-hand-%Y%m%d-%H%M%S", time.gmtime()), own, Path(settings.node.state_dir))
+        )
     except GalleyError as error:
         print(f"edge-commander: {error}", file=sys.stderr)
         return 1

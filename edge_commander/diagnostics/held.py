@@ -36,16 +36,16 @@ class Held:
     passed_over: int = 0
 
 
-def places(own: CommanderSettings) -> list[tuple[str, str]]:
+def places(own: CommanderSettings, state_dir: Path) -> list[tuple[str, str]]:
     """Folder and pattern (as `Path.glob` has it) of every file that holds a secret, on a node of any kind."""
-    state, kubeadm, k3s = own.diagnostics.state_dir, own.distribution.kubeadm, own.distribution.k3s
+    kubeadm, k3s = own.distribution.kubeadm, own.distribution.k3s
     rancher, kubelet, kubernetes = "/var/lib/rancher/k3s", "/var/lib/kubelet", "/etc/kubernetes"
     named = [own.enrol_code_file] if own.enrol_code_file else []
     return [
         *((str(Path(one).parent), Path(one).name) for one in named),
         (own.keys_dir, "*-keys.json*"),
-        (f"{state}/edge-commander", "site-secrets*"),
-        (f"{state}/vessel", "*ssh*"),
+        (f"{state_dir}/edge-commander", "site-secrets*"),
+        (f"{state_dir}/vessel", "*ssh*"),
         ("/etc/galley", "**/*[!l]"),  # all but *.yaml: what the configuration names by path
         (kubernetes, "**/*.key"),
         (kubernetes, "**/*.conf"),
@@ -64,10 +64,10 @@ def places(own: CommanderSettings) -> list[tuple[str, str]]:
     ]
 
 
-def read(own: CommanderSettings) -> Held:
+def read(own: CommanderSettings, state_dir: Path) -> Held:
     """All of them."""
     held = Held()
-    for file in _files(own, held):
+    for file in _files(own, state_dir, held):
         try:
             data = _content(file, held)
         except OSError:
@@ -110,9 +110,9 @@ def _leaves(value: Any, name: str) -> Iterator[bytes]:
         yield value.encode()
 
 
-def _files(own: CommanderSettings, held: Held) -> Iterator[Path]:
+def _files(own: CommanderSettings, state_dir: Path, held: Held) -> Iterator[Path]:
     seen = 0
-    for folder, pattern in places(own):
+    for folder, pattern in places(own, state_dir):
         try:
             for file in Path(folder).glob(pattern):
                 if file.is_symlink() or not file.is_file():

@@ -20,18 +20,16 @@ class DiagnosticsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
 
     `keep`, `keep_bytes`: at most so many bundles and bytes of them stay; the oldest go. `bundle_bytes`: of one bundle
     as it is stored. `collect_seconds`: for all of it; what is not collected by then is noted in the bundle.
-    `state_dir`: as `node.state_dir`; root reads there which secrets must not come out, and nothing is collected while
-    the two differ. `hours`: how far back logs are read. `units`, `files`: more systemd units whose journal, and
-    more files whose last 2 MiB go in. `upload`: whether bundles that were asked for go to the
-    endpoint. `upload_rate`: bytes a second, so that they never keep the line from beats.
+    `hours`: how far back logs are read. `units`, `files`: more systemd units whose journal, and more files whose last
+    2 MiB go in. `upload`: whether bundles that were asked for go to the endpoint; `upload_rate`: bytes a second, so
+    that they never keep the line from beats.
     """
 
     folder: Folder = "/var/lib/galley-keep/diagnostics"
-    state_dir: Folder = "/var/lib/galley"
     keep: Annotated[int, msgspec.Meta(ge=1, le=100)] = 5
     keep_bytes: Annotated[int, msgspec.Meta(ge=1024 * 1024)] = 128 * 1024 * 1024
     bundle_bytes: Bytes = 32 * 1024 * 1024
-    collect_seconds: Annotated[float, msgspec.Meta(gt=0, le=50)] = 45.0
+    collect_seconds: Annotated[float, msgspec.Meta(gt=0, le=240)] = 120.0
     hours: Annotated[float, msgspec.Meta(gt=0, le=8784)] = 48.0
     units: list[Unit] = []
     files: list[Folder] = []

@@ -80,6 +80,12 @@ async def _arm(ask: Ask, settings: Configuration) -> Any:
     return arm(ask, settings.own, lambda: to_record(Path(settings.node.state_dir), say))
 
 
+async def _diagnostics(ask: Ask, settings: Configuration) -> Any:
+    from edge_commander.diagnostics.collect import collect
+
+    return await collect(ask.argument, settings.own, Path(settings.node.state_dir))
+
+
 async def _reported(ask: Ask, own: CommanderSettings) -> Any:
     from edge_commander.machine.wiping import reported
 
@@ -92,21 +98,18 @@ async def _overlay_diff(ask: Ask, own: CommanderSettings) -> Any:
     return summary(own.overlay)
 
 
-async def _diagnostics(ask: Ask, own: CommanderSettings) -> Any:
-    from edge_commander.diagnostics.collect import collect
-
-    return await collect(ask.argument, own)
-
-
 TABLE: Mapping[str, Operation] = {
     REBOOT: _reboot,
     WIPE_STATE: _wipe_state,
     REPORTED: _reported,
     OVERLAY_DIFF: _overlay_diff,
-    DIAGNOSTICS: _diagnostics,
 }
 """Operation to function."""
-OF_THE_NODE: Mapping[str, Callable[[Ask, Configuration], Awaitable[Any]]] = {OUTBOXES: _outboxes, ARM: _arm}
+OF_THE_NODE: Mapping[str, Callable[[Ask, Configuration], Awaitable[Any]]] = {
+    OUTBOXES: _outboxes,
+    ARM: _arm,
+    DIAGNOSTICS: _diagnostics,
+}
 """Those that must know more of the configuration than the commander's own section."""
 
 

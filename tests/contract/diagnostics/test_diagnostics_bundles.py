@@ -28,12 +28,14 @@ ID = "0123456789abcdef" * 2
 
 
 def settings(folder: Path, **more: Any) -> CommanderSettings:
-    ours = DiagnosticsSettings(folder=str(folder / "keep"), state_dir=str(folder / "state"), **more)
+    ours = DiagnosticsSettings(folder=str(folder / "keep"), **more)
     return CommanderSettings(keys_dir=str(folder / "ident"), diagnostics=ours)
 
 
 def parts(*items: Item, **more: Any) -> Parts:
-    return Parts(items=lambda own: list(items), held=more.pop("held", lambda own: Held()), humble=lambda: None, **more)
+    return Parts(
+        items=lambda own: list(items), held=more.pop("held", lambda own, state_dir: Held()), humble=lambda: None, **more
+    )
 
 
 def there(folder: Path) -> list[str]:
@@ -67,7 +69,7 @@ async def test_each_kind_of_source_and_what_fails_leaves_a_note(tmp_path: Path) 
             Item("g.txt", Fetch(shut.getsockname()[1], "/x")),
             Item("h.txt", Run(("yes", "forever and ever")), bytes=4096),
         ]
-        made = await collect(ID, settings(tmp_path), parts(*items))
+        made = await collect(ID, settings(tmp_path), tmp_path, parts(*items))
     server.close()
     found = unpacked(tmp_path)
     assert found["a.txt"] == b"out\nerr\n" and found["b.txt"] == b"line one\npassword=[scrubbed]\n"
@@ -99,30 +101,30 @@ async def test_nothing_is_read_through_links_or_out_of_secret_files(tmp_path: Pa
         Item(f"{n}.txt", Read(str(ident / name)), seconds=5.0)
         for n, name in enumerate(("state.json", "hard.json", "pipe", "device-keys.json", "."))
     ]
-    await collect(ID, own, parts(*items, held=held_read))
+    await collect(ID, own, tmp_path, parts(*items, held=held_read))
     found = unpacked(tmp_path)
     assert all(found[f"{n}.txt"] == b"" for n in range(5))
     assert all(problems(found)[f"{n}.txt"] for n in range(5))
     (ident / "hard.json").unlink()  # alone now, and still a file of secrets
-    await collect("f" * 32, own, parts(items[3], held=held_read))
+    await collect("f" * 32, own, tmp_path, parts(items[3], held=held_read))
     assert problems(unpacked(tmp_path, "f" * 32))["3.txt"] == "holds secrets"
 
 
 async def test_asked_again_it_is_the_same_bundle(tmp_path: Path) -> None:
     own = settings(tmp_path)
-    first = await collect(ID, own, parts(Item("a.txt", Run(("date", "+%N")))))
-    assert await collect(ID, own, parts(Item("a.txt", Run(("date", "+%N"))))) == first
+    first = await collect(ID, own, tmp_path, parts(Item("a.txt", Run(("date", "+%N")))))
+    assert await collect(ID, own, tmp_path, parts(Item("a.txt", Run(("date", "+%N"))))) == first
 
 
 async def test_the_oldest_go_by_number_and_by_bytes(tmp_path: Path) -> None:
     own = settings(tmp_path, keep=3, bundle_bytes=1024 * 1024)
     for n in range(5):
-        await collect(f"{n:032x}", own, parts(Item("a.txt", Run(("echo", "x"))), wall=lambda n=n: 1000.0 + n))
+        await collect(f"{n:032x}", own, tmp_path, parts(Item("a.txt", Run(("echo", "x"))), wall=lambda n=n: 1000.0 + n))
         os.utime(tmp_path / "keep" / f"{n:032x}.tar.gz", (1000 + n, 1000 + n))
     names = [one.name[31] for one in bundles.stored(tmp_path / "keep")]
     assert names == ["4", "3", "2"]
     own = settings(tmp_path, keep=50, keep_bytes=1024 * 1024, bundle_bytes=1024 * 1024)
-    await collect("a" * 32, own, parts(Item("a.txt", Run(("echo", "x")))))
+    await collect("a" * 32, own, tmp_path, parts(Item("a.txt", Run(("echo", "x")))))
     assert [one.name[0] for one in bundles.stored(tmp_path / "keep")] == ["a"]
 
 
@@ -131,13 +133,13 @@ async def test_a_bundle_has_its_bounds_in_bytes_and_in_time(tmp_path: Path) -> N
     items = [
         Item(f"{n}.txt", Run(("sh", "-c", f"{' '.join(noise)} | od -An -tx1 -w400")), bytes=1 << 20) for n in range(12)
     ]
-    made = await collect(ID, settings(tmp_path, bundle_bytes=1024 * 1024), parts(*items))
+    made = await collect(ID, settings(tmp_path, bundle_bytes=1024 * 1024), tmp_path, parts(*items))
     assert made["bytes"] <= 1024 * 1024
     said = problems(unpacked(tmp_path))
     assert "too large" in said["11.txt"] and "too large" not in said["0.txt"]
     clock = iter(range(0, 1000, 10))
     ticking = parts(*items[:8], monotonic=lambda: float(next(clock)))
-    await collect("b" * 32, settings(tmp_path), ticking)
+    await collect("b" * 32, settings(tmp_path, collect_seconds=45.0), tmp_path, ticking)
     said = problems(unpacked(tmp_path, "b" * 32))
     assert said["7.txt"] == "not collected: the time was over"
 
@@ -146,10 +148,10 @@ async def test_a_full_disk_is_refused_with_the_reason_and_nothing_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = settings(tmp_path)
-    await collect("a" * 32, own, parts(Item("a.txt", Run(("echo", "x")))))
+    await collect("a" * 32, own, tmp_path, parts(Item("a.txt", Run(("echo", "x")))))
     monkeypatch.setattr(bundles.shutil, "disk_usage", lambda folder: type("U", (), {"free": 80 << 20})())
     with pytest.raises(Rejected, match="80 MiB are free, a bundle needs 9"):
-        await collect(ID, own, parts(Item("a.txt", Run(("echo", "x")))))
+        await collect(ID, own, tmp_path, parts(Item("a.txt", Run(("echo", "x")))))
     assert (there(tmp_path / "keep")) == [".lock", f"{'a' * 32}.tar.gz"]
 
 
@@ -169,14 +171,14 @@ async def test_a_disk_that_fills_up_meanwhile_leaves_nothing_half(
     monkeypatch.setattr(bundles.shutil, "disk_usage", lambda folder: type("U", (), {"free": 1 << 40})())
     noise = Item("a.txt", Run(("sh", "-c", "yes 'some words of a log' | head -c 10000000")), 200.0, 40 << 20)
     with pytest.raises(Rejected, match="No space left"):
-        await collect(ID, settings(tmp_path), parts(noise))
+        await collect(ID, settings(tmp_path), tmp_path, parts(noise))
     assert there(little_disk) == [".lock"]
     assert os.statvfs(little_disk).f_bfree * 4096 > 7 << 20  # what waited to be packed gave its room back
     ballast = little_disk / "ballast"
     ballast.write_bytes(b"x" * ((8 << 20) - 100_000))
     packed = Item("a.txt", Run(("sh", "-c", "head -c 200000 /dev/urandom | od -An -tx1 -w400")), 60.0, 1 << 20)
     with pytest.raises(Rejected, match="No space left"):
-        await collect(ID, settings(tmp_path), parts(packed))
+        await collect(ID, settings(tmp_path), tmp_path, parts(packed))
     assert (there(little_disk)) == [".lock", "ballast"]
 
 
@@ -184,14 +186,14 @@ async def test_what_a_power_cut_left_half_made_goes(tmp_path: Path) -> None:
     own = settings(tmp_path)
     (tmp_path / "keep").mkdir()
     (tmp_path / "keep" / f".{ID}.tar.gz.part").write_bytes(b"half")
-    await collect("c" * 32, own, parts(Item("a.txt", Run(("echo", "x")))))
+    await collect("c" * 32, own, tmp_path, parts(Item("a.txt", Run(("echo", "x")))))
     assert (there(tmp_path / "keep")) == [".lock", f"{'c' * 32}.tar.gz"]
 
 
 @pytest.mark.parametrize("name", ["", "../x", "a" * 31, "A" * 32, "by-hand-1"])
 async def test_only_our_names(tmp_path: Path, name: str) -> None:
     with pytest.raises(Rejected, match="no bundle's name"):
-        await collect(name, settings(tmp_path), parts())
+        await collect(name, settings(tmp_path), tmp_path, parts())
 
 
 async def test_two_at_once_wait_for_each_other(tmp_path: Path) -> None:
@@ -200,11 +202,11 @@ async def test_two_at_once_wait_for_each_other(tmp_path: Path) -> None:
     found: list[Any] = []
 
     def other() -> None:
-        found.append(asyncio.run(collect(ID, own, slow)))
+        found.append(asyncio.run(collect(ID, own, tmp_path, slow)))
 
     thread = threading.Thread(target=other)
     thread.start()
-    found.append(await collect(ID, own, slow))
+    found.append(await collect(ID, own, tmp_path, slow))
     await asyncio.to_thread(thread.join)
     assert found[0] == found[1]
 

@@ -87,7 +87,7 @@ async def node(  # type: ignore[no-untyped-def]
     request: pytest.FixtureRequest,
 ):  # fmt: skip
     noise = random.Random(6)
-    (tmp_path / "app.log").write_text("".join(f"{noise.randbytes(30).hex()} a line of a log\n" for _ in range(12_000)))
+    (tmp_path / "app.log").write_text("".join(f"{noise.randbytes(30).hex()} a line of a log\n" for _ in range(8_000)))
     number = abs(hash(request.node.name)) % 10_000
     async with (
         UplinkProxy("127.0.0.1", free_port(), ("127.0.0.1", endpoint.port)) as line,
@@ -102,7 +102,7 @@ async def _serving(folder, endpoint, operator, commanders, line, number):  # typ
     hardware = f"DIAG-{number}"
     code = await operator.ship(hardware, SITE, f"diag-{number}")
     ours = {
-        "folder": str(folder / "keep"), "state_dir": str(folder / "state"), "upload_seconds": 0.3,
+        "folder": str(folder / "keep"), "upload_seconds": 0.3,
         "upload_rate": 160 * 1024, "files": [str(folder / "app.log"), str(folder / "commander.log")],
     }  # fmt: skip
     commander = commanders(folder, endpoint, hardware, diagnostics=ours)
@@ -130,7 +130,7 @@ async def test_asked_for_fetched_and_none_of_the_nodes_secrets_is_in_it(
     (tmp_path / "state" / "edge-commander").mkdir(parents=True, exist_ok=True)
     (tmp_path / "state" / "edge-commander" / "site-secrets.json").write_text(json.dumps({"token": "5a" * 32}))
     own = CommanderSettings(**_own(commander))
-    held = held_read(own)
+    held = held_read(own, tmp_path / "state")
     assert len(held.values) >= 4  # two device keys, the enrolment code, the site's token
     with (tmp_path / "app.log").open("ab") as log:
         for value in held.values:
