@@ -15,6 +15,13 @@ ASIDE = ".damaged"
 WHY = "is damaged: the whole upper layer was put aside"
 
 
+def still_aside(place: Place, problem: Callable[[str], None]) -> None:
+    """Says so where one that was damaged still lies on `conf`: it takes room until somebody removes it."""
+    aside = place.upper.with_name(place.upper.name + ASIDE)
+    if aside.exists():
+        problem(f"{aside}: a damaged upper layer lies there; remove it once nothing of it is wanted")
+
+
 def put_aside(place: Place, problem: Callable[[str], None]) -> None:
     """On return there is no upper layer, or `problem` was told why there still is. Raises nothing expected."""
     upper = place.upper

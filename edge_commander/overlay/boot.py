@@ -8,22 +8,24 @@ Exit 0: /etc can be written. 1: it is the image's, read-only.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 
-from agents.core.errors import GalleyError
 from edge_commander.overlay import mounting
 from edge_commander.overlay.allowed import Allowed
-from edge_commander.overlay.aside import put_aside
+from edge_commander.overlay.aside import put_aside, still_aside
 from edge_commander.overlay.backups import Backups
 from edge_commander.overlay.configured import allow
+from edge_commander.overlay.layers import ROOT
 from edge_commander.overlay.masking import Damaged, Masking, version
 from edge_commander.overlay.notes import Notes
 from edge_commander.overlay.places import IMAGE, KEEP, LOWER, MEMORY, RUN, UPPER, WORK
-from edge_commander.overlay.steps import Place
+from edge_commander.overlay.steps import Adopt, Place
 from edge_commander.overlay.store import Store
 
 
@@ -52,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def start(options: Options) -> int:
     """One early boot; returns the exit status."""
+    os.umask(0o022)  # what is made in the upper layer is seen by all
     notes = Notes()
     if mounting.mounted(options.mount) == "overlay":
         notes.say(f"{options.mount}: an overlay is mounted there already")
@@ -59,8 +62,9 @@ def start(options: Options) -> int:
     try:
         status = _start(options, notes)
     except Exception as error:  # noqa: BLE001 - a bug must not stop a boot either
-        notes.problem(f"the masking rule ended by {type(error).__name__}: {error}")
-        status = _in_memory([options.lower], options, notes)
+        notes.problem(f"the overlay's boot ended by {type(error).__name__}: {error}")
+        done = mounting.mounted(options.mount) == "overlay"
+        status = 0 if done else _in_memory([options.lower], options, notes)
     notes.leave(options.run)
     return status
 
@@ -69,35 +73,41 @@ def _start(options: Options, notes: Notes) -> int:
     lower = _image(options, notes)
     backups, store = Backups(options.keep), Store(options.upper.parent, options.keep)
     place = Place(lower, options.upper, backups, options.image or version(options.lower))
+    still_aside(place, notes.problem)
     readable = True
     try:
-        _folders(options)
-        patterns = allow([options.upper / "galley", lower / "galley"], notes.problem)
-        masking = Masking(place, store, Allowed(patterns), notes.say)
-        try:
-            masking.run()
-        finally:
-            notes.problems += [*store.problems, *masking.problems]
-            notes.newer = masking.newer
+        _folders(place, options.work)
+        _rule(place, store, notes)
     except Damaged as error:
         notes.problem(f"the upper layer cannot be read: {error}")
         readable = False
-    except (OSError, GalleyError) as error:
-        notes.problem(f"the masking rule was not carried out: {error}")
+    except Exception as error:  # noqa: BLE001 - whatever it is, the upper layer itself can be mounted as it is
+        notes.problem(f"the masking rule was not carried out: {type(error).__name__}: {error}")
     if readable and (status := _mount(lower, options, notes)) is not None:
         return status
     if readable and not _at_fault(lower, options, notes):
         return _in_memory([lower], options, notes)
     put_aside(place, notes.problem)
     try:
-        _folders(options)
-    except (OSError, GalleyError) as error:
+        _folders(place, options.work)
+    except (OSError, Damaged) as error:
         notes.problem(f"conf takes no new upper layer: {error}")
     else:
         if not (why := mounting.overlay([lower], options.upper, options.work, options.mount)):
             return 0
         notes.problem(f"nor can a new upper layer be mounted: {why}")
     return _in_memory([lower], options, notes)
+
+
+def _rule(place: Place, store: Store, notes: Notes) -> None:
+    """Raises Damaged, OSError."""
+    patterns = allow([place.upper / "galley", place.lower / "galley"], notes.problem)
+    masking = Masking(place, store, Allowed(patterns), notes.say)
+    try:
+        masking.run()
+    finally:
+        notes.problems += [*store.problems, *masking.problems]
+        notes.newer = masking.newer
 
 
 def _image(options: Options, notes: Notes) -> Path:
@@ -116,14 +126,18 @@ def _image(options: Options, notes: Notes) -> Path:
     return at
 
 
-def _folders(options: Options) -> None:
+def _folders(place: Place, work: Path) -> None:
     """Raises Damaged, OSError."""
-    for folder in (options.upper, options.work):
+    for folder in (place.upper, work):
         if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
             raise Damaged(f"{folder}: is no directory")
-        if not folder.is_dir():
-            folder.mkdir(mode=0o755, parents=True)
-            folder.chmod(0o755)
+    work.mkdir(parents=True, exist_ok=True)
+    if not place.upper.is_dir():
+        # Made beside its place: a crash must not leave one that gives /etc another mode than the image's.
+        new = place.upper.with_name(place.upper.name + ".new")
+        new.mkdir(parents=True, exist_ok=True)
+        Adopt(ROOT, ROOT).execute(replace(place, upper=new))
+        new.rename(place.upper)
 
 
 def _mount(lower: Path, options: Options, notes: Notes) -> int | None:
@@ -158,10 +172,9 @@ def _in_memory(lowers: list[Path], options: Options, notes: Notes) -> int:
     """An upper layer that is gone with the next start; 1 where not even that can be."""
     folder = options.run / MEMORY
     try:
-        for name in ("upper", "work"):
-            (folder / name).mkdir(mode=0o755, parents=True, exist_ok=True)
-    except OSError as error:
-        notes.problem(f"{folder}: {error.strerror}")
+        _folders(Place(lowers[-1], folder / "upper", Backups(options.keep), ""), folder / "work")
+    except (OSError, Damaged) as error:
+        notes.problem(f"{folder}: {error}")
         return 1
     if why := mounting.overlay(lowers, folder / "upper", folder / "work", options.mount):
         notes.problem(f"{options.mount}: stays as it is in the image, read-only: {why}")

@@ -66,7 +66,7 @@ class Masking:
         else:
             whole = manifest(digested(place.lower, lower, lower))
         new = remembered(verdicts, place.image, whole, self._latest())
-        if new != state:
+        if new != state or self._store.away:
             self._save(new)
 
     def _upper(self) -> Tree:

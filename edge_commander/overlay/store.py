@@ -34,6 +34,11 @@ class Store:
                 found.append((file.generation, state))
         return max(found, key=lambda one: one[0])[1] if found else None
 
+    @property
+    def away(self) -> bool:
+        """Whether `keep` still has one: it goes back to `conf` as soon as that takes it."""
+        return self._files[1].path.exists()
+
     def peek(self) -> State | None:
         """As a bystander: nothing is put aside."""
         states = [state for file in self._files if (state := file.peek()) is not None]

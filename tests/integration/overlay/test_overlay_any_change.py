@@ -43,6 +43,12 @@ def move(etc: Path, one: str, other: str) -> None:
     (etc / one).rename(etc / other)
 
 
+def copy(etc: Path, one: str, other: str) -> None:
+    if f"{other}/".startswith(f"{one}/"):
+        raise OSError("into itself, without end")
+    shutil.copytree(etc / one, etc / other, symlinks=True)
+
+
 OPERATIONS: dict[str, Callable[[Path, str, str], None]] = {
     "write": write,
     "remove": remove,
@@ -54,7 +60,7 @@ OPERATIONS: dict[str, Callable[[Path, str, str], None]] = {
     "link": lambda etc, one, other: (etc / one).symlink_to(other),
     "hard": lambda etc, one, other: (etc / one).hardlink_to(etc / other),
     "xattr": lambda etc, one, other: os.setxattr(etc / one, "user.x", other.encode()),
-    "copy": lambda etc, one, other: shutil.copytree(etc / one, etc / other, symlinks=True),  # type: ignore[dict-item,return-value]
+    "copy": copy,
 }
 STEPS = st.lists(st.tuples(st.sampled_from(sorted(OPERATIONS)), st.sampled_from(PATHS), st.sampled_from(PATHS)),
                  min_size=1, max_size=12)  # fmt: skip

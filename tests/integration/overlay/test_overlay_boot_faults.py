@@ -150,6 +150,8 @@ def test_an_upper_layer_that_cannot_be_read_is_put_aside_whole(node: EtcNode) ->
     assert {"passwd", "hosts"} <= set(held)
     # What could not be copied is still beside its place.
     assert (node.upper.parent / "upper.damaged/passwd").read_text() == "root:1\nmine\n"
+    node.down()
+    assert "a damaged upper layer lies there" in node.boot().stderr
 
 
 def test_a_file_in_the_place_of_the_upper_layer(node: EtcNode) -> None:
@@ -212,3 +214,38 @@ def test_mounted_on_the_image_itself_its_files_can_still_be_compared(node: EtcNo
     assert node.lower.joinpath("hosts").read_text() == "mine\n"
     assert node.seen(node.folder / "run/image/hosts").read_text() == "one\n"
     assert [one["path"] for one in node.diff(lower=False)[1]["allowed"]] == ["hosts"]
+
+
+def test_etc_has_the_images_own_mode_whatever_was_lost(tmp_path: Path) -> None:
+    with EtcNode(tmp_path, conf="1M", keep="1M") as node:
+        first = tree(tmp_path / "tree-1", FIRST)
+        first.chmod(0o751)
+        node.image(first, "1")
+        command = [
+            "sh",
+            "-c",
+            'umask 077; exec "$@"',
+            "sh",
+            *node.command("edge_commander.overlay.boot", *node.arguments()),
+        ]
+        for options in ("remount,rw", "remount,ro"):  # on conf, and in memory
+            node.do("mount", "-o", options, str(node.folder / "conf"))
+            subprocess.run(command, capture_output=True, check=True)
+            assert node.etc.stat().st_mode & 0o777 == 0o751
+            assert node.diff()[1]["drift"] == []
+            node.down()
+
+
+def test_a_fault_of_the_rule_itself_leaves_the_upper_layer_in_use(node: EtcNode) -> None:
+    upgrade(node)
+    fault = """if True:
+        import sys
+        from edge_commander.overlay import boot, masking
+        def judge(*_):
+            raise AssertionError("a fault")
+        masking.judge = judge
+        sys.exit(boot.main(sys.argv[1:]))"""
+    done = subprocess.run(node.script(fault, *node.arguments()), capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert "not carried out: AssertionError: a fault" in done.stderr
+    assert (node.etc / "passwd").read_text() == "root:1\nmine\n"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.site_in_a_box.etc_overlay import EtcNode
+from tests.site_in_a_box.etc_overlay import ROOT, EtcNode
 
 FIRST = {
     "passwd": "root:1\n",
@@ -184,3 +184,38 @@ def test_tar_of_the_standard_library_reads_the_backups(node: EtcNode) -> None:
     for file in node.keep.glob("*.tar"):
         with tarfile.open(file) as tar:
             assert tar.getmembers()
+
+
+ASKED = """
+import asyncio, json, sys
+from pathlib import Path
+from edge_commander.machine.runner import TABLE
+from edge_commander.machine.wire import Ask
+from agents.io.config import load
+from edge_commander.overlay import compare
+from edge_commander.settings import CommanderSettings
+compare.summary.__defaults__ = (Path(sys.argv[2]),)
+own = load("edge_commander", CommanderSettings, Path(sys.argv[1])).own
+print(json.dumps(asyncio.run(TABLE["overlay-diff"](Ask(operation="overlay-diff"), own))))
+"""
+
+
+def test_the_root_half_compares_without_the_right_to_see_marks(node: EtcNode) -> None:
+    """With the capabilities of its unit alone."""
+    node.boot()
+    node.do("sh", "-ec", f"cd {node.folder}/etc; rm -rf apt; mkdir apt; echo mine > apt/x; chmod 600 passwd")
+    node.do(
+        "sh", "-ec", f"mkdir -p {node.folder}/run/image; mount --bind {node.folder}/image/etc {node.folder}/run/image"
+    )
+    words = node.script(ASKED, str(node.config()), str(node.folder / "etc"))
+    at = words.index("nsenter") + 4
+    words[at:at] = ["setpriv", "--bounding-set=-all,+dac_read_search,+sys_boot"]
+    words[at + 2 :] = [word for word in words[at + 2 :] if not word.startswith("--wd=")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT)
+    node.do("umount", str(node.folder / "run/image"))
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["drift_paths"] == ["apt/preferences", "apt/sources.list", "apt/x", "default.old", "gone", "issue",
+                                    "passwd"]  # fmt: skip
+    assert (found["drift"], found["image"], found["newer_paths"]) == (7, "nuc 2", ["hosts"])
+    assert sorted(path for _, path in found["dropped"]) == DROPPED
