@@ -49,9 +49,8 @@ def install(
         say(f"add the boot entry {entries.new(version, slot)}")
         _add(folder / kernel, release.files(slot)[kernel], place / entries.new(version, slot))
     except OSError as error:
-        raise Retryable(
-            f"the release cannot be put in place: {error.filename or ''} {error.strerror}".strip()
-        ) from None
+        where = f"{error.filename}: " if error.filename else ""
+        raise Retryable(f"the release cannot be put in place: {where}{error.strerror}") from None
     return slot
 
 
@@ -112,7 +111,7 @@ def _check_room(place: Path, kernel: ReleaseFile, goes: list[entries.Entry]) -> 
 @contextmanager
 def _opened(path: Path, wanted: ReleaseFile) -> Iterator[_Reader]:
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(descriptor, "rb") as file:
+    with os.fdopen(descriptor, "rb") as file:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode) or found.st_size != wanted.size:
             raise Rejected("is not a file of the release's size", file=str(path))

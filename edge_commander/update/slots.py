@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from edge_commander.settings import UpdateSettings
@@ -15,18 +14,18 @@ def device(settings: UpdateSettings, slot: str) -> Path:
     return Path({"a": settings.root_a, "b": settings.root_b}[slot])
 
 
-def running(settings: UpdateSettings, root: str = "/usr") -> str:
+def running(settings: UpdateSettings, root: Path = Path("/usr")) -> str:
     """`a`, `b`, or empty where the file system that holds `root` is on neither (a container, a disk of another make).
 
     `/usr` and not `/`: the root may be an overlay, the image's own files never are.
     """
     try:
-        mounted = os.stat(root).st_dev
+        mounted = root.stat().st_dev
     except OSError:
         return ""
     for slot in ("a", "b"):
         try:
-            if os.stat(device(settings, slot)).st_rdev == mounted:
+            if device(settings, slot).stat().st_rdev == mounted:
                 return slot
         except OSError:
             continue
