@@ -34,8 +34,13 @@ def install(
     if not running:
         raise Rejected("this machine does not run from one of two roots")
     slot = other(running)
-    release = _release(folder, operators, version)
-    kernel = f"kernel-{slot}.efi"
+    put(slot, _release(folder, operators, version), folder, settings, say)
+    return slot
+
+
+def put(slot: str, release: ImageRelease, folder: Path, settings: UpdateSettings, say: Callable[[str], None]) -> None:
+    """The judged release into that slot, which nothing runs from. Raises Rejected, Retryable."""
+    version, kernel = release.version, f"kernel-{slot}.efi"
     try:
         place = Path(settings.esp, entries.FOLDER)
         present = entries.read(one.name for one in place.iterdir())
@@ -51,7 +56,6 @@ def install(
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         raise Retryable(f"the release cannot be put in place: {where}{error.strerror}") from None
-    return slot
 
 
 def write_root(source: Path, wanted: ReleaseFile, target: Path) -> None:
