@@ -42,6 +42,15 @@ class GrantRecord(Struct, frozen=True, kw_only=True):
     begun_ms: int = 0
 
 
+class WipeGrantRecord(Struct, frozen=True, kw_only=True):
+    """Which node of a site may wipe itself now, and for which command; no other may meanwhile."""
+
+    site: SiteId
+    node: NodeId
+    command_id: str
+    granted_ms: int
+
+
 class OrderRecord(Struct, frozen=True, kw_only=True):
     """An order to a site, the newest of its kind. `current`: it is for the site's present epoch."""
 
@@ -270,7 +279,8 @@ class Done(Struct, frozen=True, kw_only=True):
 
 class SiteView(Struct, frozen=True, kw_only=True):
     """All of one site as last heard. `grants`: of all epochs, the newest first; `voters`: of the present one.
-    `now_ms`: the store's clock when it was read, by which all receipts are to be judged."""
+    `wipe_grant`: of the node that is being wiped, None: none is. `now_ms`: the store's clock when it was read, by which
+    all receipts are to be judged."""
 
     site: SiteRecord
     nodes: list[NodeRecord]
@@ -280,6 +290,7 @@ class SiteView(Struct, frozen=True, kw_only=True):
     grants: list[GrantRecord] = []
     voters: list[Voter] = []
     now_ms: int = 0
+    wipe_grant: WipeGrantRecord | None = None
 
 
 class StreamsView(Struct, frozen=True, kw_only=True):

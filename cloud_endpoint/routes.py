@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agents.contracts.command import CommandsAnswer, SignedCommand
+from agents.contracts.command import CommandsAnswer
 from agents.contracts.election import InitAsk, InitGrant
 from agents.contracts.identity import (
     DEVICE_SCOPES,
@@ -16,10 +16,12 @@ from agents.contracts.identity import (
 from agents.contracts.ingest import MAX_REQUEST_BYTES, IngestAnswer, IngestRequest
 from cloud_endpoint import records as rec
 from cloud_endpoint import requests as ask
+from cloud_endpoint.command_routes import COMMAND_ROUTES
 from cloud_endpoint.page.detail import SiteDetail
 from cloud_endpoint.page.views import Overview, SessionView
 from cloud_endpoint.route import ADMINS, EVERYONE, READERS, Route
 from cloud_endpoint.trust_routes import TRUST_ROUTES
+from cloud_endpoint.wipe_routes import WIPE_GRANT, WIPE_RELEASE
 
 DEVICE_ROUTES: tuple[Route, ...] = (
     Route("GET", "/healthz", "healthz", "Whether the endpoint lives", answer=rec.Alive),
@@ -86,6 +88,7 @@ DEVICE_ROUTES: tuple[Route, ...] = (
         body=InitAsk,
         answer=InitGrant,
     ),
+    WIPE_GRANT,
     Route(
         "POST",
         "/v1/echo",
@@ -174,41 +177,7 @@ FLEET_ROUTES: tuple[Route, ...] = (
         answer=list[rec.AlertRecord],
         query=ask.SiteQuery,
     ),
-    Route(
-        "GET",
-        "/v1/nodes/{node}/commands",
-        "node_commands",
-        "A node's commands and their answers",
-        scopes=READERS,
-        cookie=True,
-        answer=list[rec.CommandRecord],
-    ),
-    Route(
-        "POST",
-        "/v1/nodes/{node}/commands",
-        "command",
-        "A command signed by operators; others are refused and audited",
-        scopes=ADMINS,
-        body=SignedCommand,
-        answer=rec.CommandRecord,
-    ),
-    Route(
-        "POST",
-        "/v1/nodes/{node}/requests",
-        "command_request",
-        "A command that the endpoint itself may sign",
-        scopes=frozenset({Scope.REMEDY_EXECUTE, Scope.ADMIN}),
-        body=ask.CommandAsk,
-        answer=rec.CommandRecord,
-    ),
-    Route(
-        "GET",
-        "/v1/nodes/{node}/next-command",
-        "next_command",
-        "Site, sequence and challenge for the next command",
-        scopes=ADMINS,
-        answer=rec.NextCommand,
-    ),
+    *COMMAND_ROUTES,
 )
 
 ADMIN_ROUTES: tuple[Route, ...] = (
@@ -230,6 +199,7 @@ ADMIN_ROUTES: tuple[Route, ...] = (
         body=ask.EpochPut,
         answer=rec.SiteRecord,
     ),
+    WIPE_RELEASE,
     Route(
         "GET",
         "/v1/admin/shipping",

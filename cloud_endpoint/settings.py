@@ -60,7 +60,8 @@ class EndpointOwn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     reach this endpoint, in order of preference (default: the issuer). `health`: loopback only.
     `store`, `token_key_file`, `command_key_file`, `roster_key_file`: default in the state directory. Nodes keep to the
     roster key that they learnt: save its file with the store. `beat_seconds`: the interval that pages show for nodes
-    which have not told theirs."""
+    which have not told theirs. `blast_radius`: sites that commands with one operator's signature may wipe or retire
+    nodes of within 24 h; past that as many must sign as the operators' document's threshold says."""
 
     tls: Tls
     issuer: Issuer
@@ -74,6 +75,7 @@ class EndpointOwn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     limits: Limits = Limits()
     retention: Retention = Retention()
     beat_seconds: Positive = 15
+    blast_radius: Annotated[int, msgspec.Meta(ge=0)] = 5
     page: PageSettings = PageSettings()
 
 

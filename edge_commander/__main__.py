@@ -38,6 +38,7 @@ from edge_commander.times import Times, image_build
 from edge_commander.tokens import Tokens
 from edge_commander.trust.keeper import NodeTrust
 from edge_commander.verbs import handlers
+from edge_commander.wiping.entry import Wiping
 
 if TYPE_CHECKING:
     from edge_commander.formation.keeping import SnapshotKeeping  # only a node that forms its cluster pays for it
@@ -47,6 +48,7 @@ COMMANDS = {
     "status": "what this node is and waits for",
     "hardware": "what the shipping list must say of this machine",
     "wipe": "what a wipe would do here (--dry-run)",
+    "overlay": "what of /etc differs from the image (diff)",
 }
 MAX_CODE = 256
 
@@ -66,6 +68,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from edge_commander.wipe.dry_run import main as wipe
 
         return wipe(arguments[1:])
+    if arguments[:1] == ["overlay"]:
+        from edge_commander.overlay.diff import main as overlay
+
+        return overlay(arguments[1:])
     spec = DaemonSpec("edge-commander", "edge_commander", CommanderSettings, build, check, COMMANDS)
     return run_daemon(spec, arguments)
 
@@ -116,6 +122,10 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
             context, distribution=distribution, box=box, keys=keys, times=times, cloud=cloud, tokens=tokens
         )
         more = [*more, *build_images(context, distribution, memory)]
+    if own.overlay.look_seconds > 0 and Path(own.overlay.run).is_dir():  # early boot has mounted one
+        from edge_commander.overlay.loop import build as build_overlay
+
+        more = [*more, *build_overlay(context, outbox)]
     told = routes(
         memory,
         tokens,
@@ -125,6 +135,8 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
         snapshot=lambda: keeping.view() if keeping is not None else None,
     )
     socket = await _serve(context, told)
+    wiping = Wiping(context, memory, distribution, cloud, tokens, times, outbox)
+    context.stack.push_async_callback(wiping.aclose)
     node = NodeLoop(
         Parts(
             settings=own,
@@ -144,6 +156,7 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
             say=lambda ok, text: context.health.set("node", ok, text),
             trust=trust,
             formation=formation,
+            wiping=wiping,
         )
     )
     loops = [*more, Loop("node", node.run), Loop("identity socket", lambda pulse: _keep_socket(socket, context, pulse))]
@@ -158,8 +171,8 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
             reporter=reporter,
             times=times,
             clock=context.clock,
-            handlers=handlers(context.run_dir),
-            keys=lambda: command_keys(trust.operator_keys(), memory.site),
+            handlers=handlers(context.run_dir, wiping.handlers),
+            keys=lambda: command_keys(trust.operator_keys(), memory.site, trust.threshold),
             seconds=own.command_seconds,
             uniform=random.uniform,
             log=context.log,
@@ -185,7 +198,7 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
             await pulse.wait(tokens.known, 30.0)
         await sender.run(pulse)
 
-    return [*loops, Loop("outbox", send), Loop("commands", commands.run)]
+    return [*loops, Loop("outbox", send), Loop("commands", commands.run), Loop("wiping", wiping.keep)]
 
 
 async def _serve(context: Context[CommanderSettings], told: Mapping[Route, Answer]) -> IdentitySocket:

@@ -17,6 +17,7 @@ from agents.contracts.codec import ContractError, decode, encode
 from agents.contracts.command import CommandsAnswer
 from agents.contracts.election import InitAsk, InitGrant
 from agents.contracts.identity import EnrolAnswer, EnrolRequest, GitCredential, SiteDocument, TokenAnswer
+from agents.contracts.wipe import WipeGrant, WipeGrantAsk
 from agents.core.errors import Retryable
 from agents.core.ports import Clock
 from agents.core.settings import EndpointSettings
@@ -93,6 +94,13 @@ class Cloud:
         body, headers = encode(asked), {"Content-Type": "application/json"}
         answer = await self._ask("POST", "/v1/init-grant", data=body, headers=headers, token=token)
         return self._read("init grant", *answer, InitGrant)
+
+    async def wipe_grant(self, token: str, command_id: str) -> WipeGrant:
+        """Asks whether this node may begin with that wipe, by a token with `command:read`. May be asked again and
+        again. Raises Retryable, Rejected."""
+        body, headers = encode(WipeGrantAsk(command_id=command_id)), {"Content-Type": "application/json"}
+        answer = await self._ask("POST", "/v1/wipe-grant", data=body, headers=headers, token=token)
+        return self._read("wipe grant", *answer, WipeGrant)
 
     async def commands(self, token: str, after: int, wait: float) -> CommandsAnswer:
         """Commands above sequence `after`; the answer may be held for `wait` s. Raises Retryable, Rejected."""

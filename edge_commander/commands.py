@@ -17,6 +17,7 @@ from agents.contracts.codec import encode
 from agents.contracts.command import Command, SignedCommand, Verb
 from agents.contracts.messages import Alert, CommandResult, Severity
 from agents.core.backoff import Backoff
+from agents.core.command_rules import permitted
 from agents.core.command_verify import CommandKeys, CommandRefused, verify_command
 from agents.core.errors import GalleyError, Retryable
 from agents.core.ports import Clock, Outbox
@@ -32,6 +33,8 @@ from edge_commander.verbs import Handler, Outcome, run
 
 WAIT_SECONDS = 25.0
 """How long the endpoint may hold an answer (long poll)."""
+HELD_SECONDS = 1.0
+"""Between two looks at a command in hand that has not ended yet."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class CommandLoop:
             pulse.expect(WAIT_SECONDS + 60.0)
             try:
                 await self.finish()
-                delay = await self._look()
+                delay = await self._look() if self.parts.memory.ledger.current is None else HELD_SECONDS
                 self._backoff = self._backoff.succeeded()
             except GalleyError as error:
                 self._backoff = self._backoff.failed()
@@ -93,6 +96,8 @@ class CommandLoop:
         news = False
         for signed in answer.commands:
             news = await self.handle(signed) or news
+            if parts.memory.ledger.current is not None:  # the others wait until it has ended
+                return HELD_SECONDS
         if news or parts.clock.monotonic() - began >= WAIT_SECONDS / 2:
             return 0.0  # the long poll works: ask again at once
         if answer.commands:  # known ones, whose answers are still on their way
@@ -116,24 +121,27 @@ class CommandLoop:
                 after=ledger.consumed,
                 challenges=ledgers.live(ledger, parts.times.now_ms()),
             )
+            if why := permitted(command, record.state):
+                raise CommandRefused("state", why)
         except CommandRefused as refused:
             await self._refused(signed, digest, refused)
             return True
-        parts.memory.save_ledger(ledgers.take(ledger, command))
+        parts.memory.save_ledger(ledgers.take(ledger, command, signed))
         parts.log.info("command taken", audit=True, verb=command.verb.value, id=command.id, sequence=command.sequence)
-        await self._execute(command)
-        await self.finish()
+        if await self._execute(command):
+            await self.finish()
         return True
 
     async def finish(self) -> None:
-        """Brings a command in hand to its end: after a crash, or just executed. Raises Retryable."""
+        """Brings a command in hand to its end: after a crash, or just executed; or nearer to it. Raises Retryable."""
         parts = self.parts
         taken = parts.memory.ledger.current
         if taken is None:
             return
         if not taken.outcome:
             if parts.handlers[taken.command.verb].repeatable:
-                await self._execute(taken.command)
+                if not await self._execute(taken.command):
+                    return
             else:
                 self._keep(Outcome("failed", "interrupted; whether it was done is not known"))
             taken = parts.memory.ledger.current
@@ -145,8 +153,12 @@ class CommandLoop:
         parts.log.info("command answered", audit=True, verb=verb, id=taken.command.id, outcome=taken.outcome)
         await parts.reporter.bring_up_to_date()  # the next challenge
 
-    async def _execute(self, command: Command) -> None:
-        self._keep(await run(self.parts.handlers[command.verb], command))
+    async def _execute(self, command: Command) -> bool:
+        """Whether it ended."""
+        outcome = await run(self.parts.handlers[command.verb], command)
+        if outcome is not None:
+            self._keep(outcome)
+        return outcome is not None
 
     def _keep(self, outcome: Outcome) -> None:
         memory = self.parts.memory

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import msgspec
 
-from agents.contracts.command import Command
+from agents.contracts.command import Command, SignedCommand
 
 CHALLENGE_MS = 24 * 3600 * 1000
 RENEW_MS = CHALLENGE_MS // 2
@@ -28,9 +28,11 @@ class IssuedChallenge(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Taken(msgspec.Struct, frozen=True, kw_only=True):
-    """The command in hand. `outcome` is empty until it ended."""
+    """The command in hand. `outcome` is empty until it ended. `signed`: as it came, for those who judge it again (a
+    wipe's early boot); None in files of older versions."""
 
     command: Command
+    signed: SignedCommand | None = None
     outcome: str = ""
     detail: str = ""
 
@@ -78,7 +80,13 @@ def published(ledger: Ledger, value: str) -> Ledger:
     return msgspec.structs.replace(ledger, challenges=changed)
 
 
-def take(ledger: Ledger, command: Command) -> Ledger:
+def republished(ledger: Ledger) -> Ledger:
+    """The outbox went with a wipe: what it held of challenges is said again."""
+    changed = [msgspec.structs.replace(one, published=False) for one in ledger.challenges]
+    return msgspec.structs.replace(ledger, challenges=changed)
+
+
+def take(ledger: Ledger, command: Command, signed: SignedCommand | None = None) -> Ledger:
     """The command is taken: its sequence and its challenge are spent before anything is done."""
     if ledger.current is not None:
         raise ValueError("a command is in hand already")
@@ -88,7 +96,7 @@ def take(ledger: Ledger, command: Command) -> Ledger:
         ledger,
         consumed=command.sequence,
         challenges=[one for one in ledger.challenges if one.value != command.challenge],
-        current=Taken(command=command),
+        current=Taken(command=command, signed=signed),
         taken=[*ledger.taken, command.id][-KEPT_TAKEN:],
     )
 

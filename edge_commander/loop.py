@@ -39,6 +39,7 @@ from edge_commander.trust.keeper import NodeTrust
 
 if TYPE_CHECKING:
     from edge_commander.formation.assemble import Formation  # only a node that forms its cluster pays for it
+    from edge_commander.wiping.entry import Wiping
 
 FORMING_SECONDS = 3.0
 STEP_SECONDS = 0.5
@@ -48,14 +49,17 @@ _ON_SIBLINGS = frozenset({Why.FIRST, Why.SECRETS, Why.TURN})
 """Between two steps of formation when something is under way."""
 DISK_SECONDS = 10.0
 CODE_SECONDS = 1.0
-_ASSIGNED = frozenset({NodeState.ASSIGNED, NodeState.FORMING, NodeState.READY})
+_KNOWN = frozenset({NodeState.ASSIGNED, NodeState.FORMING, NodeState.READY, NodeState.WIPING, NodeState.RETIRED})
+"""The endpoint knows this node's keys, so tokens can be had."""
+_TAKEN = frozenset({NodeState.WIPING, NodeState.RETIRED})
+"""A wipe may be armed while this loop's turn waits for something: the state is not the loop's any more then."""
 
 
 @dataclass(frozen=True)
 class Parts:
     """What the loop works with. `cloud`, `tokens` None where no endpoint is configured. `code` reads the enrolment
     code; `uniform` spreads waits; `say(ok, text)` tells health. `formation` None where
-    the cluster is kept by others."""
+    the cluster is kept by others. `wiping`: a wipe that was commanded; how far it is, is what people should see."""
 
     settings: CommanderSettings
     facts: MachineFacts
@@ -74,6 +78,7 @@ class Parts:
     say: Callable[[bool, str], None]
     trust: NodeTrust
     formation: Formation | None = None
+    wiping: Wiping | None = None
 
 
 @dataclass
@@ -118,7 +123,8 @@ class NodeLoop:
     async def turn(self) -> float:
         """One look. Raises Retryable when the disk cannot be written."""
         record = self.parts.memory.record
-        if record.state is NodeState.RETIRED:
+        wiping = self.parts.wiping
+        if record.state is NodeState.RETIRED and not (wiping is not None and wiping.owes()):
             return 3600.0
         if not await self._identify():
             return self.parts.settings.enrol_seconds
@@ -130,7 +136,9 @@ class NodeLoop:
             case NodeState.FORMING | NodeState.READY:
                 return await self._clustered()
             case _:
-                return self.parts.settings.observe_seconds
+                if wiping is not None and wiping.reason() != NOTHING:
+                    self._because(wiping.reason())
+                return min(FORMING_SECONDS, self.parts.settings.observe_seconds)
 
     async def _identify(self) -> bool:
         """Keys and hardware are this node's; makes keys on a node that never had any."""
@@ -157,7 +165,7 @@ class NodeLoop:
             self._happened(Event.KEYS_READY)
         if (own := self.own()) is not None:
             self.parts.trust.known_as(own)
-        if memory.record.state in _ASSIGNED and self.parts.tokens is not None:
+        if memory.record.state in _KNOWN and self.parts.tokens is not None:
             self.parts.tokens.known_as(node, keys.signer)
         return True
 
@@ -337,11 +345,17 @@ class NodeLoop:
     def _happened(self, event: Event) -> None:
         memory = self.parts.memory
         before = memory.record.state
+        if before in _TAKEN:
+            return
         memory.save_record(memory.record.happened(event, self.parts.times.now_ms()))
         self.parts.log.info("state", before=before.value, why=event.value, state=memory.record.state.value)
 
     def _because(self, reason: Reason) -> None:
         memory = self.parts.memory
+        if (wiping := self.parts.wiping) is not None and wiping.reason() != NOTHING:
+            reason = wiping.reason()
+        elif memory.record.state in _TAKEN:
+            return
         record = memory.record.because(reason, self.parts.times.now_ms())
         if record is not memory.record:
             memory.save_record(record)

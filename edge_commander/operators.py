@@ -58,8 +58,9 @@ def read_roster_keys(path: Path | None) -> Mapping[str, Jwk]:
         raise Rejected(error.cause, file=str(path)) from None
 
 
-def command_keys(operators: Mapping[str, Jwk], site: SiteDocument | None) -> CommandKeys:
-    """Whose signatures count. A key of the endpoint's that is not ES256, or is an operator's, counts for nothing."""
+def command_keys(operators: Mapping[str, Jwk], site: SiteDocument | None, threshold: int = 1) -> CommandKeys:
+    """Whose signatures count, and how many past a blast radius. A key of the endpoint's that is not ES256, or is an
+    operator's, counts for nothing."""
     endpoint: dict[str, Jwk] = {}
     for jwk in site.command_keys if site is not None else []:
         try:
@@ -68,7 +69,7 @@ def command_keys(operators: Mapping[str, Jwk], site: SiteDocument | None) -> Com
             continue
         if key["crv"] == "P-256":
             endpoint[thumbprint(key)] = key
-    return CommandKeys(operators=operators, endpoint=endpoint)
+    return CommandKeys(operators=operators, endpoint=endpoint, threshold=threshold)
 
 
 def _checked(keys: list[dict[str, Any]], curve: str, file: str) -> list[Jwk]:

@@ -46,6 +46,7 @@ class Why(StrEnum):
     STARTING = "starting"  # init or join is under way
     DISTRIBUTION = "waiting: a person (distribution)"  # the distribution refuses, it will not pass by itself
     WIPE_FAILED = "waiting: a person (wipe failed)"
+    WIPING = "wiping"  # by an operator's command: how far it is
 
 
 class Reason(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ from agents.contracts.codec import ContractError, Struct, decode
 from agents.contracts.command import SignedCommand
 from agents.core.jose import SignatureRefused, decode64
 
-_SIGNED_CODES = frozenset({"expired", "issued", "expires", "challenge"})
+_SIGNED_CODES = frozenset({"expired", "issued", "expires", "challenge", "target", "args", "state"})
 """Refusals of commands whose signature, node and site were right: only these are believed in their sequence, else
 anybody could push it to its end."""
 

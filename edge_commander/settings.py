@@ -11,6 +11,7 @@ from agents.core.settings import Listener, Positive
 from edge_commander.distribution.k3s.settings import K3sSettings
 from edge_commander.distribution.kubeadm.settings import KubeadmSettings
 from edge_commander.images.settings import PrepullSettings
+from edge_commander.overlay.settings import OverlaySettings
 
 DEFAULT_ROLES: dict[str, Role] = {
     "770": Role.VESSEL,
@@ -45,19 +46,38 @@ class DistributionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     k3s: K3sSettings = K3sSettings()
 
 
+Text = Annotated[str, msgspec.Meta(min_length=1)]
 Device = Annotated[
     str, msgspec.Meta(pattern="^/[-./_0-9A-Za-z]{1,255}$", description="must be the absolute path of a block device")
 ]
 
 
 class WipeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`wipe:`. Which partition is which logical target, and the journal's. A command never names a device."""
+    """`wipe:`. Which partition is which logical target, and the journal's. A command never names a device.
+
+    `snapshot`: whether a server keeps a snapshot of the cluster on `keep` before it is wiped. `turn_seconds`: how long
+    siblings, the cluster and the endpoint are waited for before a wipe is given up; `drain_seconds`: how long pods may
+    take to go; `outbox_seconds`: how long what the daemons have to tell may take to be acknowledged. After either of
+    these two the wipe goes on.
+    """
 
     journal: Device = "/dev/disk/by-partlabel/journal"
     var: Device = "/dev/disk/by-partlabel/var"
     conf: Device = "/dev/disk/by-partlabel/conf"
     keep: Device = "/dev/disk/by-partlabel/keep"
     ident: Device = "/dev/disk/by-partlabel/ident"
+    snapshot: Literal["always", "never"] = "always"
+    turn_seconds: Positive = 300.0
+    drain_seconds: Positive = 120.0
+    outbox_seconds: Positive = 60.0
+
+
+class MachineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`machine:`. `reboot`: the program, and what it is given, that starts the machine anew in order."""
+
+    reboot: Annotated[list[Text], msgspec.Meta(min_length=1)] = msgspec.field(
+        default_factory=lambda: ["systemctl", "reboot"]
+    )
 
 
 class UpdateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -120,6 +140,8 @@ class CommanderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     distribution: DistributionSettings = DistributionSettings()
     wipe: WipeSettings = WipeSettings()
     update: UpdateSettings = UpdateSettings()
+    overlay: OverlaySettings = OverlaySettings()
+    machine: MachineSettings = msgspec.field(default_factory=MachineSettings)
     upgrades: UpgradeSettings = UpgradeSettings()
     prepull: PrepullSettings = PrepullSettings()
     image_build: Annotated[int, msgspec.Meta(ge=0)] = 0

@@ -21,6 +21,7 @@ class Event(StrEnum):
     WIPE_ARMED = "wipe-armed"  # verified command, consumed sequence recorded
     WIPE_FAILED = "wipe-failed"  # attempts are used up: the target stays unmounted, a person must come
     WIPED = "wiped"  # erased and verified: back to enrolment, same identity, it may only join
+    WIPE_REFUSED = "wipe-refused"  # early boot did not believe it: nothing was erased
     RETIRED = "retired"  # verified command: identity is given up for good
 
 
@@ -58,6 +59,7 @@ TABLE: dict[NodeState, dict[Event, NodeState]] = {
     },
     NodeState.WIPING: {
         Event.WIPED: NodeState.ENROLLING,
+        Event.WIPE_REFUSED: NodeState.ENROLLING,
         Event.WIPE_FAILED: NodeState.WIPING,
         Event.RETIRED: NodeState.RETIRED,
     },

@@ -26,26 +26,27 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Handler:
-    """`execute` does the verb. `repeatable`: doing it twice is doing it once, so after a crash it is done again;
-    what is not, is answered as failed."""
+    """`execute` does the verb; None: it has not ended yet, the command stays in hand, and it is called again.
+    `repeatable`: doing it twice is doing it once, so after a crash it is done again; what is not, is answered as
+    failed, also where it answers None."""
 
-    execute: Callable[[Command], Awaitable[Outcome]]
+    execute: Callable[[Command], Awaitable[Outcome | None]]
     repeatable: bool = False
 
 
-def handlers(run_dir: Path) -> Mapping[Verb, Handler]:
-    """The table; every verb of the closed list is in it."""
+def handlers(run_dir: Path, more: Mapping[Verb, Handler] | None = None) -> Mapping[Verb, Handler]:
+    """The table; every verb of the closed list is in it. `more`: those whose handlers need more than a directory."""
 
     async def sync(command: Command) -> Outcome:
         return write_wake(run_dir / SYNC_FILE, command)
 
     table = {verb: Handler(_not_available, repeatable=True) for verb in Verb}
     table[Verb.SYNC] = Handler(sync, repeatable=True)
-    return table
+    return table | dict(more or {})
 
 
-async def run(handler: Handler, command: Command) -> Outcome:
-    """Executes; the two families of errors become `failed`."""
+async def run(handler: Handler, command: Command) -> Outcome | None:
+    """Executes; the two families of errors become `failed`. None: not ended yet."""
     try:
         return await handler.execute(command)
     except GalleyError as error:

@@ -71,6 +71,7 @@ _ADVICE: dict[Why, str] = {
     Why.STOPPED: "look at the node that is named, then order anew (galley site upgrade)",
     Why.STARTING: "nothing: this takes a minute or two",
     Why.DISTRIBUTION: "look at edge_commander.distribution in /etc/galley/galley.yaml",
+    Why.WIPING: "nothing: it is wiped by an operator's command, and comes back by itself",
     Why.WIPE_FAILED: "look at the console: a partition could not be erased",
 }
 

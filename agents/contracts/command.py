@@ -13,7 +13,7 @@ from agents.contracts.messages import Short
 
 
 class Verb(StrEnum):
-    """The closed list."""
+    """The closed list. Who may ask for which, and where: agents/core/command_rules.py."""
 
     SYNC = "sync"
     SNAPSHOT = "snapshot"
@@ -24,10 +24,6 @@ class Verb(StrEnum):
     REJOIN = "rejoin"
     UPGRADE = "upgrade"
     ROTATE = "rotate"
-
-
-ENDPOINT_MAY_SIGN: frozenset[Verb] = frozenset({Verb.SYNC, Verb.SNAPSHOT, Verb.COLLECT_DIAGNOSTICS, Verb.REBOOT})
-OPERATORS_SIGN: frozenset[Verb] = frozenset(Verb) - ENDPOINT_MAY_SIGN
 
 
 class Command(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

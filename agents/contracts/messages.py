@@ -222,13 +222,31 @@ class Challenge(Struct, frozen=True, kw_only=True, tag="challenge", tag_field="k
     expires: Count
 
 
-Body = Beat | Facts | Deployment | Synthetic | State | Alert | CommandResult | Challenge
+class Overlay(Struct, frozen=True, kw_only=True, tag="overlay", tag_field="kind"):
+    """How a node's /etc differs from its image: sent on change. Names, never contents.
+
+    `image`: its version. `drift`: how many paths differ that may not; `paths`: the first of them, relative to /etc.
+    `newer`: those that may differ, and below which the image has something newer. `dropped`: what early boot dropped
+    for a newer image and `keep` still has. `problems`: of this boot; `memory`: changes are gone with the next start.
+    """
+
+    v: int = 1
+    image: Short
+    drift: Count
+    paths: Annotated[list[Short], msgspec.Meta(max_length=10)]
+    newer: Count = 0
+    dropped: Count = 0
+    problems: Count = 0
+    memory: bool = False
+
+
+Body = Beat | Facts | Deployment | Synthetic | State | Alert | CommandResult | Challenge | Overlay
 
 KINDS: dict[Stream, frozenset[str]] = {
     Stream.HEARTBEAT: frozenset({"beat", "facts", "alert"}),
     Stream.VESSEL: frozenset({"deployment", "alert"}),
     Stream.SYNTHETIC: frozenset({"synthetic", "alert"}),
-    Stream.COMMANDER: frozenset({"state", "command-result", "alert", "facts", "challenge"}),
+    Stream.COMMANDER: frozenset({"state", "command-result", "alert", "facts", "challenge", "overlay"}),
 }
 """What each stream may carry."""
 

@@ -1,7 +1,7 @@
 """Signed commands: made, and judged by the same rules at the endpoint and on the node. Pure.
 
-`wipe retire rejoin upgrade rotate` need operators' keys (Ed25519), as many as the verb's rule says;
-`sync snapshot collect-diagnostics reboot` may carry the endpoint's key (ES256) or an operator's.
+Whose signature a verb needs, and how many, stands in command_rules.py: operators' keys are Ed25519, the endpoint's is
+ES256. The state of the node is not judged here: the node alone knows it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agents.contracts.codec import ContractError, decode, encode
-from agents.contracts.command import ENDPOINT_MAY_SIGN, Command, SignedCommand
+from agents.contracts.command import Command, SignedCommand
+from agents.core.command_rules import ill_formed, signatures_needed, wide
 from agents.core.jose import Jwk, SignatureRefused, Signer, decode64, encode64
 from agents.core.signed import signature, signers_of
 
@@ -29,10 +30,12 @@ class CommandRefused(SignatureRefused):
 
 @dataclass(frozen=True)
 class CommandKeys:
-    """Public keys by thumbprint. `operators`: Ed25519, from the operators' document; `endpoint`: ES256."""
+    """Public keys by thumbprint. `operators`: Ed25519, those of the operators' document that are not retired;
+    `threshold`: the document's; `endpoint`: ES256."""
 
     operators: Mapping[str, Jwk] = field(default_factory=dict)
     endpoint: Mapping[str, Jwk] = field(default_factory=dict)
+    threshold: int = 1
 
 
 def sign_command(command: Command, signers: Sequence[Signer]) -> SignedCommand:
@@ -50,20 +53,26 @@ def verify_command(
     now: int,
     after: int,
     challenges: frozenset[str] | None,
-    operators_needed: int = 1,
+    operators_needed: int = 0,
+    because: str = "",
 ) -> Command:
     """The command, where every rule holds; raises CommandRefused.
 
     `now`: Unix s. `after`: the highest sequence already taken. `challenges`: the node's unused ones, None where
-    the judge does not know them (the node always does). `operators_needed`: distinct operators for their verbs.
+    the judge does not know them (the node always does). `operators_needed`: distinct operators that the judge asks
+    for where the rules ask for fewer (but for at least one), and `because` says why.
     """
     command = read_command(signed)
     by_operators, by_endpoint = _signers(signed, keys)
-    if command.verb not in ENDPOINT_MAY_SIGN:
-        if len(by_operators) < operators_needed:
-            raise CommandRefused("signature", f"{command.verb.value} needs {operators_needed} operator signature(s)")
-    elif not by_operators and not by_endpoint:
+    needed = signatures_needed(command, keys.threshold)
+    if not needed and not by_operators and not by_endpoint:
         raise CommandRefused("signature", "no signature by a known key")
+    if needed and not by_operators:
+        raise CommandRefused("signature", f"{command.verb.value} needs an operator's signature")
+    if needed and len(by_operators) < max(needed, operators_needed):
+        words = f"{command.verb.value} needs {max(needed, operators_needed)} operator signatures"
+        why = because if operators_needed > needed else wide(command)
+        raise CommandRefused("threshold", f"{words}, and has {len(by_operators)}: {why}")
     if command.node != node:
         raise CommandRefused("node", "the command is for another node")
     if command.site != site:
@@ -73,6 +82,8 @@ def verify_command(
         raise CommandRefused("sequence", f"sequence {command.sequence} is not above {after}")
     if challenges is not None and command.challenge not in challenges:
         raise CommandRefused("challenge", "the challenge is not one that the node published and nobody used yet")
+    if (wrong := ill_formed(command)) is not None:
+        raise CommandRefused(*wrong)
     return command
 
 

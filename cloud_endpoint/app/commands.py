@@ -8,15 +8,16 @@ from contextlib import suppress
 
 from aiohttp import web
 
-from agents.contracts.command import ENDPOINT_MAY_SIGN, Command, CommandsAnswer, SignedCommand
-from agents.core.command_verify import CommandKeys, CommandRefused, sign_command, verify_command
+from agents.contracts.command import Command, CommandsAnswer, SignedCommand
+from agents.core.command_rules import ENDPOINT_MAY_SIGN
+from agents.core.command_verify import CommandKeys, CommandRefused, read_command, sign_command, verify_command
 from agents.core.jose import thumbprint
 from cloud_endpoint.app.io import answer, read_json, read_query
 from cloud_endpoint.app.services import Services, principal, services
 from cloud_endpoint.problem import Problem
 from cloud_endpoint.records import CommandRecord, NextCommand
 from cloud_endpoint.requests import CommandAsk, CommandsQuery
-from cloud_endpoint.store import audit, clients, fleet
+from cloud_endpoint.store import audit, fleet, signers
 from cloud_endpoint.store import commands as queue
 from cloud_endpoint.store.port import Tx
 
@@ -61,6 +62,14 @@ async def node_commands(request: web.Request) -> web.Response:
     """A node's queue and answers."""
     node = request.match_info["node"]
     return answer(await services(request).store.read(lambda tx: queue.of_node(tx, node)))
+
+
+async def fleet_command(request: web.Request) -> web.Response:
+    """The command of an id, where the login may see its site."""
+    found = await services(request).store.read(lambda tx: queue.of_id(tx, request.match_info["id"]))
+    if found is None or not principal(request).may_see(found.site):
+        raise Problem(404, "no such command, or not yours")
+    return answer(found)
 
 
 async def next_command(request: web.Request) -> web.Response:
@@ -116,17 +125,22 @@ async def _take(request: web.Request, node: str, signed: SignedCommand) -> web.R
 
 def _store(tx: Tx, shared: Services, node: str, signed: SignedCommand, by: str) -> CommandRecord:
     challenge = queue.challenge(tx, node)
+    operators, threshold = signers.of(tx)
+    needed, because = signers.asked_for(tx, read_command(signed), threshold, shared.settings.blast_radius)
     checked = verify_command(
         signed,
         CommandKeys(
-            operators=clients.command_keys(tx),
+            operators=operators,
             endpoint={thumbprint(shared.command_key.public): shared.command_key.public},
+            threshold=threshold,
         ),
         site=fleet.site_of(tx, node) or "",
         node=node,
         now=tx.now_ms // 1000,
         after=queue.highest(tx, node),
         challenges=frozenset({challenge} if challenge else ()),
+        operators_needed=needed,
+        because=because,
     )
     if queue.known_id(tx, checked.id):
         raise CommandRefused("id", "a command with this id was sent before")

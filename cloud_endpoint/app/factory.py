@@ -10,7 +10,7 @@ import msgspec
 from aiohttp import web
 
 from cloud_endpoint import openapi
-from cloud_endpoint.app import acceptance, admin, commands, device, fleet, orders, trust
+from cloud_endpoint.app import acceptance, admin, commands, device, fleet, orders, trust, wipes
 from cloud_endpoint.app.gate import Handler, make_gate, problems
 from cloud_endpoint.app.services import SERVICES, Services
 from cloud_endpoint.app.token import token
@@ -37,10 +37,13 @@ API_HANDLERS: dict[str, Handler] = {
     "git_credential": device.git_credential,
     "echo": device.echo,
     "init_grant": device.init_grant,
+    "wipe_grant": wipes.wipe_grant,
+    "wipe_release": wipes.wipe_release,
     "commands": commands.commands,
     "command": commands.command,
     "command_request": commands.command_request,
     "node_commands": commands.node_commands,
+    "fleet_command": commands.fleet_command,
     "next_command": commands.next_command,
     "openapi": openapi_document,
     "fleet_sites": fleet.fleet_sites,

@@ -9,7 +9,7 @@ from cloud_endpoint.app.services import principal, services
 from cloud_endpoint.problem import Problem
 from cloud_endpoint.records import SiteView, StreamsView
 from cloud_endpoint.requests import HistoryQuery, SiteQuery
-from cloud_endpoint.store import audit, fleet, grants, ingest, sites, voters
+from cloud_endpoint.store import audit, fleet, grants, ingest, sites, voters, wipe_grants
 from cloud_endpoint.store.port import Tx
 
 
@@ -50,6 +50,7 @@ def site_view(tx: Tx, site: str) -> SiteView | None:
         grants=grants.every(tx, site),
         voters=voters.of(tx, site, found.epoch),
         now_ms=tx.now_ms,
+        wipe_grant=wipe_grants.of(tx, site),
     )
 
 

@@ -13,11 +13,13 @@ from cloud_endpoint.cli import profile
 from cloud_endpoint.cli.client import Client
 from cloud_endpoint.cli.commands import COMMANDS, DEVICE_COLUMNS, WAITING_COLUMNS
 from cloud_endpoint.cli.output import as_json, table
+from cloud_endpoint.cli.problems import BadInput
 from cloud_endpoint.cli.spec import Command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The exit status: 0 done, 1 refused or not reached, 3 a site that is not accepted, 78 the profile is wrong."""
+    """The exit status: 0 done, 1 refused or not reached, 2 the command line is wrong, 3 not accepted or not done,
+    78 the profile is wrong."""
     options = build_parser().parse_args(argv)
     try:
         answer = asyncio.run(_run(options.command, options))
@@ -25,11 +27,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         for problem in error.problems:
             print(f"galley: {problem}", file=sys.stderr)
         return 78
+    except BadInput as error:
+        for problem in error.problems:
+            print(f"galley: {problem}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
     except (Rejected, Retryable) as error:
         print(f"galley: {error}", file=sys.stderr)
         return 1
     print(show(options.command, options, answer))
-    return options.command.status(answer) if options.command.status else 0
+    return options.command.status(answer, options) if options.command.status else 0
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -56,7 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 async def _run(command: Command, options: argparse.Namespace) -> Any:
-    if command.local:
+    if command.is_local(options):
         return await command.run(None, options)
     client = Client(profile.load(options))
     try:

@@ -10,12 +10,13 @@ import msgspec
 
 from agents.core.errors import Rejected
 from cloud_endpoint.cli.client import Client
-from cloud_endpoint.cli.entries import KEY, operators_key
+from cloud_endpoint.cli.entries import KEY
 from cloud_endpoint.cli.output import Row
 from cloud_endpoint.cli.spec import Command
 from cloud_endpoint.records import SiteView
 from cloud_endpoint.rules.acceptance import NODES, judge_site
 from cloud_endpoint.rules.acceptance_report import sign_report
+from cloud_endpoint.signing.keys import operators_key
 
 NOT_ACCEPTED = 3
 """The exit status of a site that fails a check."""
@@ -58,7 +59,7 @@ def rows(answer: Any) -> list[Row]:
     return [*lines, {"name": report["site"], "result": result, "text": f"epoch {report['epoch']}, {signed}"}]
 
 
-def status(answer: Any) -> int:
+def status(answer: Any, options: argparse.Namespace) -> int:
     """0 or NOT_ACCEPTED."""
     return 0 if answer["accepted"] else NOT_ACCEPTED
 

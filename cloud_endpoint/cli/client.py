@@ -19,6 +19,8 @@ from cloud_endpoint import keyfile
 from cloud_endpoint.cli.profile import Profile
 
 SECONDS = 30
+LOGIN_SECONDS = 300.0
+"""A login anew after that: half of what a token lives."""
 MAX_ANSWER = 64 * 1024 * 1024
 
 
@@ -28,7 +30,7 @@ class Client:
     def __init__(self, profile: Profile) -> None:
         self._profile = profile
         self._key = keyfile.load(Path(profile.key_file))
-        self._token = ""
+        self._token, self._login_at = "", 0.0
         try:
             tls = client_context(EndpointSettings(urls=[profile.url], issuer=profile.issuer, ca_file=profile.ca_file))
         except Rejected as error:
@@ -44,7 +46,7 @@ class Client:
     async def call(self, method: str, path: str, body: Any = None) -> Any:
         """The answer's JSON. Raises Rejected with what the endpoint says, Retryable when it cannot be reached or it is
         not known what came of the request."""
-        if not self._token:
+        if not self._token or time.monotonic() - self._login_at > LOGIN_SECONDS:
             await self._login()
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
         data = None if body is None else msgspec.json.encode(body)
@@ -59,6 +61,7 @@ class Client:
             now=int(time.time()),
             jti=secrets.token_urlsafe(16),
         )
+        self._login_at = time.monotonic()
         self._token = (await self._send("POST", "/v1/token", data=form))["access_token"]
 
     async def _send(self, method: str, path: str, **arguments: Any) -> Any:

@@ -12,10 +12,14 @@ from agents.core.errors import Rejected
 from cloud_endpoint import keyfile
 from cloud_endpoint.cli.acceptance import ACCEPTANCE
 from cloud_endpoint.cli.client import Client
+from cloud_endpoint.cli.command.table import COMMAND
 from cloud_endpoint.cli.entries import ENTRY_FLAGS, EPOCH, KEY, PIN_FLAGS, sign_shipped, sign_withdrawal
 from cloud_endpoint.cli.operators import OPERATORS
 from cloud_endpoint.cli.orders import ORDERS
+from cloud_endpoint.cli.releases import RELEASES
 from cloud_endpoint.cli.spec import Command
+from cloud_endpoint.cli.wipes import WIPES
+from cloud_endpoint.signing.keys import HELP, operators_key
 
 
 def pairs(texts: Sequence[str]) -> dict[str, str]:
@@ -159,13 +163,16 @@ async def _waiting(client: Client, device: str) -> int:
 
 
 async def operator_add(client: Client, options: argparse.Namespace) -> Any:
-    """A new operator with keys made here: the endpoint gets the public halves."""
+    """A new operator with keys made here, or with a key that signs where it lies: the endpoint gets public halves."""
+    if options.command_key and options.command_key_out:
+        raise Rejected("--command-key and --command-key-out exclude each other")
+    given = operators_key(options.command_key).public if options.command_key else None
     with keyfile.drafts(keyfile.wanted(options.key_out, options.command_key_out)) as keys:
         body = {
             "name": options.name,
             "key": keys[0].public,
             "scopes": options.scopes.split(","),
-            "command_key": keys[1].public if len(keys) > 1 else None,
+            "command_key": keys[1].public if len(keys) > 1 else given,
             "site": options.site or None,
         }
         return await client.call("POST", "/v1/admin/operators", body)
@@ -252,6 +259,9 @@ COMMANDS: tuple[Command, ...] = (
         ("site", "generation"),
     ),
     *ORDERS,
+    *RELEASES,
+    *COMMAND,
+    *WIPES,
     *ACCEPTANCE,
     Command(
         ("node", "list"),
@@ -336,7 +346,8 @@ COMMANDS: tuple[Command, ...] = (
         [
             ("name", {}),
             _KEY_OUT,
-            ("--command-key-out", {"type": Path, "help": "file for a key that signs commands"}),
+            ("--command-key-out", {"type": Path, "help": "file for a new key that signs commands"}),
+            ("--command-key", {"metavar": "KEY", "help": f"instead: {HELP}"}),
             ("--scopes", {"default": "fleet:read"}),
             ("--site", {"default": "", "help": "that site alone"}),
         ],

@@ -1,4 +1,4 @@
-"""Shipping entries as `galley` signs them, on the operator's machine. Touches the operator's key file.
+"""Shipping entries as `galley` signs them, on the operator's machine. Touches the operator's key.
 
 What is signed comes from the command line alone, never from an answer of the endpoint: the operator's word must not be
 the endpoint's.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,11 +16,10 @@ from agents.contracts.ids import hardware_digest, node_of
 from agents.contracts.trust import EpochAuthorisation, ShippingEntry
 from agents.core.entries import sign_authorisation, sign_entry
 from agents.core.errors import Rejected
-from agents.core.jose import SoftwareKey
-from cloud_endpoint import keyfile
 from cloud_endpoint.cli.spec import Command, Flag
+from cloud_endpoint.signing.keys import HELP, operators_key
 
-KEY: dict[str, Any] = {"type": Path, "metavar": "FILE", "required": True, "help": "your key that signs (Ed25519)"}
+KEY: dict[str, Any] = {"metavar": "KEY", "required": True, "help": HELP}
 ENTRY_FLAGS: tuple[Flag, ...] = (
     ("--role", {"choices": ["server", "worker"], "default": "server", "help": "signed into the entry"}),
     ("--valid-days", {"type": int, "default": 0, "help": "after that the entry brings no new keys; 0: for ever"}),
@@ -31,16 +29,6 @@ PIN_FLAGS: tuple[Flag, ...] = (
     ("--signing", {"default": "", "help": "thumbprint of the only signing key, as the node's own status shows it"}),
     ("--sealing", {"default": "", "help": "thumbprint of the only sealing key"}),
 )
-
-
-def operators_key(path: Path) -> SoftwareKey:
-    """A private Ed25519 key; raises Rejected naming the file."""
-    key = keyfile.load(path)
-    if key.public["crv"] != "Ed25519":
-        raise Rejected(
-            "is not a key that signs (Ed25519): the one of `operator add --command-key-out` is", file=str(path)
-        )
-    return key
 
 
 def sign_shipped(options: argparse.Namespace, proof: str) -> Any:
@@ -110,7 +98,7 @@ EPOCH = Command(
 )
 
 
-def _signed(key: Path, **fields: Any) -> Any:
+def _signed(key: str, **fields: Any) -> Any:
     try:
         entry = msgspec.convert(fields, ShippingEntry)
     except msgspec.ValidationError as error:

@@ -23,10 +23,10 @@ from agents.core.errors import Rejected
 from agents.core.jose import Jwk, SignatureRefused, SoftwareKey, canonical, check_header, thumbprint
 from agents.core.operators import OPERATORS_TYPE, read_operators_document, sign_operators
 from agents.core.signed import read_payload, signature
-from cloud_endpoint import keyfile
 from cloud_endpoint.cli.client import Client
-from cloud_endpoint.cli.entries import KEY, operators_key
+from cloud_endpoint.cli.entries import KEY
 from cloud_endpoint.cli.spec import Command, Flag
+from cloud_endpoint.signing.keys import open_key, operators_key
 
 MAX_FILE = 1024 * 1024
 
@@ -91,7 +91,7 @@ async def show(client: None, options: argparse.Namespace) -> Any:
 
 async def public(client: None, options: argparse.Namespace) -> Any:
     """The public half of a key, to give to who makes the next document."""
-    return keyfile.load(options.key).public
+    return open_key(options.key).public
 
 
 async def push(client: Client, options: argparse.Namespace) -> Any:
@@ -254,7 +254,7 @@ OPERATORS: tuple[Command, ...] = (
     Command(
         ("operators", "show"), "what a document says", show, [("file", {"type": Path})], (*COLUMNS, "keys"), local=True
     ),
-    Command(("operators", "public"), "the public half of a key file, as JSON", public, [("--key", KEY)], local=True),
+    Command(("operators", "public"), "the public half of a key, as JSON", public, [("--key", KEY)], local=True),
     Command(
         ("operators", "push"),
         "give documents to the endpoint, in order",

@@ -17,8 +17,9 @@ from agents.contracts.orders import OrderKind, SiteOrder
 from agents.core.errors import Rejected
 from agents.core.orders import sign_order
 from cloud_endpoint.cli.client import Client
-from cloud_endpoint.cli.entries import KEY, operators_key
+from cloud_endpoint.cli.entries import KEY
 from cloud_endpoint.cli.spec import Command, Flag
+from cloud_endpoint.signing.keys import operators_key
 
 
 async def upgrade(client: Client, options: argparse.Namespace) -> Any:

@@ -65,6 +65,13 @@ def command_keys(tx: Tx) -> dict[str, Jwk]:
     return {thumbprint(o.command_key): o.command_key for o in found if o.command_key is not None}
 
 
+def ended_command_kids(tx: Tx) -> set[str]:
+    """Thumbprints of the command keys of operators who are revoked, and of nobody else."""
+    found = [o for o in operators(tx) if o.command_key is not None]
+    here = {thumbprint(o.command_key) for o in found if o.command_key is not None and o.revoked_ms is None}
+    return {thumbprint(o.command_key) for o in found if o.command_key is not None} - here
+
+
 def revoke_operator(tx: Tx, name: str) -> bool:
     """Ends an operator's rights, sessions and tokens. False when there is none."""
     known = operator(tx, name)

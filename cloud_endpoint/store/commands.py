@@ -6,6 +6,7 @@ from agents.contracts.codec import decode, encode
 from agents.contracts.command import Command, SignedCommand
 from agents.contracts.messages import CommandResult
 from cloud_endpoint.records import CommandRecord
+from cloud_endpoint.store import audit, wipe_grants
 from cloud_endpoint.store.port import Tx
 from cloud_endpoint.store.text import load, record
 
@@ -79,19 +80,35 @@ def waiting(tx: Tx, node: str, after: int, limit: int = 50) -> list[SignedComman
     return [decode(row["signed"], SignedCommand) for row in rows]
 
 
-def answered(tx: Tx, node: str, result: CommandResult) -> None:
-    """Notes what the node says came of a command; the first answer stands."""
-    tx.execute(
+def answered(tx: Tx, node: str, site: str, result: CommandResult) -> None:
+    """Notes what the node says came of a command; the first answer stands. A grant that was for it is given back.
+
+    An answer to a command that this store does not have is an alert: it has lost some, or somebody else sends them.
+    """
+    rows = tx.execute(
         "UPDATE commands SET outcome = ?, detail = ?, answered_ms = ? WHERE node = ? AND command_id = ?"
-        " AND outcome IS NULL",
+        " AND outcome IS NULL RETURNING sequence, verb",
         (result.outcome, result.detail, tx.now_ms, node, result.command_id),
     )
+    for row in rows:
+        detail = f"sequence {row['sequence']}, id {result.command_id}: {result.detail}"
+        audit.add(tx, node, f"answer {row['verb']}", node, outcome=result.outcome, detail=detail)
+    if not rows and not known_id(tx, result.command_id):
+        text = f"{result.verb} {result.command_id} ({result.outcome}) was not sent by this endpoint: {result.detail}"
+        audit.raise_alert(tx, site=site, node=node, code="command-unknown", severity="critical", text=text)
+    wipe_grants.ended(tx, node, result.command_id, result.outcome)
 
 
 def of_node(tx: Tx, node: str, limit: int = 100) -> list[CommandRecord]:
     """A node's commands, the newest first."""
     rows = tx.execute("SELECT * FROM commands WHERE node = ? ORDER BY sequence DESC LIMIT ?", (node, limit))
     return [record(CommandRecord, {**row, "by": row["by_whom"]}) for row in rows]
+
+
+def of_id(tx: Tx, command_id: str) -> CommandRecord | None:
+    """The command with this id, of whichever node."""
+    rows = tx.execute("SELECT * FROM commands WHERE command_id = ?", (command_id,))
+    return record(CommandRecord, {**rows[0], "by": rows[0]["by_whom"]}) if rows else None
 
 
 def challenge(tx: Tx, node: str) -> str | None:

@@ -60,7 +60,7 @@ def apply(tx: Tx, message: Arrived) -> None:
         )
     elif isinstance(body, CommandResult):
         key = body.command_id
-        commands.answered(tx, message.node, body)
+        commands.answered(tx, message.node, message.site, body)
     else:
         _latest(tx, message)
     if not isinstance(body, Facts | Challenge):

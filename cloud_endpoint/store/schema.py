@@ -113,6 +113,13 @@ ALTER TABLE init_grants ADD COLUMN begun TEXT NOT NULL DEFAULT '';
 ALTER TABLE init_grants ADD COLUMN begun_ms BIGINT NOT NULL DEFAULT 0
 """
 
+_WIPES = """
+CREATE TABLE wipe_grants (site TEXT PRIMARY KEY, node TEXT NOT NULL, command_id TEXT NOT NULL,
+    granted_ms BIGINT NOT NULL);
+CREATE TABLE wipe_refusals (node TEXT PRIMARY KEY, command_id TEXT NOT NULL, why TEXT NOT NULL);
+CREATE INDEX commands_by_verb ON commands (verb, created_ms)
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     _FIRST,
     _FLOORS,
@@ -123,6 +130,7 @@ MIGRATIONS: tuple[str, ...] = (
     _ACCEPTANCES,
     _ORDERS,
     _REBUILDS,
+    _WIPES,
 )
 
 

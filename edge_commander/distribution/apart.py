@@ -5,15 +5,15 @@ Reading (`members`, `health`) goes to the cluster's API as the commander's own u
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 
-from agents.core.errors import Rejected, Retryable
+from agents.core.errors import Retryable
 from edge_commander.distribution.port import ClusterHealth, ClusterMember, ClusterPlan, Operation, Snapshot
-from edge_commander.distribution.wire import IMAGES, MAX_ANSWER, PULL, SETTLE, Answer, Ask, Family
+from edge_commander.distribution.wire import IMAGES, PULL, SETTLE, Ask
+from edge_commander.halves.client import ask
 
 SECONDS = 1800.0
 """The longest that an operation may take; each bounds itself long before."""
@@ -124,31 +124,5 @@ class Apart:
         await self._observer.aclose()
 
     async def _ask(self, operation: str, argument: str = "", *, plan: ClusterPlan | None = None) -> Any:
-        ask = Ask(operation=str(operation), argument=argument, plan=plan)
-        try:
-            async with asyncio.timeout(SECONDS):
-                data = await self._exchange(msgspec.json.encode(ask))
-        except (OSError, TimeoutError) as error:
-            what = "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
-            raise Retryable(f"{self._socket}: {what}") from None
-        try:
-            answer = msgspec.json.decode(data, type=Answer)
-        except msgspec.MsgspecError:
-            raise Retryable(f"{self._socket}: {ask.operation} ended without an answer") from None
-        if answer.family is Family.RETRY:
-            raise Retryable(answer.text)
-        if answer.family is Family.REFUSED:
-            raise Rejected(answer.text)
-        return answer.value
-
-    async def _exchange(self, data: bytes) -> bytes:
-        reader, writer = await asyncio.open_unix_connection(str(self._socket))
-        try:
-            writer.write(data)
-            writer.write_eof()
-            answer = bytearray()
-            while len(answer) < MAX_ANSWER and (piece := await reader.read(65536)):
-                answer += piece
-            return bytes(answer)
-        finally:
-            writer.close()
+        request = Ask(operation=str(operation), argument=argument, plan=plan)
+        return await ask(self._socket, request.operation, request, SECONDS)

@@ -32,9 +32,9 @@ _LABELS = {"app.kubernetes.io/part-of": "galley", "app.kubernetes.io/name": "edg
 
 
 def rights() -> list[tuple[str, Object]]:
-    """What the commander's own user may do: list Nodes, the Leases of whose turn it is to join, to be upgraded and to
-    renew, and to empty its node before an upgrade: cordon, list pods, evict. No pod is read alone, changed or deleted
-    past its disruption budget. Path and object."""
+    """What the commander's own user may do: list Nodes, the Leases of whose turn it is to join, to be upgraded, to
+    renew and to be wiped, and to empty its node first: cordon, list pods, evict. No pod is read alone, changed or
+    deleted past its disruption budget. Path and object."""
 
     def named(kind: str, name: str, **rest: Any) -> Object:
         version = f"{_RBAC}/v1"
@@ -51,7 +51,7 @@ def rights() -> list[tuple[str, Object]]:
     leases = [
         {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"]},
         {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "update"],
-         "resourceNames": ["galley-join", "galley-rotation", "galley-upgrade"]},
+         "resourceNames": ["galley-join", "galley-rotation", "galley-upgrade", "galley-wipe"]},
     ]  # fmt: skip
     role = {"apiGroup": _RBAC, "name": USER}
     local = f"{base}/namespaces/kube-system"

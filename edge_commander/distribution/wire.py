@@ -8,8 +8,6 @@ the node's containerd which `images` it has, and to `pull` one.
 from __future__ import annotations
 
 import re
-from enum import StrEnum
-from typing import Any
 
 import msgspec
 
@@ -17,8 +15,6 @@ from agents.contracts.ids import is_site_id
 from agents.contracts.images import normal
 from edge_commander.distribution.port import ClusterPlan, Operation
 
-MAX_ASK = 256 * 1024
-MAX_ANSWER = 1024 * 1024
 SETTLE = "settle"
 IMAGES = "images"
 PULL = "pull"
@@ -43,14 +39,6 @@ HOST = re.compile(r"[-.:0-9A-Za-z]{1,253}")
 """An address or a host's name."""
 
 
-class Family(StrEnum):
-    """How an operation ended."""
-
-    DONE = "done"
-    RETRY = "retry"
-    REFUSED = "refused"
-
-
 class Ask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One request. `repr` shows no plan: it holds the site's secrets."""
 
@@ -61,15 +49,6 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     def __repr__(self) -> str:
         return f"Ask(operation={self.operation!r}, argument={self.argument!r})"
-
-
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of it. `value`: the operation's answer; `text`: why not."""
-
-    v: int = 1
-    family: Family
-    text: str = ""
-    value: Any = None
 
 
 def problem(ask: Ask) -> str:

@@ -9,6 +9,7 @@ from edge_commander.formation.slot import Held
 
 NAME = "galley-join"
 UPGRADE = "galley-upgrade"
+WIPE = "galley-wipe"
 
 
 class JoinLease:

@@ -20,7 +20,7 @@ from edge_commander.formation.site import Site
 from edge_commander.formation.slot import Held
 from edge_commander.reasons import NOTHING, Reason, Why
 from edge_commander.rolling import plan as plans
-from edge_commander.rolling.cluster import OwnNode
+from edge_commander.rolling.gate import OwnNode
 from edge_commander.rolling.plan import Drained, Facts, Turn, next_step, plain
 from edge_commander.rolling.pods import Pod
 

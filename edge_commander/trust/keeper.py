@@ -57,6 +57,11 @@ class NodeTrust:
         """Operators' keys that may sign commands, by thumbprint."""
         return self._belief.operators.signing if self._belief.operators is not None else {}
 
+    @property
+    def threshold(self) -> int:
+        """How many operators must sign what goes past a blast radius."""
+        return self._belief.operators.threshold if self._belief.operators is not None else 1
+
     def allowed(self, node: str, signing: Jwk) -> bool:
         """Whether who holds this signing key (public) may speak as this node; False without a roster."""
         return self.roster is not None and self.roster.allowed(node, signing)

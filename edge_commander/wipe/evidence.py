@@ -23,4 +23,6 @@ def warrant(own: CommanderSettings) -> Warrant:
         raise Rejected("does not say which node of which site this is", file=str(folder / STATE_NAME))
     trust = StateFile(folder / TRUST_NAME, TrustRecord).peek() or TrustRecord()
     operators = believe(basis_of(own), trust).operators
-    return Warrant(record.site, record.node, operators.signing if operators is not None else {})
+    if operators is None:
+        return Warrant(record.site, record.node, {}, 1)
+    return Warrant(record.site, record.node, operators.signing, operators.threshold)

@@ -13,18 +13,14 @@ from typing import Annotated
 import msgspec
 
 from agents.contracts.command import Command, SignedCommand
+from agents.contracts.ids import Run, Seq, Stream
+from agents.contracts.wipe import Target as Target  # noqa: PLC0414 - the engine's modules take it from here
 
 MAX_TARGETS = 4
+MAX_UNSENT = 32
+MAX_RANGES = 64
+"""With both full, a record still fits into its slot."""
 Bytes = Annotated[int, msgspec.Meta(ge=0, le=2**60)]
-
-
-class Target(StrEnum):
-    """Partitions by their logical names; what device that is, the image says."""
-
-    VAR = "var"
-    CONF = "conf"
-    KEEP = "keep"
-    IDENT = "ident"
 
 
 class Method(StrEnum):
@@ -70,10 +66,20 @@ class TargetState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     failures: Annotated[int, msgspec.Meta(ge=0, le=255)] = 0
 
 
+class Unsent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What of one daemon's outbox goes with the wipe and was not acknowledged. `ranges`: of `(a, b)`, both ends
+    included, of the run `run`; a declaration of what was dropped is made of it once the wipe is done."""
+
+    stream: Stream
+    run: Run
+    ranges: Annotated[list[tuple[Seq, Seq]], msgspec.Meta(min_length=1, max_length=MAX_RANGES)]
+
+
 class WipeRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One wipe. `command`: whole, so that early boot can judge it again; `id` and `sequence` are its own.
 
     `attempts`: starts since the last progress. `problem`: why it ended as it did. `reported`: the outbox has the end.
+    `unsent`: what of the outboxes on `var` nobody acknowledged when it was armed; old records have none.
     """
 
     v: Annotated[int, msgspec.Meta(ge=1, le=1)] = 1
@@ -85,9 +91,12 @@ class WipeRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     attempts: Annotated[int, msgspec.Meta(ge=0, le=255)] = 0
     problem: Annotated[str, msgspec.Meta(max_length=1024)] = ""
     reported: bool = False
+    unsent: Annotated[list[Unsent], msgspec.Meta(max_length=MAX_UNSENT)] = []
 
 
-def armed(signed: SignedCommand, command: Command, targets: Sequence[Target]) -> WipeRecord:
+def armed(
+    signed: SignedCommand, command: Command, targets: Sequence[Target], unsent: Sequence[Unsent] = ()
+) -> WipeRecord:
     """The first record of a wipe, targets in the order of Target."""
     ordered = [one for one in Target if one in targets]
     return WipeRecord(
@@ -96,6 +105,7 @@ def armed(signed: SignedCommand, command: Command, targets: Sequence[Target]) ->
         id=command.id,
         sequence=command.sequence,
         targets=[TargetState(target=one) for one in ordered],
+        unsent=list(unsent),
     )
 
 

@@ -9,56 +9,47 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from agents.contracts.command import Command, SignedCommand, Verb
+from agents.contracts.command import Command, SignedCommand
+from agents.core.command_rules import ERASES, ill_formed
 from agents.core.command_verify import CommandKeys, CommandRefused, read_command, verify_command
 from agents.core.jose import Jwk
 from edge_commander.wipe.record import Target, WipeRecord
 
-MAY_ERASE: Mapping[Verb, frozenset[Target]] = {
-    Verb.WIPE: frozenset({Target.VAR, Target.CONF, Target.KEEP}),
-    Verb.RETIRE: frozenset(Target),
-}
-"""Which verb may name which targets. The identity goes on retirement alone."""
-
 
 @dataclass(frozen=True)
 class Warrant:
-    """Who this node is and whose word counts here. `operators`: Ed25519 public keys by thumbprint."""
+    """Who this node is and whose word counts here. `operators`: Ed25519 public keys by thumbprint; `threshold`: how
+    many of them must have signed what goes past a blast radius."""
 
     site: str
     node: str
     operators: Mapping[str, Jwk]
+    threshold: int
 
 
 def targets_of(command: Command) -> list[Target]:
-    """The targets that a command names. Raises CommandRefused for a name that is none, twice, or not the verb's."""
-    allowed = MAY_ERASE.get(command.verb, frozenset())
-    if not allowed:
+    """The targets that a command names. Raises CommandRefused for a verb that erases nothing, and for targets or args
+    that the verb does not take."""
+    if command.verb not in ERASES:
         raise CommandRefused("verb", f"{command.verb.value} erases nothing")
-    found: list[Target] = []
-    for name in command.targets:
-        if name not in {one.value for one in allowed}:
-            known = ", ".join(one.value for one in Target if one in allowed)
-            raise CommandRefused("target", f"{command.verb.value} may erase {known}, not {name!r}")
-        found.append(Target(name))
-    if not found or len(set(found)) != len(found):
-        raise CommandRefused("target", "no target is named, or one twice")
-    return found
+    if (wrong := ill_formed(command)) is not None:
+        raise CommandRefused(*wrong)
+    return [Target(name) for name in command.targets]
 
 
 def judge(signed: SignedCommand, warrant: Warrant) -> Command:
     """The command, where operators signed it for this node. Raises CommandRefused."""
-    command = verify_command(
+    claimed = read_command(signed)
+    targets_of(claimed)
+    return verify_command(
         signed,
-        CommandKeys(operators=warrant.operators),
+        CommandKeys(operators=warrant.operators, threshold=warrant.threshold),
         site=warrant.site,
         node=warrant.node,
-        now=read_command(signed).issued,
+        now=claimed.issued,
         after=0,
         challenges=None,
     )
-    targets_of(command)
-    return command
 
 
 def judge_record(record: WipeRecord, warrant: Warrant) -> Command:

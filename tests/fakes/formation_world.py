@@ -26,6 +26,7 @@ from edge_commander.reasons import NOTHING, Reason
 from edge_commander.secrets.model import SiteSecrets
 from tests.fakes.formation_disk import Cluster, Crash, Disk, secrets_of
 from tests.fakes.formation_ports import FakeRoller, Gate
+from tests.fakes.threads import inline
 
 __all__ = ["Cluster", "Crash", "Disk", "World", "secrets_of", "stages"]
 
@@ -94,6 +95,7 @@ class World:
 
     async def round(self, rounds: int = 1) -> None:
         """Each node that has power takes a turn, in some order."""
+        inline()
         for _ in range(rounds):
             order = [name for name in self.names if name not in self.off]
             self.random.shuffle(order)

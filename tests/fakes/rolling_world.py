@@ -15,10 +15,11 @@ from edge_commander.distribution.port import ClusterHealth, ClusterMember
 from edge_commander.formation.site import Site
 from edge_commander.formation.slot import Held
 from edge_commander.reasons import NOTHING, Reason
-from edge_commander.rolling.cluster import OwnNode
+from edge_commander.rolling.gate import OwnNode
 from edge_commander.rolling.plan import Turn
 from edge_commander.rolling.pods import Pod
 from edge_commander.rolling.roller import Means, Roller, Work
+from tests.fakes.threads import inline
 
 QUIET = structlog.wrap_logger(structlog.ReturnLogger())
 OLD, NEW, NEXT = "1.36.2", "1.36.3", "1.36.4"
@@ -91,6 +92,7 @@ class World:
         return Site(site="store-1", me=me, epoch=1, roster=self.roster, generation=2, orders=orders)
 
     async def round(self, rounds: int = 1) -> None:
+        inline()
         for _ in range(rounds):
             order = [name for name in self.names if not self.boxes[name].dead]
             self.random.shuffle(order)

@@ -25,6 +25,7 @@ from edge_commander.secrets.model import SiteSecrets
 from edge_commander.secrets.rotation import digest, following
 from edge_commander.secrets.store import Draft
 from tests.fakes.formation_world import Crash, secrets_of
+from tests.fakes.threads import inline
 
 SITE = "store-1"
 ROUND_SECONDS = 3.0
@@ -122,6 +123,7 @@ class World:
         self.nodes[name] = Node(self, name)
 
     async def round(self, rounds: int = 1) -> None:
+        inline()
         for _ in range(rounds):
             order = [name for name in self.names if name not in self.off]
             self.random.shuffle(order)

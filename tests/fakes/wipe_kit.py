@@ -18,7 +18,7 @@ from tests.fakes.block_device import SECTOR, Mains, PowerCut, ShimDevice, ShimDi
 
 SITE, NODE = "store-00001", "n-" + "a" * 16
 OPERATOR, STRANGER = SoftwareKey.generate("Ed25519"), SoftwareKey.generate("Ed25519")
-WARRANT = Warrant(SITE, NODE, {thumbprint(OPERATOR.public): OPERATOR.public})
+WARRANT = Warrant(SITE, NODE, {thumbprint(OPERATOR.public): OPERATOR.public}, 1)
 SIZES = {Target.VAR: 96 * SECTOR, Target.CONF: 32 * SECTOR, Target.KEEP: 16 * SECTOR, Target.IDENT: 16 * SECTOR}
 EVERY = 16 * SECTOR
 SECRET = b"line of a secret "

@@ -15,13 +15,13 @@ from synthetic_client.settings import SyntheticSettings
 from vessel.settings import VesselSettings
 
 ROOT = Path(__file__).resolve().parents[2]
-EARLY = "wipe"
+EARLY = ("galley-wipe", "galley-overlay")
 UNITS = {
     path.stem.removeprefix("galley-"): path
     for path in sorted((ROOT / "systemd").glob("*[!@].service"))
-    if path.stem != f"galley-{EARLY}"
+    if path.stem not in EARLY
 }
-"""The daemons'. The root half of a distribution, one process a request, and the early wipe have tests of their own."""
+"""The daemons'. The root halves, one process a request, and what runs in early boot have tests of their own."""
 COMMANDS = {"endpoint": "galley-endpoint", "discovery": "python3 -I -m edge_commander.discovery"}
 STATE = {"endpoint": "galley/galley-endpoint", "edge-commander": "galley/edge-commander galley-ident"}
 USERS = {
@@ -144,6 +144,20 @@ def test_the_root_half_of_a_distribution_is_asked_by_the_commander_alone_and_wai
     )
 
 
+def test_the_root_half_of_the_machine_is_asked_by_the_commander_alone_and_may_do_little() -> None:
+    socket = (ROOT / "systemd/galley-machine.socket").read_text().splitlines()
+    wanted = {"ListenStream=/run/galley/machine.sock", "SocketUser=galley-commander", "SocketMode=0600", "Accept=yes"}
+    assert wanted <= set(socket)
+    served = (ROOT / "systemd/galley-machine@.service").read_text().splitlines()
+    assert {line for line in served if line.startswith(("User=", "EnvironmentFile=", "Restart="))} == set()
+    kept = ["StandardInput=socket", "NoNewPrivileges=yes", "ProtectSystem=strict", "RestrictAddressFamilies=AF_UNIX",
+            "ExecStart=/opt/galley/bin/python3 -I -B -m edge_commander.machine.runner"]  # fmt: skip
+    assert [line for line in kept if line not in served] == []
+    given = next(line for line in served if line.startswith("CapabilityBoundingSet=")).partition("=")[2].split()
+    assert "CAP_SYS_BOOT" in given and "CAP_SYS_ADMIN" not in given
+    assert any(line.startswith("SystemCallFilter=@system-service") for line in served)
+
+
 def test_the_wipe_runs_before_anything_of_its_targets_is_mounted() -> None:
     said = (ROOT / "systemd/galley-wipe.service").read_text().splitlines()
     wanted = ["DefaultDependencies=no", "Before=local-fs-pre.target shutdown.target", "Conflicts=shutdown.target",
@@ -151,6 +165,19 @@ def test_the_wipe_runs_before_anything_of_its_targets_is_mounted() -> None:
               "PrivateNetwork=yes", "NoNewPrivileges=yes", "RequiredBy=var.mount"]  # fmt: skip
     assert [line for line in wanted if line not in said] == []
     assert not [line for line in said if line.startswith(("StateDirectory", "PrivateTmp=yes", "RequiresMountsFor"))]
+
+
+def test_the_overlay_on_etc_is_mounted_for_all_and_with_all_that_it_needs_later() -> None:
+    said = (ROOT / "systemd/galley-overlay.service").read_text().splitlines()
+    wanted = ["DefaultDependencies=no", "Wants=conf.mount keep.mount", "Conflicts=shutdown.target", "Type=oneshot",
+              "After=conf.mount keep.mount galley-wipe.service", "RemainAfterExit=yes", "NoNewPrivileges=yes",
+              "ExecStart=/opt/galley/bin/python3 -I -B -m edge_commander.overlay.boot"]  # fmt: skip
+    assert [line for line in wanted if line not in said] == []
+    # systemd.exec(5): each of these gives a service a mount namespace of its own.
+    own = ("Private", "Protect", "ReadOnly", "ReadWrite", "Inaccessible", "Bind", "Root", "StateDirectory", "Temporary",
+           "Capability", "RuntimeDirectory", "RestrictSUIDSGID")  # fmt: skip
+    assert not [line for line in said if line.startswith(own)]
+    assert not [line for line in said if line.startswith("Require")]  # a boot without conf goes on
 
 
 def test_what_reads_the_lan_gets_at_nothing_of_the_node() -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_commander.distribution.runner import USED
+from edge_commander.halves.serve import USED
 from tests.site_in_a_box.cluster_host import ClusterHost
 
 _USED = re.compile(re.escape(USED).replace(r"\{:\.2f\}", r"(\d+\.\d\d)"))

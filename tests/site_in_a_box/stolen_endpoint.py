@@ -1,14 +1,17 @@
 """The endpoint's own program in a thief's hands: with its keys, its store, and what it is told to say.
 
 Run as a module in the place of `cloud_endpoint`. `TEST_THIEF_PLAN` names a file: one word of LIES, or nothing for the
-truth. It is read at each answer.
+truth. It is read at each answer. `plant` writes commands into the store of an endpoint that runs, past all its checks.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sqlite3
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -48,6 +51,20 @@ LIES: dict[str, Callable[[Roster], Roster]] = {
     "epoch-authorisation": lambda roster: _ahead(roster, epoch=2),
 }
 """By the code with which a node refuses it."""
+
+
+def plant(store: Path, node: str, site: str, rows: Sequence[tuple[int, str, str, bytes]]) -> None:
+    """Commands for the node, as if sent, all at once: sequence and id of the row, verb, SignedCommand as JSON."""
+    now = time.time_ns() // 1_000_000
+    values = [
+        (node, sequence, site, one, verb, signed.decode(), now, now + 3_600_000) for sequence, one, verb, signed in rows
+    ]
+    with contextlib.closing(sqlite3.connect(store, timeout=30)) as connection, connection:
+        connection.executemany(
+            "INSERT INTO commands (node, sequence, site, command_id, verb, signed, by_whom, created_ms, expires_ms)"
+            " VALUES (?, ?, ?, ?, ?, ?, 'op:thief', ?, ?)",
+            values,
+        )
 
 
 def main() -> None:

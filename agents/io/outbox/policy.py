@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 SUPERSEDED = 0
 """Rank of what a newer message of its kind has replaced."""
-LATEST = frozenset({"facts", "challenge"})
+LATEST = frozenset({"facts", "challenge", "overlay"})
 """Kinds of which only the newest matters."""
 RANKS = {
     "beat": 1,
     "synthetic": 2,
     "facts": 3,
+    "overlay": 3,
     "challenge": 4,
     "state": 4,
     "deployment": 5,

@@ -255,11 +255,17 @@ class KubeadmCluster:
             await self._world.through_seed(address, secrets)
             try:
                 nodes = await self._world.api.nodes()
-                version = await self._world.api.cluster_version()
-                return SeedFacts(address, await self._world.etcd.members(), nodes, version)
+                return SeedFacts(address, await self._world.etcd.members(), nodes, await self._cluster_version())
             except Retryable as error:
                 self._say(f"{address} does not answer: {error}")
         return SeedFacts()
+
+    async def _cluster_version(self) -> str:
+        """Empty where the cluster does not say it: kubeadm will, if that matters to it."""
+        try:
+            return await self._world.api.cluster_version()
+        except Rejected:
+            return ""
 
     def _in(self, version: str) -> KubeadmSettings:
         return msgspec.structs.replace(self._settings, version=version)

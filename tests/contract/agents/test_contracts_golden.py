@@ -15,7 +15,7 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from agents.contracts import command, election, identity, images, ingest, messages, orders, signed, trust
+from agents.contracts import command, election, identity, images, ingest, messages, orders, signed, trust, wipe
 from agents.contracts.codec import decode, encode
 from agents.contracts.ids import Stream
 
@@ -29,6 +29,7 @@ TYPES: dict[str, type[msgspec.Struct]] = {
     "alert": messages.Alert,
     "command-result": messages.CommandResult,
     "challenge-message": messages.Challenge,
+    "overlay": messages.Overlay,
     "ingest-request": ingest.IngestRequest,
     "ingest-answer": ingest.IngestAnswer,
     "enrol-request": identity.EnrolRequest,
@@ -51,6 +52,8 @@ TYPES: dict[str, type[msgspec.Struct]] = {
     "roster": trust.Roster,
     "operators-document": trust.OperatorsDocument,
     "site-order": orders.SiteOrder,
+    "wipe-grant-ask": wipe.WipeGrantAsk,
+    "wipe-grant": wipe.WipeGrant,
 }
 FILES = sorted(file for file in GOLDEN.rglob("*.json") if ".full" in file.name or ".least" in file.name)
 

@@ -46,6 +46,7 @@ async def unsigned(operator: EndpointClient, name: str, /, **changes: Any) -> Co
         "challenge": following["challenge"],
         "issued": now,
         "expires": now + 600,
+        "targets": ["var"],
     }
     return Command(**{**values, **changes})
 

@@ -29,7 +29,8 @@ from edge_commander.distribution.grants import write_access
 from edge_commander.distribution.kubeadm import layout
 from edge_commander.distribution.kubeadm.cluster import KubeadmCluster
 from edge_commander.distribution.runner import carry_out
-from edge_commander.distribution.wire import SETTLE, Answer, Ask, Family, problem
+from edge_commander.distribution.wire import SETTLE, Ask, problem
+from edge_commander.halves.answer import Answer, Family
 from edge_commander.settings import CommanderSettings, DistributionSettings
 from tests.site_in_a_box.etcd_site.api import NODES, EtcdKube, connect
 from tests.site_in_a_box.etcd_site.kubeadm import ETCD_RUNS

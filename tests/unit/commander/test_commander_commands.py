@@ -100,7 +100,8 @@ async def test_sync_wakes_vessel_and_is_answered(bench: Bench) -> None:
 
 @pytest.mark.parametrize("verb", [verb for verb in Verb if verb is not Verb.SYNC])
 async def test_what_this_version_cannot_do_is_refused_by_name(bench: Bench, verb: Verb) -> None:
-    await bench.loop.handle(sign_command(bench.command(1, verb), [OPERATOR]))
+    targets = {Verb.WIPE: ["var"], Verb.RETIRE: ["ident"]}.get(verb, [])
+    await bench.loop.handle(sign_command(bench.command(1, verb, targets=targets), [OPERATOR]))
     assert [(one.verb, one.outcome) for one in bench.results] == [(verb.value, "refused")]
     assert "not available in this version" in bench.results[0].detail
 

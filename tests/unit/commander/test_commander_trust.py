@@ -212,6 +212,7 @@ async def test_operators_change_in_order_and_commands_follow(bench: Bench) -> No
     second = chained(operators_document(2, keys=BOTH))
     third = chained(operators_document(3, keys=BOTH[1:]), ALICE)
     assert list(bench.trust.operator_keys()) == [thumbprint(ALICE.public)]
+    assert bench.trust.threshold == 1
     await bench.take(None, operators=[second, third])
     for _ in range(2):
         assert bench.trust.operators_generation == 3
@@ -219,6 +220,17 @@ async def test_operators_change_in_order_and_commands_follow(bench: Bench) -> No
         bench.restart()
     await bench.take(None, operators=[second])
     assert bench.trust.operators_generation == 3 and bench.alerts == []
+
+
+async def test_the_threshold_is_the_documents_and_a_retired_key_signs_no_command(bench: Bench) -> None:
+    second = chained(operators_document(2, keys=BOTH, threshold=2))
+    three = (*BOTH, OperatorKey(name="mallory", key=MALLORY.public, retired=1))
+    third = chained(operators_document(3, keys=three, threshold=2), ALICE, BOB)
+    await bench.take(None, operators=[second, third])
+    for _ in range(2):
+        assert (bench.trust.operators_generation, bench.trust.threshold) == (3, 2)
+        assert set(bench.trust.operator_keys()) == {thumbprint(ALICE.public), thumbprint(BOB.public)}
+        bench.restart()
 
 
 @pytest.mark.parametrize(

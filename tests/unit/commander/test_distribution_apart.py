@@ -15,7 +15,8 @@ import pytest
 from agents.core.errors import Rejected, Retryable
 from edge_commander.distribution.apart import Apart
 from edge_commander.distribution.port import ClusterHealth, ClusterMember, ClusterPlan, Operation, Snapshot
-from edge_commander.distribution.wire import ASKED, Answer, Ask, Family, problem
+from edge_commander.distribution.wire import ASKED, Ask, problem
+from edge_commander.halves.answer import Answer, Family
 from tests.fakes.formation_world import secrets_of
 
 PLAN = ClusterPlan(

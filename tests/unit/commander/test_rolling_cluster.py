@@ -15,7 +15,8 @@ from agents.core.ports import ApiProblem, Object
 from agents.io.kube_errors import KubeRejected
 from edge_commander.formation.lease import JoinLease
 from edge_commander.reasons import NOTHING, Reason, Why
-from edge_commander.rolling.cluster import MARK, OwnNode, RollingCluster, notes_of
+from edge_commander.rolling.cluster import MARK, RollingCluster, notes_of
+from edge_commander.rolling.gate import OwnNode
 from edge_commander.rolling.plan import Turn, unfit
 from edge_commander.rolling.pods import evictable
 from edge_commander.rolling.roller import Work

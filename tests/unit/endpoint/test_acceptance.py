@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable
 from typing import Any
 
@@ -210,7 +211,7 @@ def test_the_table_and_the_exit_status_follow_the_checks() -> None:
     bad = judge_site(view(synthetics=[]))
     for report, code, word in ((GOOD, 0, "accepted"), (bad, NOT_ACCEPTED, "NOT ACCEPTED")):
         answer = {"accepted": report.accepted, **msgspec.to_builtins(report), "signed_by": "ann"}
-        assert status(answer) == code
+        assert status(answer, argparse.Namespace()) == code
         lines = rows(answer)
         assert [line["name"] for line in lines] == [*CheckName, SITE]
         assert (lines[-1]["result"], lines[-1]["text"]) == (word, "epoch 2, signed by ann, stored")

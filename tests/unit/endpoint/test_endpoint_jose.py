@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 import pytest
 
-from agents.contracts.command import ENDPOINT_MAY_SIGN, Command, SignedCommand, Verb
+from agents.contracts.command import Command, SignedCommand, Verb
 from agents.contracts.identity import Role, Scope
 from agents.core import assertion as asserted
 from agents.core.command_verify import CommandKeys, CommandRefused, sign_command, verify_command
@@ -101,31 +103,66 @@ def command(**changes: object) -> Command:
         "issued": NOW,
         "expires": NOW + 600,
     }
+    named: dict[object, list[str]] = {Verb.WIPE: ["var"], Verb.RETIRE: ["ident"]}
+    values["targets"] = named.get(changes.get("verb", Verb.WIPE), [])
     return Command(**{**values, **changes})  # type: ignore[arg-type]
 
 
-def verify(signed: SignedCommand, needed: int = 1, after: int = 4) -> Command:
+def verify(signed: SignedCommand, threshold: int = 1, after: int = 4, needed: int = 0) -> Command:
     return verify_command(
-        signed, KEYS, site=SITE, node=NODE, now=NOW, after=after, challenges=frozenset({"c"}), operators_needed=needed
-    )
+        signed, replace(KEYS, threshold=threshold), site=SITE, node=NODE, now=NOW, after=after,
+        challenges=frozenset({"c"}), operators_needed=needed, because="many sites at once",
+    )  # fmt: skip
 
 
-@pytest.mark.parametrize("verb", list(Verb))
-def test_who_may_sign_which_verb(verb: Verb) -> None:
-    one = command(verb=verb)
-    assert verify(sign_command(one, [OPERATOR])) == one
-    if verb in ENDPOINT_MAY_SIGN:
-        assert verify(sign_command(one, [KEY])) == one
-    else:
-        with pytest.raises(CommandRefused, match="operator"):
-            verify(sign_command(one, [KEY]))
+STRANGER = SoftwareKey.generate("Ed25519")
+SIGNERS: dict[str, tuple[list[SoftwareKey], bool, int]] = {
+    # Whose keys; whether an endpoint's word is in it; how many operators' words.
+    "the endpoint": ([KEY], True, 0),
+    "one operator": ([OPERATOR], False, 1),
+    "one operator twice": ([OPERATOR, OPERATOR], False, 1),
+    "one operator and the endpoint": ([OPERATOR, KEY], True, 1),
+    "two operators": ([OPERATOR, SECOND], False, 2),
+    "two operators and the endpoint": ([KEY, OPERATOR, SECOND], True, 2),
+    "a stranger": ([STRANGER], False, -1),
+    "an operator and a stranger": ([OPERATOR, STRANGER], False, -1),
+}
+ENDPOINTS = {"sync", "snapshot", "collect-diagnostics", "reboot"}
+WIDE: dict[str, dict[str, object]] = {
+    "keep": {"verb": Verb.WIPE, "targets": ["keep"]},
+    "rebuild": {"verb": Verb.WIPE, "targets": ["var"], "args": {"rebuild": "yes"}},
+    "identity": {"verb": Verb.RETIRE, "targets": ["ident", "var"]},
+}
 
 
-def test_two_operators_are_two_persons() -> None:
+@pytest.mark.parametrize("who", SIGNERS)
+@pytest.mark.parametrize("what", [*(one.value for one in Verb), *WIDE])
+def test_who_may_sign_what(what: str, who: str) -> None:
+    """Every verb, and what goes past a blast radius, by every set of signers and a threshold of 1, 2 and 3."""
+    signers, by_endpoint, operators = SIGNERS[who]
+    one = command(**(WIDE[what] if what in WIDE else {"verb": Verb(what)}))
+    signed = sign_command(one, signers)
+    for threshold in (1, 2, 3):
+        least = threshold if what in WIDE or what == "retire" else 0 if what in ENDPOINTS else 1
+        if operators >= least and (operators > 0 or by_endpoint):
+            assert verify(signed, threshold) == one
+            continue
+        with pytest.raises(CommandRefused) as caught:
+            verify(signed, threshold)
+        assert caught.value.code == ("threshold" if operators > 0 else "signature")
+
+
+def test_two_operators_are_two_persons_where_the_judge_asks_for_them() -> None:
     verify(sign_command(command(), [OPERATOR, SECOND]), needed=2)
     for signers in ([OPERATOR], [OPERATOR, OPERATOR], [OPERATOR, KEY]):
-        with pytest.raises(CommandRefused, match="2 operator"):
+        with pytest.raises(CommandRefused, match="2 operator signatures, and has 1: many sites at once"):
             verify(sign_command(command(), signers), needed=2)
+
+
+def test_a_judge_may_ask_for_more_and_never_for_less() -> None:
+    retire = sign_command(command(verb=Verb.RETIRE), [OPERATOR])
+    with pytest.raises(CommandRefused, match="3 operator signatures, and has 1: retire ends"):
+        verify(retire, threshold=3, needed=1)
 
 
 @pytest.mark.parametrize(
@@ -138,6 +175,10 @@ def test_two_operators_are_two_persons() -> None:
         ({"expires": NOW}, "expired"),
         ({"issued": NOW + 31}, "issued"),
         ({"expires": NOW + 86_401}, "expires"),
+        ({"targets": ["/dev/sda"]}, "target"),
+        ({"targets": ["ident"]}, "target"),
+        ({"targets": []}, "target"),
+        ({"args": {"force": "yes"}}, "args"),
     ],
 )
 def test_each_rule_of_a_command(changes: dict[str, object], code: str) -> None:

@@ -22,7 +22,7 @@ FOR_ROLE = {
     Role.HEARTBEAT: FOR_ALL_DEVICES,
     Role.VESSEL: FOR_ALL_DEVICES | {"GET /v1/git-credential"},
     Role.SYNTHETIC: FOR_ALL_DEVICES | {"POST /v1/echo"},
-    Role.COMMANDER: FOR_ALL_DEVICES | {"GET /v1/commands", "POST /v1/init-grant"},
+    Role.COMMANDER: FOR_ALL_DEVICES | {"GET /v1/commands", "POST /v1/init-grant", "POST /v1/wipe-grant"},
 }
 ADMIN_ALONE = ("/v1/admin/",)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
 from agents.contracts.command import Verb
-from agents.core.command_verify import CommandRefused
+from agents.core.command_verify import CommandRefused, sign_command
 from agents.core.errors import Rejected
+from agents.core.jose import SoftwareKey, thumbprint
 from edge_commander.wipe import record as records
 from edge_commander.wipe.journal import OFFSETS, SLOT, Journal
 from edge_commander.wipe.record import Phase, Stage, Target
@@ -97,6 +100,39 @@ def test_a_journal_that_somebody_wrote_by_himself_erases_nothing(record: records
     assert end.problem.startswith(f"{code}:")
     assert machine.content() == Machine().content()
     assert Journal(machine.journal).record == end
+
+
+SECOND = SoftwareKey.generate("Ed25519")
+BOTH_KEYS = {thumbprint(one.public): one.public for one in (kit.OPERATOR, SECOND)}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"targets": ["keep"]},
+        {"targets": ["var"], "args": {"rebuild": "yes"}},
+        {"verb": Verb.RETIRE, "targets": ["ident", "var"]},
+    ],
+)
+def test_past_a_blast_radius_early_boot_asks_for_as_many_signatures(changed: dict[str, Any]) -> None:
+    for signers, code in ((1, "threshold:"), (2, "")):
+        machine = Machine()
+        machine.warrant = lambda: Warrant(kit.SITE, kit.NODE, BOTH_KEYS, 2)
+        record = kit.armed(**changed)
+        both = sign_command(kit.command(**changed), [kit.OPERATOR, SECOND][:signers])
+        machine.arm(msgspec.structs.replace(record, command=both))
+        end = machine.start()
+        assert end is not None and end.problem.startswith(code)
+        assert end.phase is (Phase.REFUSED if code else Phase.DONE)
+        assert (machine.content() == Machine().content()) is bool(code)
+
+
+def test_one_signature_is_enough_for_a_wipe_that_is_made_good_again() -> None:
+    machine = Machine()
+    machine.warrant = lambda: Warrant(kit.SITE, kit.NODE, BOTH_KEYS, 2)
+    machine.arm()
+    machine.start()
+    assert machine.content() == kit.after(BOTH)
 
 
 def test_one_amid_its_work_is_judged_as_well() -> None:
@@ -228,4 +264,4 @@ def test_a_command_without_operators_is_refused() -> None:
     from edge_commander.wipe.warrant import judge
 
     with pytest.raises(CommandRefused):
-        judge(kit.signed(), Warrant(kit.SITE, kit.NODE, {}))
+        judge(kit.signed(), Warrant(kit.SITE, kit.NODE, {}, 1))

@@ -1,0 +1,26 @@
+"""`galley site wipe-release`: a site's wipe grant is given back by an operator."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+from urllib.parse import quote
+
+from cloud_endpoint.cli.client import Client
+from cloud_endpoint.cli.spec import Command
+
+
+async def release(client: Client, options: argparse.Namespace) -> Any:
+    """Gives it back."""
+    return await client.call("POST", f"/v1/admin/sites/{quote(options.id)}/wipe-release")
+
+
+WIPES: tuple[Command, ...] = (
+    Command(
+        ("site", "wipe-release"),
+        "give a site's wipe grant back, where the node that holds it will never answer",
+        release,
+        [("id", {})],
+        ("changed",),
+    ),
+)
