@@ -81,6 +81,18 @@ class MachineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     )
 
 
+class UpdateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`update:` of the node's image. `root_a`, `root_b`: the two roots; `esp`: where the EFI system partition is
+    mounted. `bytes_per_second`: the most that is fetched; 0: as fast as it comes. `trial_seconds`: how long a new image
+    may take to be well before it is left again."""
+
+    root_a: Device = "/dev/disk/by-partlabel/root-a"
+    root_b: Device = "/dev/disk/by-partlabel/root-b"
+    esp: Device = "/efi"
+    bytes_per_second: Annotated[int, msgspec.Meta(ge=0)] = 0
+    trial_seconds: Positive = 900.0
+
+
 class UpgradeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`upgrades:`, one node after another, by an operator's order. `drain_seconds`: how long pods may take to go to
     other nodes before this one is upgraded. `stuck`: where some do not go in time, the upgrade goes on, or stops."""
@@ -128,6 +140,7 @@ class CommanderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     socket_roles: list[Role] = []
     distribution: DistributionSettings = DistributionSettings()
     wipe: WipeSettings = WipeSettings()
+    update: UpdateSettings = UpdateSettings()
     overlay: OverlaySettings = OverlaySettings()
     machine: MachineSettings = msgspec.field(default_factory=MachineSettings)
     upgrades: UpgradeSettings = UpgradeSettings()

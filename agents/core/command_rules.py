@@ -47,7 +47,12 @@ SNAPSHOT = "snapshot"
 _REASON = {"reason": r"[^\x00-\x1f\x7f]*"}
 _REBUILD = {REBUILD: YES}
 _SNAPSHOT = {SNAPSHOT: "no"}
-_VERSION = {"version": r"v?\d{1,4}\.\d{1,4}\.\d{1,4}(\+[0-9A-Za-z.]{1,32})?"}
+_RELEASE = {
+    "version": r"\d{1,6}(\.\d{1,6}){0,3}",
+    "sha256": r"[0-9a-f]{64}",
+    "address": r"https://[^\s?#\\]{1,200}",
+}
+"""Of an image: its version, the digest of its signed document, and the folder that all its files are in."""
 
 _SETTLED = frozenset({NodeState.ASSIGNED, NodeState.FORMING, NodeState.READY})
 _MEMBER = frozenset({NodeState.READY})
@@ -78,7 +83,7 @@ RULES: Mapping[Verb, Rule] = MappingProxyType(
             must=frozenset({Target.IDENT}),
         ),
         Verb.REJOIN: Rule(Signer.OPERATOR, _MEMBER, _args()),
-        Verb.UPGRADE: Rule(Signer.OPERATOR, _MEMBER, _args(_VERSION)),
+        Verb.UPGRADE: Rule(Signer.OPERATOR, _SETTLED, _args(_RELEASE)),
         Verb.ROTATE: Rule(Signer.OPERATOR, _MEMBER, _args()),
     }
 )

@@ -17,6 +17,7 @@ from cloud_endpoint.cli.diagnostics import DIAGNOSTICS
 from cloud_endpoint.cli.entries import ENTRY_FLAGS, EPOCH, KEY, PIN_FLAGS, sign_shipped, sign_withdrawal
 from cloud_endpoint.cli.operators import OPERATORS
 from cloud_endpoint.cli.orders import ORDERS
+from cloud_endpoint.cli.releases import RELEASES
 from cloud_endpoint.cli.spec import Command
 from cloud_endpoint.cli.wipes import WIPES
 from cloud_endpoint.signing.keys import HELP, operators_key
@@ -259,6 +260,7 @@ COMMANDS: tuple[Command, ...] = (
         ("site", "generation"),
     ),
     *ORDERS,
+    *RELEASES,
     *COMMAND,
     *WIPES,
     *ACCEPTANCE,

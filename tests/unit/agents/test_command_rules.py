@@ -31,7 +31,7 @@ BY_HAND: dict[tuple[str, str], tuple[int, str]] = {
     ("retire", "all"): (3, "          -   -   x   x   x   -   - "),
     ("retire", "ident rebuild"): (3, "-   -   x   x   x   -   - "),
     ("rejoin", ""): (1, "             -   -   -   -   x   -   - "),
-    ("upgrade", ""): (1, "            -   -   -   -   x   -   - "),
+    ("upgrade", ""): (1, "            -   -   x   x   x   -   - "),
     ("rotate", ""): (1, "             -   -   -   -   x   -   - "),
 }
 ALL = ["var", "conf", "keep", "ident"]
@@ -114,7 +114,12 @@ FIRST = {"wipe": ["var"], "retire": ["ident"]}
 TAKES = {
     "rebuild": ({"wipe", "retire"}, ["yes"], ["no", "Yes", "yes ", "", "1", "yes\n"]),
     "snapshot": ({"wipe", "retire"}, ["no"], ["yes", "No", "", "no\n"]),
-    "version": ({"upgrade"}, ["1.36.3", "v1.36.3+k3s1"], ["", "latest", "1.36", "1.36.3; reboot", "1.36.3\n"]),
+    "version": ({"upgrade"}, ["1.4", "2026.11.26"], ["", "latest", "v1.4", "1.4; reboot", "1.4\n", "1..4"]),
+    "sha256": ({"upgrade"}, ["0a" * 32], ["", "0A" * 32, "0a" * 31, "0a" * 32 + "\n"]),
+    "address": (
+        {"upgrade"}, ["https://images.example/1.4"],
+        ["", "http://images.example", "https://x/?a", "https://x/#a", "https://a b", "https://x\\y", "file:///etc"],
+    ),
     "reason": (
         {one.value for one in Verb}, ["", "disk errors in store 1, ticket 4711"], ["two\nlines", "bell\a", "\x7f"],
     ),

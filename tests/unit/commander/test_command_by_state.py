@@ -18,7 +18,7 @@ SECOND, RETIRED = SoftwareKey.generate("Ed25519"), SoftwareKey.generate("Ed25519
 ANYWHERE = {NodeState.ASSIGNED, NodeState.FORMING, NodeState.READY}
 TAKEN: dict[str, set[NodeState]] = {
     "sync": ANYWHERE, "collect-diagnostics": ANYWHERE, "reboot": ANYWHERE, "wipe": ANYWHERE, "retire": ANYWHERE,
-    "snapshot": {NodeState.READY}, "rejoin": {NodeState.READY}, "upgrade": {NodeState.READY},
+    "snapshot": {NodeState.READY}, "rejoin": {NodeState.READY}, "upgrade": ANYWHERE,
     "rotate": {NodeState.READY},
 }  # fmt: skip
 TARGETS = {"wipe": ["var"], "retire": ["ident"]}
@@ -69,7 +69,7 @@ async def test_every_verb_in_every_state(bench: Bench) -> None:
         ("reboot", {}, 0),
         ("wipe", {"targets": ["var", "conf"]}, 1),
         ("rejoin", {}, 1),
-        ("upgrade", {"args": {"version": "1.36.3"}}, 1),
+        ("upgrade", {"args": {"version": "1.4.0"}}, 1),
         ("rotate", {}, 1),
         ("wipe", {"targets": ["keep"]}, 2),
         ("wipe", {"targets": ["var"], "args": {"rebuild": "yes"}}, 2),

@@ -1,0 +1,143 @@
+"""Puts a fetched release into the idle slot, as root. Touches its partition and the ESP.
+
+The order is what makes it safe to be killed anywhere: first no entry starts from the slot, then its root is written
+and read back, then its entry appears at once, whole. What is written is hashed as it is written: the folder belongs to
+another user, who may change it meanwhile.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from agents.contracts.release import DOCUMENT, ImageRelease, ReleaseFile
+from agents.core.errors import Rejected, Retryable
+from agents.core.jose import SignatureRefused
+from agents.core.operators import Operators
+from agents.core.releases import MAX_BYTES, verify_release
+from edge_commander.settings import UpdateSettings
+from edge_commander.update import entries, slots
+from edge_commander.update.plan import other
+from edge_commander.wipe.blocks import CHUNK
+from edge_commander.wipe.disk import ALIGNMENT, Disk
+
+
+def install(
+    version: str, folder: Path, settings: UpdateSettings, operators: Operators | None, say: Callable[[str], None]
+) -> str:
+    """The slot that it is in now. Asked again after a crash it does all anew. Raises Rejected, Retryable."""
+    running = slots.running(settings)
+    if not running:
+        raise Rejected("this machine does not run from one of two roots")
+    slot = other(running)
+    put(slot, _release(folder, operators, version), folder, settings, say)
+    return slot
+
+
+def put(slot: str, release: ImageRelease, folder: Path, settings: UpdateSettings, say: Callable[[str], None]) -> None:
+    """The judged release into that slot, which nothing runs from. Raises Rejected, Retryable."""
+    version, kernel = release.version, f"kernel-{slot}.efi"
+    try:
+        place = Path(settings.esp, entries.FOLDER)
+        present = entries.read(one.name for one in place.iterdir())
+        _check_room(place, release.files(slot)[kernel], entries.of_slot(present, slot))
+        for one in entries.of_slot(present, slot):
+            say(f"remove the boot entry {one.name}: its root is about to change")
+            (place / one.name).unlink()
+        _sync(place)
+        say(f"write release {version} to root-{slot}")
+        write_root(folder / "root.img", release.root, slots.device(settings, slot))
+        say(f"add the boot entry {entries.new(version, slot)}")
+        _add(folder / kernel, release.files(slot)[kernel], place / entries.new(version, slot))
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise Retryable(f"the release cannot be put in place: {where}{error.strerror}") from None
+
+
+def write_root(source: Path, wanted: ReleaseFile, target: Path) -> None:
+    """Copies, flushes, and reads back past the page cache. Raises Rejected where it is another file than wanted, or
+    the device does not keep it; OSError."""
+    with _opened(source, wanted) as file, Disk(target) as disk:
+        if disk.size < wanted.size:
+            raise Rejected(f"the release's root has {wanted.size} bytes, its partition {disk.size}")
+        seen = hashlib.sha256()
+        for offset in range(0, wanted.size, CHUNK):
+            data = file.read(min(CHUNK, wanted.size - offset))
+            seen.update(data)
+            disk.write(offset, data.ljust(-(-len(data) // ALIGNMENT) * ALIGNMENT, b"\0"))
+        disk.flush()
+        if seen.hexdigest() != wanted.sha256:
+            raise Rejected("is not what the release says", file=str(source))
+        read = hashlib.sha256()
+        for offset in range(0, wanted.size, CHUNK):
+            piece = min(CHUNK, wanted.size - offset)
+            read.update(disk.read(offset, -(-piece // ALIGNMENT) * ALIGNMENT)[:piece])
+        if read.hexdigest() != wanted.sha256:
+            raise Rejected("does not keep what is written to it", file=str(target))
+
+
+def _add(source: Path, wanted: ReleaseFile, target: Path) -> None:
+    draft = target.with_name(".galley.new")
+    with _opened(source, wanted) as file, draft.open("wb") as out:
+        data = file.read(wanted.size)
+        if hashlib.sha256(data).hexdigest() != wanted.sha256:
+            raise Rejected("is not what the release says", file=str(source))
+        out.write(data)
+        out.flush()
+        os.fsync(out.fileno())
+    draft.rename(target)
+    _sync(target.parent)
+
+
+def _release(folder: Path, operators: Operators | None, version: str) -> ImageRelease:
+    file = folder / DOCUMENT
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(MAX_BYTES + 1)
+        return verify_release(data, operators, version)
+    except OSError as error:
+        raise Rejected(f"cannot be read: {error.strerror}", file=str(file)) from None
+    except SignatureRefused as error:
+        raise Rejected(f"the release is refused: {error.cause}", file=str(file)) from None
+
+
+def _check_room(place: Path, kernel: ReleaseFile, goes: list[entries.Entry]) -> None:
+    found = os.statvfs(place)
+    free = found.f_bavail * found.f_frsize + sum((place / one.name).stat().st_size for one in goes)
+    if free < kernel.size + CHUNK:
+        raise Rejected(f"{free >> 20} MiB are free, the kernel has {kernel.size >> 20}", file=str(place))
+
+
+@contextmanager
+def _opened(path: Path, wanted: ReleaseFile) -> Iterator[_Reader]:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_size != wanted.size:
+            raise Rejected("is not a file of the release's size", file=str(path))
+        yield _Reader(file.read, path)
+
+
+class _Reader:
+    def __init__(self, read: Callable[[int], bytes], path: Path) -> None:
+        self._read = read
+        self._path = path
+
+    def read(self, count: int) -> bytes:
+        """Exactly so many bytes."""
+        data = self._read(count)
+        if len(data) != count:
+            raise Rejected("became shorter while it was read", file=str(self._path))
+        return data
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

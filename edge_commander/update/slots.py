@@ -1,0 +1,42 @@
+"""The two roots, and the one that this machine runs from. Touches device nodes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edge_commander.settings import UpdateSettings
+
+OS_RELEASE = Path("/usr/lib/os-release")
+
+
+def device(settings: UpdateSettings, slot: str) -> Path:
+    """Where a slot is."""
+    return Path({"a": settings.root_a, "b": settings.root_b}[slot])
+
+
+def running(settings: UpdateSettings, root: Path = Path("/usr")) -> str:
+    """`a`, `b`, or empty where the file system that holds `root` is on neither (a container, a disk of another make).
+
+    `/usr` and not `/`: the root may be an overlay, the image's own files never are.
+    """
+    try:
+        mounted = root.stat().st_dev
+    except OSError:
+        return ""
+    for slot in ("a", "b"):
+        try:
+            if device(settings, slot).stat().st_rdev == mounted:
+                return slot
+        except OSError:
+            continue
+    return ""
+
+
+def version(file: Path = OS_RELEASE) -> str:
+    """`IMAGE_VERSION` of the image that runs (os-release(5)); empty where it has none."""
+    try:
+        lines = file.read_text().splitlines()
+    except (OSError, UnicodeDecodeError):
+        return ""
+    found = [line.partition("=")[2].strip("\"'") for line in lines if line.startswith("IMAGE_VERSION=")]
+    return found[-1] if found else ""

@@ -1,0 +1,252 @@
+"""The shell of plan.py: gathers the facts, takes the one step. Touches the net, the folder, the root half.
+
+Level-triggered: a turn may be the first after any crash. The command is answered when it is taken up, since a release
+may take a night on a bad line; what becomes of it is an alert and the version in the node's facts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+from structlog.typing import FilteringBoundLogger
+
+from agents.contracts.command import Command
+from agents.contracts.messages import Alert, Severity
+from agents.contracts.release import DOCUMENT, ImageRelease
+from agents.core.backoff import Backoff
+from agents.core.errors import GalleyError, Rejected, Retryable
+from agents.core.jose import SignatureRefused
+from agents.core.operators import Operators
+from agents.core.ports import Clock, Outbox
+from agents.core.releases import MAX_BYTES, verify_release
+from agents.supervise.daemon import Pulse
+from edge_commander.update import plan as plans
+from edge_commander.update import record as records
+from edge_commander.update.fetch import Fetcher, Mismatch
+from edge_commander.update.plan import Facts, next_step, other
+from edge_commander.update.record import OPEN, Stage, UpdateRecord
+from edge_commander.update.store import UpdateStore
+from edge_commander.verbs import Outcome
+
+IDLE_SECONDS = 3600.0
+LOOK_SECONDS = 15.0
+BUSY_SECONDS = 1800.0
+
+
+class Image(Protocol):
+    """What this machine runs."""
+
+    def slot(self) -> str:
+        """`a`, `b`; empty: none of them."""
+
+    def version(self) -> str:
+        """Of the image."""
+
+    def trial(self) -> bool:
+        """Whether the boot loader still counts this boot as a try."""
+
+
+class Root(Protocol):
+    """The root half. Each raises Retryable, Rejected."""
+
+    async def install(self, version: str) -> None:
+        """Puts what was fetched into the idle slot."""
+
+    async def reboot(self) -> None:
+        """Starts the machine again."""
+
+
+class Turns(Protocol):
+    """Whose turn it is in the site. Each raises Retryable."""
+
+    async def look(self) -> tuple[bool, str, str]:
+        """Whether it is this node's; who else holds it; who else is not whole."""
+
+    async def take(self) -> None:
+        """Compare and set; seen at the next look."""
+
+    async def give_back(self) -> None:
+        """Nothing where it is not this node's."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """`boot`: boot id. `member`: whether this node is a Ready member now."""
+
+    store: UpdateStore
+    fetcher: Fetcher
+    image: Image
+    root: Root
+    turns: Turns
+    operators: Callable[[], Operators | None]
+    member: Callable[[], bool]
+    boot: str
+    outbox: Outbox
+    clock: Clock
+    uniform: Callable[[float, float], float]
+    log: FilteringBoundLogger
+
+
+class Updater:
+    """One update at a time. `why`: what it waits for, for people; empty: nothing."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._p = parts
+        self._backoff = Backoff(base=5.0, cap=900.0)
+        self._asked: float | None = None
+        self._wake = asyncio.Event()
+        self.why = ""
+        self.came = 0
+
+    async def take(self, command: Command) -> Outcome:
+        """The verb `upgrade`: taken up, or refused with the reason. Raises Retryable."""
+        if not self._p.image.slot():
+            text = "this machine does not run from one of two roots; Kubernetes is upgraded by `galley site upgrade`"
+            return Outcome("refused", text)
+        try:
+            new = records.wanted(command)
+        except ValueError as error:
+            return Outcome("refused", str(error))
+        present = self._p.store.record
+        if present is not None and present.id == new.id:
+            return self._taken(new)
+        if problem := records.takes(present, new):
+            return Outcome("refused", problem)
+        await asyncio.to_thread(self._p.store.begin, new)
+        self._wake.set()
+        return self._taken(new)
+
+    @staticmethod
+    def _taken(record: UpdateRecord) -> Outcome:
+        return Outcome("done", f"release {record.version} is taken up; its end will be an alert of this node")
+
+    async def run(self, pulse: Pulse) -> None:
+        """A loop of the daemon."""
+        while not pulse.stopping:
+            turn = asyncio.create_task(self.turn())
+            await pulse.until(turn, BUSY_SECONDS)
+            if not turn.done() or turn.cancelled():
+                continue
+            await pulse.wait(self._wake, turn.result())
+            self._wake.clear()
+
+    async def turn(self) -> float:
+        """One look and one step; how long to wait for the next, s."""
+        record = self._p.store.record
+        if record is None or (record.stage not in OPEN and record.told):
+            return IDLE_SECONDS
+        try:
+            wait = await self._take(record, await self._facts(record))
+        except Mismatch as error:
+            self._p.store.save(msgspec.structs.replace(record, mismatches=record.mismatches + 1))
+            return self._failed(error)
+        except Rejected as error:
+            self._p.store.save(records.failed(record, str(error)))
+            return 0.0
+        except GalleyError as error:
+            return self._failed(error)
+        self._backoff = self._backoff.succeeded()
+        return wait
+
+    def _failed(self, error: GalleyError) -> float:
+        if self.why != str(error):
+            self._p.log.info("the update cannot go on yet", cause=str(error))
+        self.why = str(error)
+        self._backoff = self._backoff.failed()
+        hint = error.retry_after if isinstance(error, Retryable) else None
+        return self._backoff.delay(self._p.uniform, hint)
+
+    async def _facts(self, record: UpdateRecord) -> Facts:
+        p = self._p
+        slot = p.image.slot()
+        release = await asyncio.to_thread(self._release, record) if record.stage is Stage.FETCH else None
+        files = release.files(other(slot)) if release is not None and slot else {}
+        whole = p.store.whole(release, other(slot)) if release is not None and slot else frozenset()
+        fetched = record.stage is Stage.INSTALLED or (bool(files) and whole == files.keys())
+        mine, held, unready = await p.turns.look() if fetched else (False, "", "")
+        return Facts(
+            record=record,
+            slot=slot,
+            version=p.image.version(),
+            boot=p.boot,
+            release=release,
+            whole=whole,
+            begun={name: p.fetcher.begun(name) for name in files},
+            free=p.store.free(),
+            turn=mine,
+            held=held,
+            unready=unready,
+            trial=p.image.trial(),
+            asked=None if self._asked is None else p.clock.monotonic() - self._asked,
+        )
+
+    def _release(self, record: UpdateRecord) -> ImageRelease | None:
+        data = self._p.store.document()
+        try:
+            return verify_release(data, self._p.operators(), record.version) if data else None
+        except SignatureRefused as error:
+            raise Rejected(f"the release is refused: {error.cause}") from None
+
+    async def _take(self, record: UpdateRecord, facts: Facts) -> float:
+        step, p = next_step(facts), self._p
+        self.why = step.why if isinstance(step, plans.Wait) else ""
+        match step:
+            case plans.Wait():
+                return LOOK_SECONDS
+            case plans.FetchRelease():
+                await self._fetch_document(record)
+            case plans.FetchFile(name):
+                assert facts.release is not None
+                wanted = facts.release.files(other(facts.slot))[name]
+                await p.fetcher.file(f"{record.address}/{name}", name, wanted, self._came)
+                p.store.checked(name, wanted.sha256)
+            case plans.TakeTurn():
+                await p.turns.take()
+            case plans.Install():
+                p.log.info("a release is put into the idle root", audit=True, version=record.version, id=record.id)
+                await p.root.install(record.version)
+                p.store.save(msgspec.structs.replace(record, stage=Stage.INSTALLED))
+                await asyncio.to_thread(p.store.clear)
+            case plans.Reboot(first):
+                await self._reboot(record, first=first)
+                return LOOK_SECONDS
+            case plans.End(problem):
+                await self._end(record, problem)
+        return 0.0
+
+    async def _fetch_document(self, record: UpdateRecord) -> None:
+        data = await self._p.fetcher.document(f"{record.address}/{DOCUMENT}", MAX_BYTES)
+        self._p.store.keep(data)
+        if not self._p.store.document():
+            raise Mismatch("the release's document is not the one that was ordered")
+
+    def _came(self, count: int) -> None:
+        self.came = count
+
+    async def _reboot(self, record: UpdateRecord, *, first: bool) -> None:
+        if first:
+            at = msgspec.structs.replace(record, stage=Stage.TRIAL, boot=self._p.boot, member=self._p.member())
+            self._p.store.save(at)
+        self._asked = self._p.clock.monotonic()
+        self._p.log.info("reboots into another image", audit=True, version=record.version, id=record.id)
+        await self._p.root.reboot()
+
+    async def _end(self, record: UpdateRecord, problem: str) -> None:
+        """The turn first: whoever waits for it need not wait for our line."""
+        await self._p.turns.give_back()
+        ended = records.failed(record, problem) if problem else msgspec.structs.replace(record, stage=Stage.DONE)
+        self._p.store.save(ended)
+        await asyncio.to_thread(self._p.store.clear)
+        text = f"image {record.version}: {problem or 'it runs'}"
+        alert = Alert(
+            code="image-update-failed" if problem else "image-updated",
+            severity=Severity.WARNING if problem else Severity.INFO,
+            text=text,
+        )
+        await self._p.outbox.put(alert, durable=True)
+        self._p.store.save(msgspec.structs.replace(ended, told=True))
+        self._p.log.info("the update ended", audit=True, version=record.version, id=record.id, problem=problem)

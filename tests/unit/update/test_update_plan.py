@@ -1,0 +1,148 @@
+"""The next step of an A/B update, the words of its command, the boot entries, and who is well."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from agents.contracts.command import Command, Verb
+from agents.contracts.messages import NodeState
+from agents.contracts.release import ImageRelease, ReleaseFile
+from edge_commander.update import entries, gate, plan
+from edge_commander.update.plan import (
+    End,
+    Facts,
+    FetchFile,
+    FetchRelease,
+    Install,
+    Reboot,
+    TakeTurn,
+    Wait,
+    next_step,
+)
+from edge_commander.update.record import Stage, UpdateRecord, takes, wanted
+from edge_commander.view import StatusDocument
+
+FILE = ReleaseFile(sha256="1" * 64, size=1000)
+RELEASE = ImageRelease(version="1.3.0", root=FILE, kernel_a=FILE, kernel_b=FILE, issued=5)
+RECORD = UpdateRecord(id="a" * 32, version="1.3.0", sha256="2" * 64, address="https://images.example/1.3.0")
+TRIED = "tried: it must be well before it stays"
+WHOLE = frozenset({"root.img", "kernel-b.efi"})
+
+
+def facts(stage: Stage = Stage.FETCH, **changed: Any) -> Facts:
+    record = {one: changed.pop(one) for one in ("boot_asked", "mismatches", "problem") if one in changed}
+    record = {"boot" if name == "boot_asked" else name: value for name, value in record.items()}
+    known: dict[str, Any] = {"slot": "a", "version": "1.2.0", "boot": "b1", "release": RELEASE, "free": 2**40}
+    return Facts(record=msgspec.structs.replace(RECORD, stage=stage, **record), **{**known, **changed})
+
+
+@pytest.mark.parametrize(
+    ("known", "step"),
+    [
+        (facts(release=None), FetchRelease()),
+        (facts(), FetchFile("root.img")),
+        (facts(whole=frozenset({"root.img"})), FetchFile("kernel-b.efi")),
+        (facts(slot="b", whole=frozenset({"root.img", "kernel-a.efi"})), TakeTurn()),
+        (facts(whole=WHOLE), TakeTurn()),
+        (facts(whole=WHOLE, held="nuc-2"), Wait("nuc-2 is updated first")),
+        (facts(whole=WHOLE, unready="nuc-3"), Wait("nuc-3 is not whole")),
+        (facts(whole=WHOLE, turn=True), Install("b")),
+        (facts(Stage.INSTALLED, turn=True), Reboot(first=True)),
+        (facts(Stage.INSTALLED, unready="nuc-3"), Wait("nuc-3 is not whole")),
+        (facts(Stage.TRIAL, boot_asked="b1"), Reboot(first=False)),
+        (facts(Stage.TRIAL, boot_asked="b1", asked=10.0), Wait("the reboot is under way")),
+        (facts(Stage.TRIAL, boot_asked="b1", asked=300.0), Reboot(first=False)),
+        (facts(Stage.TRIAL, boot_asked="b0", version="1.3.0", slot="b"), End()),
+        (
+            facts(Stage.TRIAL, boot_asked="b0", version="1.3.0", trial=True),
+            Wait(TRIED),
+        ),
+        (facts(version="1.3.0"), End()),
+        (facts(Stage.DONE), End()),
+        (facts(Stage.FAILED, problem="so it is"), End("so it is")),
+    ],
+)
+def test_what_comes_next(known: Facts, step: plan.Step) -> None:
+    assert next_step(known) == step
+
+
+def test_an_image_that_did_not_start_is_told_with_the_one_that_runs_instead() -> None:
+    step = next_step(facts(Stage.TRIAL, boot_asked="b0"))
+    assert step == End("1.3.0 did not start, or was not well: the node runs 1.2.0 again")
+
+
+def test_a_machine_without_two_roots_and_a_file_that_never_fits_end_it() -> None:
+    assert "does not run from one of two roots" in str(next_step(facts(slot="")))
+    assert next_step(facts(mismatches=3)) == End("3 times a file came with other bytes than the release says")
+
+
+def test_a_disk_without_room_is_waited_for_and_what_is_here_already_counts() -> None:
+    needed = 2000 + plan.SPARE_BYTES
+    assert isinstance(next_step(facts(free=needed - 1)), Wait)
+    assert next_step(facts(free=needed - 1, begun={"root.img": 400})) == FetchFile("root.img")
+
+
+def command(**args: str) -> Command:
+    known = {"version": "1.3.0", "sha256": "2" * 64, "address": "https://images.example/1.3.0/"}
+    kept = {name: value for name, value in {**known, **args}.items() if value}
+    return Command(id="a" * 32, verb=Verb.UPGRADE, site="store-1", node="n-" + "a" * 16, sequence=1, challenge="c",
+                   issued=1, expires=2, args=kept)  # fmt: skip
+
+
+def test_the_command_s_words_become_the_record() -> None:
+    assert wanted(command()) == RECORD
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        ({"version": "latest"}, "arg version must be numbers and dots"),
+        ({"sha256": "abc"}, "arg sha256 must be the release document's SHA-256"),
+        ({"address": "http://images.example"}, "arg address must be an https address"),
+        ({"address": "https://images.example/?x"}, "arg address must be an https address"),
+        ({"address": ""}, "address missing"),
+        ({"version": "", "sha256": ""}, "version, sha256 missing"),
+    ],
+)
+def test_what_is_wrong_with_the_words_is_named(args: dict[str, str], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        wanted(command(**args))
+
+
+def test_another_update_waits_for_one_that_is_past_fetching() -> None:
+    for stage in Stage:
+        present = msgspec.structs.replace(RECORD, stage=stage)
+        assert bool(takes(present, RECORD)) is (stage in {Stage.INSTALLED, Stage.TRIAL})
+
+
+def test_boot_entries_are_read_as_the_boot_loader_counts_them() -> None:
+    names = ["galley_1.2.0_a.efi", "galley_1.3.0_b+2-1.efi", "galley_1.3.0_b+0-3.efi", "other.efi", "galley_x_a.efi"]
+    found = entries.read(names)
+    assert [(one.version, one.slot, one.left, one.trial) for one in found] == [
+        ("1.2.0", "a", None, False),
+        ("1.3.0", "b", 2, True),
+        ("1.3.0", "b", 0, True),
+    ]
+    assert entries.read([entries.new("1.3.0", "b")])[0].left == entries.TRIES
+
+
+@pytest.mark.parametrize(
+    ("member", "state", "reason", "units", "missing"),
+    [
+        (True, NodeState.READY, "", True, ""),
+        (True, NodeState.READY, "waiting: endpoint", True, ""),  # a line that is down costs no image
+        (True, NodeState.READY, "waiting: api", True, "was a member"),
+        (True, NodeState.FORMING, "starting", True, "was a member"),
+        (False, NodeState.ENROLLING, "waiting: endpoint", True, ""),
+        (True, NodeState.READY, "", False, "units are not up"),
+    ],
+)
+def test_who_is_well(member: bool, state: NodeState, reason: str, units: bool, missing: str) -> None:
+    record = msgspec.structs.replace(RECORD, stage=Stage.TRIAL, member=member)
+    status = StatusDocument(state=state, reason=reason, since=0, node=None, site=None)
+    assert missing in gate.well(record, status, units)
+    assert bool(gate.well(record, status, units)) is bool(missing)
+    assert gate.well(record, None, True) == "Edge Commander does not answer"
