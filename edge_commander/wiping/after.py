@@ -14,7 +14,8 @@ import msgspec
 from agents.core.errors import GalleyError
 from edge_commander.machine.wire import REBOOT, REPORTED, WIPE_STATE
 from edge_commander.wiping.duty import Duty
-from edge_commander.wiping.shell import REBOOT_AGAIN, Means
+from edge_commander.wiping.facts import REBOOT_AGAIN
+from edge_commander.wiping.means import Means
 
 OPEN = ("armed", "running")
 

@@ -12,7 +12,7 @@ from edge_commander.machine.client import SOCKET, Machine
 from edge_commander.wiping.cluster import WipeCluster
 from edge_commander.wiping.duty import DutyFile
 from edge_commander.wiping.entry import Wiping
-from edge_commander.wiping.shell import Means
+from edge_commander.wiping.means import Means
 
 ROLES = {
     Stream.HEARTBEAT: Role.HEARTBEAT,

@@ -30,7 +30,8 @@ from edge_commander.settings import WipeSettings
 from edge_commander.states import Event
 from edge_commander.wiping.after import After
 from edge_commander.wiping.duty import Duty, DutyFile
-from edge_commander.wiping.shell import Means, Wiper
+from edge_commander.wiping.means import Means
+from edge_commander.wiping.shell import Wiper
 from tests.fakes import wipe_kit as kit
 
 QUIET = structlog.wrap_logger(structlog.ReturnLogger())

@@ -45,15 +45,15 @@ def _ranges(db: sqlite3.Connection, run: int) -> tuple[tuple[int, int], ...]:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """As it is while its daemon runs. Where that was killed, its log can only be read in by a writer: of a copy."""
+    """As it is while its daemon runs. Where that ended, or was killed, a reader would have to make the log's index
+    beside it: a copy is read then."""
     with contextlib.ExitStack() as stack:
-        db = stack.enter_context(contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=2.0)))
-        try:
-            db.execute(_RUNS).fetchone()
-        except sqlite3.OperationalError:
+        if path.with_name(f"{path.name}-shm").exists():
+            where = f"file:{path}?mode=ro"
+        else:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="galley-outbox-")))
             for suffix in ("", "-wal"):
                 with contextlib.suppress(FileNotFoundError):
                     shutil.copyfile(path.with_name(path.name + suffix), folder / f"copy{suffix}")
-            db = stack.enter_context(contextlib.closing(sqlite3.connect(folder / "copy", timeout=2.0)))
-        yield db
+            where = f"file:{folder / 'copy'}"
+        yield stack.enter_context(contextlib.closing(sqlite3.connect(where, uri=True, timeout=2.0)))

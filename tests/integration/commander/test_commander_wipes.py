@@ -164,7 +164,8 @@ async def test_a_wipe_is_commanded_carried_out_and_answered_once_and_the_node_co
     # one a site at a time: the other node's is refused, and nothing of it is armed
     refused = await answer(operator, other, await send(operator, other, site, ["var"], rebuild="yes"))
     assert refused["outcome"] == "refused" and "another node of this site is being wiped" in refused["detail"]
-    assert other.record() is None and not (other.commander.ident / "wipe-duty.json").exists()
+    assert other.record() is None
+    await until(lambda: not (other.commander.ident / "wipe-duty.json").exists(), lambda: other.commander.record())
 
     await box.reboots()
     assert b"a secret" not in box.disk.raw("var") + box.disk.raw("conf")
