@@ -54,8 +54,9 @@ async def bundle_piece(request: web.Request) -> web.Response:
 
 async def node_diagnostics(request: web.Request) -> web.Response:
     """A node's bundles."""
-    node = request.match_info["node"]
-    return answer(await services(request).store.read(lambda tx: bundles.of_node(tx, node)))
+    node, who = request.match_info["node"], principal(request)
+    found = await services(request).store.read(lambda tx: bundles.of_node(tx, node))
+    return answer([one for one in found if who.may_see(one.site)])  # it may have served another site before
 
 
 async def node_bundle(request: web.Request) -> web.StreamResponse:
@@ -64,7 +65,7 @@ async def node_bundle(request: web.Request) -> web.StreamResponse:
 
     def begin(tx: Tx) -> BundleRecord:
         found = bundles.whole(tx, node, number)
-        if found is None:
+        if found is None or not who.may_see(found.site):
             raise Problem(404, "no such bundle, or it is not whole yet")
         source = request.remote or ""
         audit.add(tx, who.subject, "diagnostics fetch", node, detail=f"command {found.command_id}", source=source)
