@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agents.contracts.command import Verb
 from agents.core.ports import Outbox
+from agents.io.tls import client_context
 from agents.supervise.daemon import Context, Loop
 from edge_commander.acts.build import Acts
+from edge_commander.acts.upgrade import OsImage
 from edge_commander.cloud import Cloud
 from edge_commander.commands import CommandLoop, CommandParts
 from edge_commander.diagnostics.build import build as build_diagnostics
@@ -29,6 +32,7 @@ from edge_commander.wiping.entry import Wiping
 
 if TYPE_CHECKING:
     from edge_commander.formation.assemble import Formation  # only a node that forms its cluster pays for it
+    from edge_commander.update.updater import Updater
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,8 @@ class Commanding:
 
     def loops(self, cloud: Cloud, tokens: Tokens) -> tuple[CommandLoop, list[Loop]]:
         """The loop of commands, and those that go with it. Raises Retryable."""
-        context, acts = self.context, self._acts()
+        context, updater = self.context, self._updater()
+        acts = self._acts(updater)
         context.stack.push_async_callback(acts.aclose)
         diagnostics, uploads = build_diagnostics(context, cloud, tokens)
         more = {**acts.handlers(), **self.wiping.handlers, Verb.COLLECT_DIAGNOSTICS: diagnostics}
@@ -65,9 +70,27 @@ class Commanding:
             uniform=random.uniform,
             log=context.log,
         )
-        return CommandLoop(parts), [Loop("wiping", self.wiping.keep), *uploads]
+        updates = [] if updater is None else [Loop("update", updater.run)]
+        return CommandLoop(parts), [Loop("wiping", self.wiping.keep), *uploads, *updates]
 
-    def _acts(self) -> Acts:
+    def _updater(self) -> Updater | None:
+        """Only a machine that runs from one of two roots pays for it."""
+        own, endpoint = self.context.settings.own, self.context.settings.endpoint
+        if endpoint is None or not Path(own.update.root_b).exists():
+            return None
+        from edge_commander.update.build import build
+
+        return build(
+            self.context,
+            self.memory,
+            self.outbox,
+            self.times,
+            tls=client_context(endpoint),
+            operators=lambda: self.trust.operators,
+            apart=self.distribution if isinstance(self.distribution, Apart) else None,
+        )
+
+    def _acts(self, image: OsImage | None) -> Acts:
         context = self.context
         return Acts(
             memory=self.memory,
@@ -80,4 +103,6 @@ class Commanding:
             boot=lambda: context.machine.facts().boot_id,
             reboot=lambda: Machine(context.run_dir / SOCKET).ask(REBOOT),
             drain_seconds=context.settings.own.upgrades.drain_seconds,
+            image=image,
+            second_root=Path(context.settings.own.update.root_b),
         )

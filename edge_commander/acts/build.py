@@ -11,6 +11,7 @@ from structlog.typing import FilteringBoundLogger
 
 from agents.contracts.command import Command, Verb
 from agents.core.ports import Clock
+from edge_commander.acts.upgrade import SECOND_ROOT, OsImage, Upgrades
 from edge_commander.distribution.port import Distribution
 from edge_commander.forming import own_name
 from edge_commander.memory import Memory
@@ -29,7 +30,7 @@ NOT_OURS = "its cluster is kept by others (edge_commander.distribution.kind: exi
 
 class Acts:
     """What makes the handlers. `formation`, `apart` None where the cluster is kept by others; `boot`: the boot id of
-    now; `reboot`: tells the machine. Each handler is made once."""
+    now; `reboot`: tells the machine; `image`: writes images, to `second_root`. Each handler is made once."""
 
     def __init__(
         self,
@@ -44,6 +45,8 @@ class Acts:
         boot: Callable[[], str],
         reboot: Callable[[], Awaitable[object]],
         drain_seconds: float,
+        image: OsImage | None = None,
+        second_root: Path = Path(SECOND_ROOT),
     ) -> None:
         self._memory = memory
         self._times = times
@@ -55,6 +58,8 @@ class Acts:
         self._boot = boot
         self._machine = reboot
         self._drain_seconds = drain_seconds
+        self._image = image
+        self._second_root = second_root
         self._store: ActFile | None = None
         self._made: dict[Verb, Execute] = {}
         self._closing: list[Callable[[], Awaitable[None]]] = []
@@ -157,9 +162,7 @@ class Acts:
         ).execute
 
     def _upgrade(self) -> Execute:
-        from edge_commander.acts.upgrade import Upgrades
-
-        return Upgrades().execute
+        return Upgrades(self._image, self._second_root).execute
 
 
 def refusing(why: str) -> Execute:

@@ -61,10 +61,14 @@ class ActsCluster:
         notes = {_AT: str(self._now_ms()), _COMMAND: command, _NODE: me, _BOOT: boot}
         return await self._reboot.write(me, notes, turns=self._reboot.turns + 1)
 
+    async def has_leave(self, me: str, command: str) -> bool:
+        """Whether that turn is this command's. Raises Retryable."""
+        await self._leave.read()
+        return self._leave.holder == me and self._leave.notes.get(_COMMAND) == command
+
     async def take_leave(self, me: str, command: str) -> bool:
         """The turn to leave the cluster; True also where this command has it already. Raises Retryable."""
-        await self._leave.read()
-        if self._leave.holder == me and self._leave.notes.get(_COMMAND) == command:
+        if await self.has_leave(me, command):
             return True
         if self._fresh(self._leave, LEAVE_SECONDS) not in ("", me):
             there = {one.name for one in await self._distribution.members()}
@@ -74,8 +78,7 @@ class ActsCluster:
 
     async def give_leave_back(self, me: str, command: str) -> None:
         """Ends that turn; nothing where it is not this command's. Raises Retryable."""
-        await self._leave.read()
-        if self._leave.holder == me and self._leave.notes.get(_COMMAND) == command:
+        if await self.has_leave(me, command):
             await self._leave.write("", {}, turns=self._leave.turns + 1)
 
     async def _holder(self, name: str) -> str:

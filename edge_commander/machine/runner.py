@@ -5,6 +5,7 @@ How it is served: halves/serve.py. What may be asked: wire.py. Each operation im
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from edge_commander.machine.wire import (
     OVERLAY_DIFF,
     REBOOT,
     REPORTED,
+    UPDATE,
     WIPE_STATE,
     Ask,
     problem,
@@ -98,6 +100,16 @@ async def _overlay_diff(ask: Ask, own: CommanderSettings) -> Any:
     return summary(own.overlay)
 
 
+async def _update(ask: Ask, settings: Configuration) -> str:
+    from edge_commander.update.install import install
+    from edge_commander.update.store import FOLDER
+    from edge_commander.wipe.evidence import operators
+
+    own = settings.own
+    folder = Path(settings.node.state_dir) / "edge-commander" / FOLDER
+    return await asyncio.to_thread(install, ask.argument, folder, own.update, operators(own), say)
+
+
 TABLE: Mapping[str, Operation] = {
     REBOOT: _reboot,
     WIPE_STATE: _wipe_state,
@@ -109,6 +121,7 @@ OF_THE_NODE: Mapping[str, Callable[[Ask, Configuration], Awaitable[Any]]] = {
     OUTBOXES: _outboxes,
     ARM: _arm,
     DIAGNOSTICS: _diagnostics,
+    UPDATE: _update,
 }
 """Those that must know more of the configuration than the commander's own section."""
 

@@ -17,6 +17,7 @@ from agents.contracts.identity import Jwk, SiteDocument
 from agents.contracts.messages import Alert, Severity
 from agents.contracts.orders import SiteOrder
 from agents.core.jose import thumbprint
+from agents.core.operators import Operators
 from agents.core.ports import Outbox
 from agents.core.trust import Own, VerifiedRoster
 from agents.core.trust_codes import OPERATORS_CODES, ORDER_CODES, TrustRefused
@@ -52,6 +53,11 @@ class NodeTrust:
     def operators_generation(self) -> int:
         """Of the operators' document that counts; 0 for the plain list of an older configuration, or none."""
         return self._belief.operators.generation if self._belief.operators is not None else 0
+
+    @property
+    def operators(self) -> Operators | None:
+        """Whose signatures count here; None where none are known."""
+        return self._belief.operators
 
     def operator_keys(self) -> Mapping[str, Jwk]:
         """Operators' keys that may sign commands, by thumbprint."""

@@ -8,7 +8,6 @@ A line that is down costs no image: what is asked is what the image alone can an
 from __future__ import annotations
 
 import argparse
-import asyncio
 import subprocess
 import sys
 import time
@@ -63,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     end = time.monotonic() + own.update.trial_seconds
     told = ""
     while True:
-        missing = well(record, asyncio.run(ask(socket)), _active())
+        missing = well(record, ask(socket), _active())
         if not missing:
             _say("this image is well")
             return 0

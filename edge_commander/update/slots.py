@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edge_commander.settings import UpdateSettings
+from edge_commander.update import entries
 
 OS_RELEASE = Path("/usr/lib/os-release")
 
@@ -30,6 +31,15 @@ def running(settings: UpdateSettings, root: Path = Path("/usr")) -> str:
         except OSError:
             continue
     return ""
+
+
+def on_trial(settings: UpdateSettings, slot: str, version: str) -> bool:
+    """Whether the boot loader's entry of what runs still counts its tries: systemd-bless-boot takes the count away."""
+    try:
+        names = [one.name for one in Path(settings.esp, entries.FOLDER).iterdir()]
+    except OSError:
+        return False
+    return any(one.trial for one in entries.of_slot(entries.read(names), slot) if one.version == version)
 
 
 def version(file: Path = OS_RELEASE) -> str:

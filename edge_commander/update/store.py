@@ -13,6 +13,8 @@ from agents.io.state import StateFile, write_durably
 from edge_commander.update.record import UpdateRecord
 
 NAME = "update.json"
+FOLDER = "release"
+"""Of the commander's state directory."""
 CHECKED = ".checked"
 
 

@@ -102,7 +102,7 @@ class Updater:
         self.why = ""
         self.came = 0
 
-    async def take(self, command: Command) -> Outcome:
+    async def upgrade(self, command: Command) -> Outcome:
         """The verb `upgrade`: taken up, or refused with the reason. Raises Retryable."""
         if not self._p.image.slot():
             text = "this machine does not run from one of two roots; Kubernetes is upgraded by `galley site upgrade`"

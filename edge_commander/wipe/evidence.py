@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from agents.core.errors import Rejected
+from agents.core.operators import Operators
 from agents.io.state import StateFile
 from edge_commander.memory import STATE_NAME
 from edge_commander.operators import basis_of
@@ -21,8 +22,13 @@ def warrant(own: CommanderSettings) -> Warrant:
     record = StateFile(folder / STATE_NAME, NodeRecord).peek()
     if record is None or record.node is None or record.site is None:
         raise Rejected("does not say which node of which site this is", file=str(folder / STATE_NAME))
-    trust = StateFile(folder / TRUST_NAME, TrustRecord).peek() or TrustRecord()
-    operators = believe(basis_of(own), trust).operators
-    if operators is None:
+    known = operators(own)
+    if known is None:
         return Warrant(record.site, record.node, {}, 1)
-    return Warrant(record.site, record.node, operators.signing, operators.threshold)
+    return Warrant(record.site, record.node, known.signing, known.threshold)
+
+
+def operators(own: CommanderSettings) -> Operators | None:
+    """Whose signatures count here; None where none are known. Raises ConfigError."""
+    trust = StateFile(Path(own.keys_dir) / TRUST_NAME, TrustRecord).peek() or TrustRecord()
+    return believe(basis_of(own), trust).operators

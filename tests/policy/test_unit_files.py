@@ -16,7 +16,7 @@ from synthetic_client.settings import SyntheticSettings
 from vessel.settings import VesselSettings
 
 ROOT = Path(__file__).resolve().parents[2]
-NO_DAEMONS = ("wipe", "overlay", "console")
+NO_DAEMONS = ("wipe", "overlay", "console", "boot-gate")
 UNITS = {
     path.stem.removeprefix("galley-"): path
     for path in sorted((ROOT / "systemd").glob("*[!@].service"))

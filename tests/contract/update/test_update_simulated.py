@@ -210,7 +210,7 @@ async def live(box: Box, turns: int = 60) -> None:
     for _ in range(turns):
         try:
             if box.updater._p.store.record is None:
-                outcome = await box.updater.take(command(box))
+                outcome = await box.updater.upgrade(command(box))
                 assert outcome.result == "done", outcome
             await box.updater.turn()
         except Cut:
@@ -293,14 +293,14 @@ async def test_a_document_of_nobody_s_ends_it_with_nothing_changed(tmp_path: Pat
 
 async def test_another_document_than_the_ordered_one_is_given_up_in_the_end(tmp_path: Path) -> None:
     box = Box(tmp_path)
-    await box.updater.take(command(box, sha256="0" * 64))
+    await box.updater.upgrade(command(box, sha256="0" * 64))
     await live(box)
     assert "3 times a file came with other bytes" in box.alerts[0].text
 
 
 async def test_while_one_is_on_trial_no_other_is_taken(tmp_path: Path) -> None:
     box = Box(tmp_path)
-    await box.updater.take(command(box))
+    await box.updater.upgrade(command(box))
     box.holder = "nuc-2"
     for _ in range(12):
         await box.updater.turn()
@@ -312,7 +312,7 @@ async def test_while_one_is_on_trial_no_other_is_taken(tmp_path: Path) -> None:
     assert box.updater._p.store.record is not None
     assert box.updater._p.store.record.stage is Stage.TRIAL
     other = Command(**{**{name: getattr(command(box), name) for name in Command.__struct_fields__}, "id": "b" * 32})
-    assert (await box.updater.take(other)).result == "refused"
+    assert (await box.updater.upgrade(other)).result == "refused"
 
 
 async def test_a_root_half_that_refuses_ends_it(tmp_path: Path) -> None:
