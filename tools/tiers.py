@@ -20,41 +20,66 @@ COUNT = re.compile(r"(\d+) (passed|failed|errors?|skipped|xfailed)")
 NOT_RUN = re.compile(r"^not run: .*$", re.MULTILINE)
 
 
+LANES = {"contract": ("commander",), "integration": ("vessel", "kube")}
+"""Folders of a tier that are run beside the rest of it, by a process of their own: most of both is waiting."""
+
+
 def run(tier: str) -> tuple[bool, str, list[str]]:
     """Runs one tier with its output shown; returns (passed, summary line, what it says was not run).
 
     The files of the unit tier lie in memory: thousands of small ones, and none of its tests is about a disk.
     """
+    began = time.monotonic()
     if tier == "unit" and os.access(MEMORY, os.W_OK):
         with tempfile.TemporaryDirectory(prefix="galley-unit-", dir=MEMORY) as folder:
-            return _run(tier, {"PYTEST_DEBUG_TEMPROOT": folder})
-    return _run(tier, {})
-
-
-def _run(tier: str, environment: dict[str, str]) -> tuple[bool, str, list[str]]:
-    began = time.monotonic()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pytest", "-q", "--durations=5", f"tests/{tier}"],
-        cwd=ROOT,
-        env=os.environ | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    lines: list[str] = []
-    assert process.stdout is not None
-    for line in process.stdout:
-        print(line, end="", flush=True)
-        lines.append(line)
-    status = process.wait()
+            lanes = [_Lane([f"tests/{tier}"], {"PYTEST_DEBUG_TEMPROOT": folder}).ended()]
+    else:
+        started = [_Lane(words, {}) for words in _lanes(tier)]
+        lanes = [one.ended() for one in started]
     counts: dict[str, int] = {}
-    for number, word in COUNT.findall("".join(lines[-3:])):
-        counts[word] = int(number)
+    for _, lines in lanes:
+        for number, word in COUNT.findall("".join(lines[-3:])):
+            counts[word] = counts.get(word, 0) + int(number)
     spent = time.monotonic() - began
-    shown = ", ".join(f"{number} {word}" for word, number in counts.items()) or f"exit {status}"
-    passed = status == 0 and counts.get("passed", 0) > 0
+    shown = ", ".join(f"{number} {word}" for word, number in counts.items()) or f"exit {lanes[0][0]}"
+    passed = all(status == 0 for status, _ in lanes) and counts.get("passed", 0) > 0
     line = f"tier {tier:<12} {'ok' if passed else 'FAILED':<7} {shown} in {spent:.0f} s"
-    return passed, line, NOT_RUN.findall("".join(lines))
+    return passed, line, NOT_RUN.findall("".join(line for _, lines in lanes for line in lines))
+
+
+def _lanes(tier: str) -> list[list[str]]:
+    """What each process is told to run: the rest first, whose output is shown as it comes."""
+    beside = [f"tests/{tier}/{name}" for name in LANES.get(tier, ())]
+    rest = [f"tests/{tier}", *(f"--ignore={name}" for name in beside)]
+    return [rest, beside] if beside else [rest]
+
+
+class _Lane:
+    """One pytest. What it says goes to a file, so that no lane waits for a reader."""
+
+    def __init__(self, words: list[str], environment: dict[str, str]) -> None:
+        written = tempfile.NamedTemporaryFile("w", prefix="galley-tier-")  # noqa: SIM115 - as long as we read it
+        self._out = Path(written.name).open()  # noqa: SIM115 - with an offset of its own
+        with written:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "pytest", "-q", "--durations=5", *words],
+                cwd=ROOT,
+                env=os.environ | environment,
+                stdout=written,
+                stderr=subprocess.STDOUT,
+            )
+
+    def ended(self) -> tuple[int, list[str]]:
+        """Shows what it says, until its end; the exit status, and all lines."""
+        said: list[str] = []
+        with self._out:
+            while True:
+                status = self._process.poll()
+                said.append(self._out.read())
+                print(said[-1], end="", flush=True)
+                if status is not None and not said[-1]:
+                    return status, "".join(said).splitlines(keepends=True)
+                time.sleep(0.2)
 
 
 def main(tiers: list[str]) -> int:
