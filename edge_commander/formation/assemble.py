@@ -210,6 +210,7 @@ class Formation:
             log=m.log,
             upgrading=lease.upgrading,
             renews=rotation.holder,
+            wiping=lease.wiping,
         )
         site = lambda: self._site  # noqa: E731
         told = routes(node, keys, former, usher, site, told=rotating.told)
@@ -257,6 +258,7 @@ class Formation:
                 cluster=RollingCluster(m.distribution.client),
                 joins=joins,
                 renews=renews,
+                wiping=joins.wiping,
                 holds=m.holds,
                 clock=m.clock,
                 log=m.log,

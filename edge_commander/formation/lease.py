@@ -1,4 +1,4 @@
-"""Touches the cluster: the Lease `kube-system/galley-join`, whose turn it is to join, and whose to be upgraded."""
+"""Touches the cluster: the Lease `kube-system/galley-join`, whose turn it is to join, and to be upgraded or wiped."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ class JoinLease:
     def __init__(self, connect: Callable[[], Awaitable[Requests]]) -> None:
         self._lease = KubeLease(connect, NAME)
         self._upgrade = KubeLease(connect, UPGRADE)
+        self._wipe = KubeLease(connect, WIPE)
 
     async def holder(self) -> Held:
         """See SlotLease."""
@@ -28,6 +29,11 @@ class JoinLease:
         """The Node that is upgraded now, by rolling/cluster.py's Lease; empty where none is. Raises Retryable."""
         await self._upgrade.read()
         return self._upgrade.holder
+
+    async def wiping(self) -> str:
+        """The Node that is being wiped, by wiping/cluster.py's Lease; empty where none is. Raises Retryable."""
+        await self._wipe.read()
+        return self._wipe.holder
 
     async def take(self, name: str) -> bool:
         """See SlotLease."""

@@ -21,7 +21,7 @@ NAME = "wipe-duty.json"
 class Duty(msgspec.Struct, frozen=True, kw_only=True):
     """`command_id`: whose. `node`: this node's name in Kubernetes. `arming`: the journal was, or may be, armed. `boot`,
     `boots`: id of the last boot seen since, and how many. `ended`: the node's state tells the journal's end.
-    `reported`: the journal knows that it was answered."""
+    `reported`: the journal knows that it was answered. `left`: some of the pods that did not go, for the answer."""
 
     command_id: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
     node: str
@@ -31,6 +31,7 @@ class Duty(msgspec.Struct, frozen=True, kw_only=True):
     boots: int = 0
     ended: bool = False
     reported: bool = False
+    left: list[str] = []
 
 
 class DutyFile:

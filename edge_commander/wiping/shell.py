@@ -56,7 +56,7 @@ class Wiper:
             step = next_step(await observe(self.means, own, command))
             self._say(command, step)
             if isinstance(step, plans.End):
-                return self._answered(own, step)
+                return self._answered(step)
             if isinstance(step, plans.Wait):
                 self.reason = step.reason
                 return None
@@ -88,10 +88,10 @@ class Wiper:
         self.reason = NOTHING
         return Outcome("failed", str(error))
 
-    def _answered(self, own: Progress, end: plans.End) -> Outcome:
+    def _answered(self, end: plans.End) -> Outcome:
         self.reason = NOTHING
-        left = f"; pods that did not go: {', '.join(own.left[:NAMED])}" if own.left else ""
-        return Outcome(end.result, end.detail + left)
+        named = duty_of(self.means).left
+        return Outcome(end.result, f"{end.detail}; pods that did not go: {', '.join(named)}" if named else end.detail)
 
     def _say(self, command: Command, step: plans.Step) -> None:
         told = f"{command.id} {step.describe()}"
@@ -162,8 +162,9 @@ class Wiper:
         if left and now - own.drain_began < m.settings.drain_seconds:
             self.reason = Reason(Why.WIPING, f"{len(left)} pods are to go to other nodes")
             return False
-        own.drained, own.left = True, left
+        own.drained = True
         if left:
+            note(m, left=left[:NAMED])
             m.log.warning("pods did not go in time", audit=True, pods=left[:NAMED], count=len(left))
         return True
 
