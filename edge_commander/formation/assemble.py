@@ -235,6 +235,7 @@ class Formation:
                 siblings=siblings,
                 lease=lease,
                 upgrading=joins.upgrading,
+                wiping=joins.wiping,
                 secrets=secrets,
                 progress=ProgressFile(m.state_dir),
                 make=following,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from agents.io.kube_errors import KubeRejected
 from edge_commander.formation.kube_lease import KubeLease, Requests
 from edge_commander.formation.slot import Held
 
@@ -31,8 +32,14 @@ class JoinLease:
         return self._upgrade.holder
 
     async def wiping(self) -> str:
-        """The Node that is being wiped, by wiping/cluster.py's Lease; empty where none is. Raises Retryable."""
-        await self._wipe.read()
+        """The Node that is being wiped, by wiping/cluster.py's Lease; empty where none is, also where an older sibling
+        gave the commanders rights without that Lease: then nobody can hold it. Raises Retryable."""
+        try:
+            await self._wipe.read()
+        except KubeRejected as error:
+            if error.status != 403:
+                raise
+            return ""
         return self._wipe.holder
 
     async def take(self, name: str) -> bool:

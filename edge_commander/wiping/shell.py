@@ -27,7 +27,7 @@ from edge_commander.wiping.outboxes import Heard, declarations, lost
 from edge_commander.wiping.plan import next_step
 
 SNAPSHOT_SECONDS = 900.0
-MAX_STEPS = 16
+MAX_STEPS = 4
 """In one turn; the rest in the next."""
 NAMED = 10
 """So many pods are named."""
