@@ -255,6 +255,7 @@ class Formation:
             log=m.log,
             upgrading=lease.upgrading,
             renews=rotation.holder,
+            wiping=lease.wiping,
         )
         site = lambda: self._site  # noqa: E731
         told = routes(node, keys, former, usher, site, told=rotating.told)
@@ -279,6 +280,7 @@ class Formation:
                 siblings=siblings,
                 lease=lease,
                 upgrading=joins.upgrading,
+                wiping=joins.wiping,
                 secrets=secrets,
                 progress=ProgressFile(m.state_dir),
                 make=following,
@@ -302,6 +304,7 @@ class Formation:
                 cluster=RollingCluster(m.distribution.client),
                 joins=joins,
                 renews=renews,
+                wiping=joins.wiping,
                 holds=m.holds,
                 clock=m.clock,
                 log=m.log,

@@ -29,7 +29,7 @@ class SlotLease(Protocol):
 
 class Usher:
     """Answers one ask at a time. `site`: the newest document; `member`: whether this node is a member;
-    `upgrading`, `renews`: the Node that is upgraded, or renews its certificates, just now."""
+    `upgrading`, `renews`, `wiping`: the Node that is upgraded, renews its certificates, or is wiped, just now."""
 
     def __init__(
         self,
@@ -42,6 +42,7 @@ class Usher:
         log: FilteringBoundLogger,
         renews: Callable[[], Awaitable[str]] | None = None,
         upgrading: Callable[[], Awaitable[str]] | None = None,
+        wiping: Callable[[], Awaitable[str]] | None = None,
     ) -> None:
         self._distribution = distribution
         self._lease = lease
@@ -51,6 +52,7 @@ class Usher:
         self._renews = renews
         self._log = log
         self._upgrading = upgrading
+        self._wiping = wiping
         self._busy = "", 0.0  # who is upgraded, and since when (monotonic s) it was not seen Ready
         self._seen = slot.Seen()
         self._sent_away: dict[str, float] = {}  # of the roster's names, and when (monotonic s)
@@ -87,9 +89,12 @@ class Usher:
         return SlotAnswer(granted=True, servers=servers, holder=name)
 
     async def _because_of(self, name: str, members: Sequence[ClusterMember]) -> str:
-        """Because of whom no other may join now; one that renewed and is gone keeps nobody out."""
+        """Because of whom no other may join now; one that renewed, or is being erased, and is gone keeps nobody out."""
         if busy := await self._upgraded(name, members):
             return f"{busy} is upgraded"
+        wiped = await self._wiping() if self._wiping is not None else ""
+        if wiped not in ("", name) and slot.is_well(wiped, members):
+            return f"{wiped} is being wiped"
         busy = await self._renews() if self._renews is not None else ""
         return f"{busy} renews its certificates" if busy not in ("", name) and slot.is_well(busy, members) else ""
 

@@ -18,11 +18,12 @@ SECONDS = 600.0
 
 @dataclass(frozen=True)
 class Machine:
-    """`socket`: where it is asked."""
+    """`socket`: where it is asked; `seconds`: how long an answer may take. What was begun goes on after them."""
 
     socket: Path
+    seconds: float = SECONDS
 
     async def ask(self, operation: str, argument: str = "", command: SignedCommand | None = None) -> Any:
         """The operation's value. Raises Retryable where nobody answers or it may be tried again, Rejected."""
         request = Ask(operation=operation, argument=argument, command=command)
-        return await client.ask(self.socket, operation, request, SECONDS)
+        return await client.ask(self.socket, operation, request, self.seconds)

@@ -26,9 +26,8 @@ T = TypeVar("T")
 
 
 def state(own: CommanderSettings) -> Any:
-    """The newest record without its command, as JSON has it; None where the journal has none, or there is none."""
-    if not Path(own.wipe.journal).exists():
-        return None
+    """The newest record without its command, as JSON has it; None where the journal has none. Raises Retryable where
+    there is no journal: it may be late, and must not pass for an empty one."""
     record = _with(own, lambda journal: journal.record)
     if record is None:
         return None

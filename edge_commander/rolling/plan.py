@@ -48,9 +48,9 @@ class Facts:
     """What is known now. `number` 0: there is no order. `expected`: Nodes' names by the roster. `here`: the version's
     programs lie on this node. `api`: this node's own API server answers, with its etcd. `cordoned`: nothing is
     scheduled on it, `marked`: because we said so. `joining`: another node whose turn to do so it is; `renewing`: any,
-    also this one. `lost`: the holder has had its time. Of this process: `upgraded`: it went through; `failed`: why the
-    last try did not, `refused`: and never will, `rests`: that was a moment ago. `go_on`: pods that do not go in time
-    stop nothing."""
+    also this one; `wiping`: a Ready one that is about to be wiped. `lost`: the holder has had its time. Of this
+    process: `upgraded`: it went through; `failed`: why the last try did not, `refused`: and never will, `rests`: that
+    was a moment ago. `go_on`: pods that do not go in time stop nothing."""
 
     me: str
     number: int
@@ -64,6 +64,7 @@ class Facts:
     marked: bool = False
     joining: str = ""
     renewing: str = ""
+    wiping: str = ""
     lost: bool = False
     drained: Drained = field(default_factory=Drained)
     upgraded: bool = False
@@ -211,13 +212,20 @@ def _not_whole(facts: Facts, but: str = "") -> Reason | None:
         return Reason(Why.WHOLE, f"{missing[0]} is no member yet")
     if unready := sorted(one.name for one in facts.members if not one.ready and one.name != but):
         return Reason(Why.WHOLE, f"{unready[0]} is not Ready")
+    if (busy := _busy(facts, but)) is not None:
+        return busy
+    if not facts.api and not but:
+        return Reason(Why.WHOLE, "this node's own API server does not answer")
+    return None
+
+
+def _busy(facts: Facts, but: str) -> Reason | None:
+    """Who else's turn it is."""
     if facts.joining:
         return Reason(Why.WHOLE, f"{facts.joining} is joining")
     if facts.renewing and facts.renewing != but:
         return Reason(Why.WHOLE, f"{facts.renewing} renews its certificates")
-    if not facts.api and not but:
-        return Reason(Why.WHOLE, "this node's own API server does not answer")
-    return None
+    return Reason(Why.WHOLE, f"{facts.wiping} is being wiped") if facts.wiping else None
 
 
 def _holding(facts: Facts) -> Step:
@@ -228,7 +236,7 @@ def _holding(facts: Facts) -> Step:
         return _ending(facts)
     if turn.tries:
         return _again(facts)
-    if _problem(facts) is not None or facts.joining or facts.renewing:  # a join goes first
+    if _problem(facts) is not None or facts.joining or facts.renewing or facts.wiping:  # these go first
         return _leave(facts, turn, Idle())
     if (reason := _not_whole(facts)) is not None:
         return Wait(reason, holding=True)

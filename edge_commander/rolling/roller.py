@@ -65,8 +65,9 @@ async def nobody() -> str:
 
 @dataclass(frozen=True)
 class Means:
-    """`renews`: the Node that renews its certificates; empty: none. `holds(version)`: whether its programs lie on this
-    node. `drain_seconds`: how long pods may take to go; `go_on`: what does not go then stops nothing."""
+    """`renews`: the Node that renews its certificates, `wiping`: that is being wiped; empty: none. `holds(version)`:
+    whether its programs lie on this node. `drain_seconds`: how long pods may take to go; `go_on`: what does not go then
+    stops nothing."""
 
     distribution: Distribution
     cluster: Cluster
@@ -77,6 +78,7 @@ class Means:
     drain_seconds: float = DRAIN_SECONDS
     go_on: bool = True
     renews: Callable[[], Awaitable[str]] = nobody
+    wiping: Callable[[], Awaitable[str]] = nobody
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ class Roller:
         if self._seen[0] != turn:
             self._seen = turn, now
         node = await m.cluster.node(me)
-        held, renews = (await m.joins.holder()).name, await m.renews()
+        held, renews, wiping = (await m.joins.holder()).name, await m.renews(), await m.wiping()
         ready = {one.name for one in members if one.ready}
         expected = tuple(one.name for one in site.roster if one.signing)
         joins = held in expected and held != me and held not in ready
@@ -153,6 +155,7 @@ class Roller:
             marked=node.marked,
             joining=held if joins else "",
             renewing=renews if renews in ready else "",
+            wiping=wiping if wiping in ready else "",
             lost=bool(turn.holder) and now - self._seen[1] >= plans.LOST_SECONDS,
             drained=self._own.drained,
             upgraded=self._own.upgraded,

@@ -50,9 +50,9 @@ class Facts:
     """What is known now. `answers`: what siblings said after `turn` was read, by node id; `members`: of the cluster.
 
     `holds`, `runs`, `renewing`: this node's own, as FormationStatus has them. `due`: another generation is to be made,
-    once all run by this one. `active`: one is ordered or under way. `upgrading`: a Node that is upgraded now. `clock`:
-    NOTHING, or why it cannot be trusted. `life`: of this node's certificates; None: not known. `wanted`: a command
-    wants them renewed though they have long to live.
+    once all run by this one. `active`: one is ordered or under way. `upgrading`, `wiping`: a Node that is now.
+    `clock`: NOTHING, or why it cannot be trusted. `life`: of this node's certificates; None: not known. `wanted`: a
+    command wants them renewed though they have long to live.
     """
 
     me: str
@@ -67,6 +67,7 @@ class Facts:
     due: bool
     active: bool
     upgrading: str = ""
+    wiping: str = ""
     now_ms: int = 0
     clock: Reason = NOTHING
     life: Life | None = None
@@ -123,7 +124,12 @@ def next_step(facts: Facts) -> Step:
         return Rest()
     if facts.clock != NOTHING:
         return Rest(facts.clock)
-    if facts.runs == newest and not facts.upgrading and _ends(facts, URGENT_AT) and _most_are_well(facts):
+    if (
+        facts.runs == newest
+        and not (facts.upgrading or facts.wiping)
+        and _ends(facts, URGENT_AT)
+        and _most_are_well(facts)
+    ):
         return _renew(facts)
     late = [one.name for one in facts.roster if facts.said(one.node)[0] < newest]
     if what := _ill(facts) or (f"{min(late)} has not got generation {newest} yet" if late else ""):
@@ -188,6 +194,8 @@ def _ill(facts: Facts) -> str:
     """A server because of which nothing is begun; empty where all are well: there, members, Ready."""
     if facts.upgrading:
         return f"{facts.upgrading} is upgraded"
+    if facts.wiping:
+        return f"{facts.wiping} is being wiped"
     ready = {one.name for one in facts.members if one.ready and one.server}
     for one in sorted(facts.roster, key=lambda member: member.name):
         if one.node != facts.me:

@@ -87,13 +87,18 @@ class ProgressStore(Protocol):
         """On disk when it returns."""
 
 
+async def nobody() -> str:
+    """Where nothing is wiped."""
+    return ""
+
+
 @dataclass(frozen=True)
 class Parts:
-    """What it works with. `make(held, number, order)`: see secrets/authority.py, make_next. `upgrading`: the
-    Node that is upgraded just now; empty: none. `life`: of the certificates
-    at this node's address. `settle`: see former.Parts. `now_ms`: Unix ms. `overlap_ms`: how long the service accounts'
-    old key is accepted once all sign with the new one. A kubelet fetches a pod's token anew once it is 24 h old, or
-    most of its life is over (kubernetes.io: Managing Service Accounts)."""
+    """What it works with. `make(held, number, order)`: see secrets/authority.py, make_next. `upgrading`, `wiping`: the
+    Node that is upgraded, or being wiped, just now; empty: none. `life`: of the certificates at this node's address.
+    `settle`: see former.Parts. `now_ms`: Unix ms. `overlap_ms`: how long the service accounts' old key is accepted once
+    all sign with the new one. A kubelet fetches a pod's token anew once it is 24 h old, or most of its life is over
+    (kubernetes.io: Managing Service Accounts)."""
 
     distribution: Cluster
     siblings: Siblings
@@ -108,6 +113,7 @@ class Parts:
     clock: Clock
     log: FilteringBoundLogger
     overlap_ms: int
+    wiping: Callable[[], Awaitable[str]] = nobody
 
 
 class Rotor:
@@ -223,7 +229,7 @@ class Rotor:
         turn = await self._p.lease.read()  # first: what is said after it may be held against it
         answers = await statuses(self._p.siblings, site.others.values())
         members = await self._p.distribution.members()
-        upgrading = await self._upgraded(members)
+        upgrading, wiping = [await self._there(ask, members) for ask in (self._p.upgrading, self._p.wiping)]
         progress = await self._all_ran(site, held, answers, clock)
         if turn.holder == site.own.name and not progress.renewing:
             await self._p.lease.take("")  # letting go failed, or a crash came first
@@ -245,6 +251,7 @@ class Rotor:
             turn=turn,
             answers=answers,
             upgrading=upgrading,
+            wiping=wiping,
             members=members,
             holds=held.generation,
             runs=progress.runs,
@@ -266,9 +273,9 @@ class Rotor:
             case plans.Renew():
                 return await self._renew(site, held, progress)
 
-    async def _upgraded(self, members: Sequence[ClusterMember]) -> str:
-        """The Node that is upgraded now; a turn that a Node took with it when it left holds up nobody."""
-        found = await self._p.upgrading()
+    async def _there(self, ask: Callable[[], Awaitable[str]], members: Sequence[ClusterMember]) -> str:
+        """Whose turn `ask` says it is; a turn that a Node took with it when it left holds up nobody."""
+        found = await ask()
         return found if any(one.name == found for one in members) else ""
 
     async def _see_leaves(self, site: Site) -> None:
@@ -343,9 +350,11 @@ class Rotor:
         if not await self._p.lease.take(site.own.name):
             return Reason(Why.TURN, "rotation: another was faster")
         members = await self._p.distribution.members()
-        if await self._upgraded(members):  # looked again with the turn in hand: whoever upgrades looks at it, too
-            await self._p.lease.take("")
-            return Reason(Why.TURN, "rotation: another is upgraded")
+        # Looked again with the turn in hand: whoever upgrades, or is to be wiped, looks at it, too.
+        for ask, word in ((self._p.upgrading, "upgraded"), (self._p.wiping, "being wiped")):
+            if await self._there(ask, members):
+                await self._p.lease.take("")
+                return Reason(Why.TURN, f"rotation: another is {word}")
         self._p.log.info("renews", generation=held.generation)
         self._task = asyncio.create_task(self._renewal(site, held), name="renewal")
         return Reason(Why.TURN, "rotation: this node renews its certificates")

@@ -71,14 +71,14 @@ class After:
 
     async def _give_back(self, duty: Duty) -> None:
         m = self._m
-        if m.cluster is not None:
+        if m.cluster is not None and (duty.lease or duty.cordoned):
             members = await m.distribution.members()
             mine = next((one for one in members if one.name == duty.node), None)
             if duty.arming and (mine is None or not mine.ready):
                 return
-            if mine is not None:
+            if duty.cordoned and mine is not None:
                 await m.cluster.uncordon(duty.node)
-            if (mine is None or mine.server) and not await m.cluster.give_back(duty.node):
+            if duty.lease and not await m.cluster.give_back(duty.node):
                 return
         m.duties.clear()
         m.log.info("what a wipe owed was given back", audit=True, id=duty.command_id)

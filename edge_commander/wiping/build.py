@@ -22,6 +22,9 @@ ROLES = {
 }
 """Whose token a stream takes: the daemons' own is asked for, as they cannot know what their outboxes lost."""
 
+MACHINE_SECONDS = 40.0
+"""Nothing that is asked takes as long; the loop of commands must be heard of more often than it would wait."""
+
 
 def means(parts: Wiping) -> Means:
     """All of it."""
@@ -46,7 +49,7 @@ def means(parts: Wiping) -> Means:
     return Means(
         settings=context.settings.own.wipe,
         memory=parts.memory,
-        machine=Machine(context.run_dir / SOCKET),
+        machine=Machine(context.run_dir / SOCKET, MACHINE_SECONDS),
         distribution=parts.distribution,
         cluster=WipeCluster(apart.client) if apart is not None else None,
         grant=grant,

@@ -19,18 +19,22 @@ NAME = "wipe-duty.json"
 
 
 class Duty(msgspec.Struct, frozen=True, kw_only=True):
-    """`command_id`: whose. `node`: this node's name in Kubernetes. `arming`: the journal was, or may be, armed. `boot`,
-    `boots`: id of the last boot seen since, and how many. `ended`: the node's state tells the journal's end.
-    `reported`: the journal knows that it was answered."""
+    """`command_id`: whose. `node`: this node's name in Kubernetes. `lease`, `cordoned`: it is, or may be, ours.
+    `arming`: the journal was, or may be, armed. `boot`, `boots`: id of the last boot seen since, and how many.
+    `ended`: the node's state tells the journal's end. `reported`: the journal knows that it was answered. `left`: some
+    of the pods that did not go, for the answer."""
 
     command_id: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
     node: str
     retire: bool = False
+    lease: bool = False
+    cordoned: bool = False
     arming: bool = False
     boot: str = ""
     boots: int = 0
     ended: bool = False
     reported: bool = False
+    left: list[str] = []
 
 
 class DutyFile:

@@ -40,7 +40,6 @@ class Progress:
     cordoned: bool = False
     drain_began: float | None = None
     drained: bool = False
-    left: Sequence[str] = ()
     heard: Heard | None = None
     over: bool = False
     declared: bool = False

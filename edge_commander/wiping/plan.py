@@ -80,7 +80,7 @@ class Facts:
     @property
     def held(self) -> bool:
         """Whether the Lease is this node's."""
-        return self.holder == self.me
+        return bool(self.me) and self.holder == self.me
 
 
 @dataclass(frozen=True)

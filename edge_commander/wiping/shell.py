@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
+import msgspec
+
 from agents.contracts.command import Command, SignedCommand, Verb
 from agents.core.errors import GalleyError, Rejected, Retryable
 from edge_commander import ledger as ledgers
@@ -25,7 +27,7 @@ from edge_commander.wiping.outboxes import Heard, declarations, lost
 from edge_commander.wiping.plan import next_step
 
 SNAPSHOT_SECONDS = 900.0
-MAX_STEPS = 16
+MAX_STEPS = 4
 """In one turn; the rest in the next."""
 NAMED = 10
 """So many pods are named."""
@@ -41,22 +43,29 @@ class Wiper:
     _told: str = field(default="")
 
     async def turn(self, command: Command) -> Outcome | None:
-        """One look and the steps that can be taken now; None: not ended. Raises Retryable when the disk cannot be
-        written."""
-        own, taken = self._begun(command), self.means.memory.ledger.current
+        """One look and the steps that can be taken now; None: not ended."""
+        taken = self.means.memory.ledger.current
+        try:
+            own = self._begun(command)
+        except Retryable as error:  # nothing may be taken, nor answered, before it is known what would be owed
+            self.reason = Reason(Why.WIPING, f"waits: {error}"[:300])
+            return None
         if taken is None or taken.signed is None:
             return Outcome("failed", "an older version took it, and did not keep its signature: send it again")
         try:
-            return await self._steps(command, taken.signed, own)
+            outcome = await self._steps(command, taken.signed, own)
         except GalleyError as error:
-            return self._troubled(own, error)
+            outcome = self._troubled(own, error)
+        if outcome is not None:
+            self.reason = NOTHING
+        return outcome
 
     async def _steps(self, command: Command, signed: SignedCommand, own: Progress) -> Outcome | None:
         for _ in range(MAX_STEPS):
             step = next_step(await observe(self.means, own, command))
             self._say(command, step)
             if isinstance(step, plans.End):
-                return self._answered(own, step)
+                return self._answered(step)
             if isinstance(step, plans.Wait):
                 self.reason = step.reason
                 return None
@@ -72,7 +81,10 @@ class Wiper:
         duty = m.duties.duty
         if duty is None or duty.command_id != command.id:
             name = own_name(m.memory.site, m.memory.record.node or "") or ""
-            m.duties.save(Duty(command_id=command.id, node=name, retire=command.verb is Verb.RETIRE))
+            fresh = Duty(command_id=command.id, node=name, retire=command.verb is Verb.RETIRE)
+            if duty is not None:  # of an earlier wipe, and not all given back
+                fresh = msgspec.structs.replace(fresh, lease=duty.lease, cordoned=duty.cordoned)
+            m.duties.save(fresh)
         return self._own
 
     def _troubled(self, own: Progress, error: GalleyError) -> Outcome | None:
@@ -85,13 +97,11 @@ class Wiper:
         over = m.clock.monotonic() - own.since >= m.settings.turn_seconds
         if duty_of(self.means).arming or not (over or isinstance(error, Rejected)):
             return None
-        self.reason = NOTHING
         return Outcome("failed", str(error))
 
-    def _answered(self, own: Progress, end: plans.End) -> Outcome:
-        self.reason = NOTHING
-        left = f"; pods that did not go: {', '.join(own.left[:NAMED])}" if own.left else ""
-        return Outcome(end.result, end.detail + left)
+    def _answered(self, end: plans.End) -> Outcome:
+        named = duty_of(self.means).left
+        return Outcome(end.result, f"{end.detail}; pods that did not go: {', '.join(named)}" if named else end.detail)
 
     def _say(self, command: Command, step: plans.Step) -> None:
         told = f"{command.id} {step.describe()}"
@@ -115,6 +125,7 @@ class Wiper:
         match what:
             case "take the lease":
                 assert m.cluster is not None
+                note(m, lease=True)
                 return await m.cluster.take(me, command.id)
             case "ask for the grant":
                 own.grant = await m.grant(command.id)
@@ -122,6 +133,7 @@ class Wiper:
                 return await self._snapshot(command, own)
             case "cordon":
                 assert m.cluster is not None
+                note(m, cordoned=True)
                 await m.cluster.cordon(me, command.id)
                 own.cordoned = True
             case "drain":
@@ -162,8 +174,9 @@ class Wiper:
         if left and now - own.drain_began < m.settings.drain_seconds:
             self.reason = Reason(Why.WIPING, f"{len(left)} pods are to go to other nodes")
             return False
-        own.drained, own.left = True, left
+        own.drained = True
         if left:
+            note(m, left=left[:NAMED])
             m.log.warning("pods did not go in time", audit=True, pods=left[:NAMED], count=len(left))
         return True
 

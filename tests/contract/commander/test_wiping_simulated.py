@@ -142,3 +142,39 @@ async def test_armed_and_never_begun_a_person_is_called_and_nothing_is_answered(
     one.boot()
     await one.until_quiet()
     check_whole(one)
+
+
+async def test_an_endpoint_that_is_away_after_the_boot_is_told_all_once_it_is_back(world: Callable[..., World]) -> None:
+    one = world(deaf=True, stuck=True)
+    one.command()
+    while not one.erased:
+        await one.turn()
+    one.silent = {"endpoint"}
+    for _ in range(300):
+        await one.turn()
+        one.comes_back()
+    assert (one.results, one.declared, one.memory.record.state) == ([], [], NodeState.READY)
+    one.silent = set()
+    await one.until_quiet()
+    check_whole(one)
+    assert one.results[0].detail == "erased, and read back; pods that did not go: shop/till-0, shop/till-1"
+    assert one.declared[0][1][1] == [(2, 3, "mixed")]
+
+
+async def test_an_arming_whose_answer_was_lost_is_looked_up_and_never_answered_as_failed(
+    world: Callable[..., World],
+) -> None:
+    one = world()
+    one.command()
+    while one.phase != "armed":
+        await one.turn()
+        if one.duties.duty is not None and one.duties.duty.arming:
+            break
+    one.down, one.silent = False, {"machine", "api"}
+    one.start()
+    for _ in range(200):
+        await one.turn()
+    assert one.results == []
+    one.silent = set()
+    await one.until_quiet()
+    check_whole(one)

@@ -15,6 +15,7 @@ from agents.core.command_verify import sign_command
 from agents.core.errors import GalleyError, Retryable
 from agents.core.jose import SoftwareKey, encode64, thumbprint
 from edge_commander.commands import CommandLoop, CommandParts
+from edge_commander.ledger import IssuedChallenge, Ledger, republished
 from edge_commander.memory import Memory
 from edge_commander.operators import command_keys, read_operators
 from edge_commander.reasons import NodeRecord
@@ -283,3 +284,55 @@ def test_operators_file(tmp_path: Path) -> None:
         assert cause in str(error.value) and str(OPERATOR.private()["d"]) not in str(error.value)
     with pytest.raises(GalleyError, match="cannot be read"):
         read_operators(tmp_path / "none.json")
+
+
+class Slow:
+    """A verb that ends after so many looks."""
+
+    def __init__(self, looks: int) -> None:
+        self.left, self.seen = looks, list[str]()
+
+    async def __call__(self, command: Command) -> Outcome | None:
+        self.seen.append(command.id)
+        self.left -= 1
+        return Outcome("done", "at last") if self.left <= 0 else None
+
+
+async def test_what_has_not_ended_stays_in_hand_with_its_signatures_and_others_wait(tmp_path: Path) -> None:
+    slow = Slow(4)
+    bench = Bench(tmp_path, {verb: Handler(slow, repeatable=True) for verb in Verb})
+    await bench.reporter.bring_up_to_date()
+    first = bench.command(1, Verb.WIPE, targets=["var"])
+    signed = sign_command(first, [OPERATOR])
+    bench.cloud.commands_waiting = [signed, sign_command(bench.command(2), [OPERATOR])]
+    await bench.loop._look()
+    taken = bench.memory.ledger.current
+    assert taken is not None and (taken.command, taken.signed, taken.outcome) == (first, signed, "")
+    assert (slow.seen, bench.results, bench.memory.ledger.consumed) == ([first.id], [], 1)
+    bench.restart()
+    for _ in range(3):
+        await bench.loop.finish()
+    assert [(one.command_id, one.outcome, one.detail) for one in bench.results] == [(first.id, "done", "at last")]
+    await bench.loop.finish()
+    assert slow.seen == [first.id] * 4 and bench.memory.ledger.current is None
+
+
+async def test_what_is_not_repeatable_and_has_not_ended_is_not_done_twice(tmp_path: Path) -> None:
+    slow = Slow(9)
+    bench = Bench(tmp_path, {verb: Handler(slow) for verb in Verb})
+    await bench.reporter.bring_up_to_date()
+    await bench.loop.handle(sign_command(bench.command(1), [OPERATOR]))
+    await bench.loop.finish()
+    assert [one.outcome for one in bench.results] == ["failed"] and len(slow.seen) == 1
+
+
+def test_a_ledger_of_an_older_version_loads(bench: Bench) -> None:
+    command = msgspec.to_builtins(bench.command(1))
+    old = {"consumed": 1, "challenges": [], "current": {"command": command}, "refused": [], "taken": []}
+    found = msgspec.convert(old, Ledger)
+    assert found.current is not None and found.current.signed is None
+
+
+def test_challenges_are_said_again_after_the_outbox_went() -> None:
+    one = IssuedChallenge(value="c", issued=1, published=True)
+    assert not republished(Ledger(challenges=[one])).challenges[0].published

@@ -218,6 +218,24 @@ async def test_nobody_joins_while_another_is_upgraded() -> None:
     assert (await usher.ask("n2", SlotRequest(epoch=1, fresh=True))).granted
 
 
+async def test_nobody_joins_while_a_ready_member_is_about_to_be_wiped() -> None:
+    world = World(3)
+    world.off = {"n2"}
+    await world.round(30)
+    usher, wiped = world.nodes["n0"].usher, "nuc-n1"
+
+    async def wiping() -> str:
+        return wiped
+
+    usher._wiping = wiping
+    refused = await usher.ask("n2", SlotRequest(epoch=1, fresh=True))
+    assert not refused.granted and "nuc-n1 is being wiped" in refused.reason
+    world.disks["n1"].began = None  # it is being erased: others may join meanwhile
+    assert (await usher.ask("n2", SlotRequest(epoch=1, fresh=True))).granted
+    wiped = "nuc-n2"  # it comes back by a join
+    assert (await usher.ask("n2", SlotRequest(epoch=1, fresh=True))).granted
+
+
 async def test_who_is_upgraded_is_read_of_the_lease() -> None:
     for found, name in ((404, ""), (lease(Turn("nuc-2", 3)), "nuc-2"), (lease(Turn(order=3)), "")):
         kube = Kube({f"GET {LEASES}/galley-upgrade": found})

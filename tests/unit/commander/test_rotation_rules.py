@@ -66,6 +66,7 @@ URGENT = Life(0, 1100)
         (facts(due=True, members=ready("a", "c")), turn("nuc-b is not Ready")),
         (facts(due=True, upgrading="nuc-c"), turn("nuc-c is upgraded")),
         (facts(active=False, life=URGENT, upgrading="nuc-c"), turn("nuc-c is upgraded")),
+        (facts(due=True, wiping="nuc-c"), turn("nuc-c is being wiped")),
         (facts(due=True, b=said(B, 2, 1), c=said(C, 2, 2)), Fetch((B, C))),
         (facts(b=said(B, 2, 1), clock=GONE), Fetch((B,))),
         (facts(holds=2), turn("nuc-b has not got generation 2 yet")),
