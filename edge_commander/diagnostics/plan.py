@@ -118,8 +118,8 @@ def _states(own: CommanderSettings) -> list[Item]:
 
 
 def _machine() -> list[Item]:
-    files = {"os-release": "/etc/os-release", "meminfo": "/proc/meminfo", "loadavg": "/proc/loadavg",
-             "uptime": "/proc/uptime", "mounts": "/proc/self/mounts", "cmdline": "/proc/cmdline",
+    files = {"os-release": "/usr/lib/os-release", "meminfo": "/proc/meminfo", "loadavg": "/proc/loadavg",
+             "uptime": "/proc/uptime", "mounts": "/proc/1/mounts", "cmdline": "/proc/cmdline",
              "pressure-cpu": "/proc/pressure/cpu", "pressure-io": "/proc/pressure/io",
              "pressure-memory": "/proc/pressure/memory", "diskstats": "/proc/diskstats"}  # fmt: skip
     programs: dict[str, tuple[str, ...]] = {
