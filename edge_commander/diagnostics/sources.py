@@ -49,8 +49,8 @@ def _pieces(item: Item, secret: Set[tuple[int, int]], said: Said) -> AsyncGenera
             return _run(argv, item.bytes * RAW, said)
         case Read(path):
             return _file(path, item.bytes, secret, said)
-        case Fetch(port, path):
-            return _fetch(port, path, item.bytes, said)
+        case Fetch():
+            return _fetch(item.source, item.bytes, said)
 
 
 async def _run(argv: tuple[str, ...], most: int, said: Said) -> AsyncGenerator[bytes, None]:
@@ -97,10 +97,10 @@ async def _file(path: str, most: int, secret: Set[tuple[int, int]], said: Said) 
             said.whole = False
 
 
-async def _fetch(port: int, path: str, most: int, said: Said) -> AsyncGenerator[bytes, None]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+async def _fetch(source: Fetch, most: int, said: Said) -> AsyncGenerator[bytes, None]:
+    reader, writer = await asyncio.open_connection(source.host, source.port)
     try:
-        writer.write(f"GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        writer.write(f"GET {source.path} HTTP/1.0\r\nHost: {source.host}\r\n\r\n".encode())
         left = most
         while piece := await reader.read(min(PIECE, left)):
             left -= len(piece)

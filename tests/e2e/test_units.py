@@ -322,6 +322,8 @@ def test_a_bundle_is_made_under_the_root_halfs_confinement_and_read_by_the_comma
     for name in ("logs/galley-edge-commander.txt", "logs/galley-vessel.txt", "state/units.txt", "state/state.json"):
         assert len(found[name]) > 100, (name, contents)
     assert "127.0.0.1" in found["machine/addresses.txt"] and "galley-vessel" in found["state/units.txt"]
+    for daemon in NODE_UNITS:
+        assert "200 OK" in found[f"state/{daemon}-metrics.txt"], daemon
     keys = json.loads(host.run("cat", "/var/lib/galley-ident/device-keys.json"))["value"]
     assert len(keys) == 2
     for one in keys.values():
