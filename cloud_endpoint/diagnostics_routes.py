@@ -39,7 +39,7 @@ DIAGNOSTICS_ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "GET",
-        "/v1/nodes/{node}/diagnostics",
+        "/v1/admin/nodes/{node}/diagnostics",
         "node_diagnostics",
         "A node's diagnostics bundles, the newest first",
         scopes=ADMINS,
@@ -47,7 +47,7 @@ DIAGNOSTICS_ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "GET",
-        "/v1/nodes/{node}/diagnostics/{id}",
+        "/v1/admin/nodes/{node}/diagnostics/{id}",
         "node_bundle",
         "The bytes (tar.gz) of a bundle that came whole; audited",
         scopes=ADMINS,

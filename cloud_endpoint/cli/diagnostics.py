@@ -29,13 +29,13 @@ async def diagnostics(client: Client, options: argparse.Namespace) -> Any:
     if options.out is None:
         return found
     one = await _sent(client, node, command, time.monotonic() + options.wait) if command else _newest(found)
-    await client.download(f"/v1/nodes/{node}/diagnostics/{one['id']}", options.out, one["size"], one["sha256"])
+    await client.download(f"/v1/admin/nodes/{node}/diagnostics/{one['id']}", options.out, one["size"], one["sha256"])
     _say(f"{options.out}: {one['size']} bytes")
     return [one]
 
 
 async def _listed(client: Client, node: str) -> list[dict[str, Any]]:
-    return list(await client.call("GET", f"/v1/nodes/{node}/diagnostics"))
+    return list(await client.call("GET", f"/v1/admin/nodes/{node}/diagnostics"))
 
 
 async def _asked(client: Client, node: str, end: float) -> str:
@@ -78,7 +78,7 @@ async def _sent(client: Client, node: str, command: str, end: float) -> dict[str
     """Until the bundle of the command is whole here."""
     told = -1
     while time.monotonic() < end:
-        found = await _patiently(client, f"/v1/nodes/{node}/diagnostics")
+        found = await _patiently(client, f"/v1/admin/nodes/{node}/diagnostics")
         one: dict[str, Any] | None = next((one for one in found if one["command_id"] == command), None)
         if one is not None and one["whole_ms"]:
             return one

@@ -43,6 +43,7 @@ class Fetch:
 
     port: int
     path: str
+    host: str = "127.0.0.1"
 
 
 Source = Run | Read | Fetch
@@ -64,8 +65,8 @@ class Item:
                 what = f"what `{' '.join(argv)}` prints, within {self.seconds:g} s"
             case Read(path):
                 what = f"the file {path}"
-            case Fetch(port, path):
-                what = f"what 127.0.0.1:{port}{path} answers, within {self.seconds:g} s"
+            case Fetch(port, path, host):
+                what = f"what {host}:{port}{path} answers, within {self.seconds:g} s"
         size = f"{self.bytes // MIB} MiB" if self.bytes >= MIB else f"{self.bytes // KIB} KiB"
         return f"{self.name}: {what}; the last {size}"
 
@@ -99,9 +100,11 @@ def describe(own: CommanderSettings, items: Sequence[Item]) -> list[str]:
 
 
 def _states(own: CommanderSettings) -> list[Item]:
+    # The others' sections are not the commander's to read: they are looked for at their usual ports beside it.
+    host = own.health.bind if own.health.bind.startswith("127.") else "127.0.0.1"
     ports = {**DAEMONS, "edge-commander": own.health.port}
     said = [
-        Item(f"state/{name}-{path}.txt", Fetch(port, f"/{path}"), 5.0)
+        Item(f"state/{name}-{path}.txt", Fetch(port, f"/{path}", host), 5.0)
         for name, port in ports.items()
         if port
         for path in ("healthz", "metrics")
@@ -118,8 +121,8 @@ def _states(own: CommanderSettings) -> list[Item]:
 
 
 def _machine() -> list[Item]:
-    files = {"os-release": "/etc/os-release", "meminfo": "/proc/meminfo", "loadavg": "/proc/loadavg",
-             "uptime": "/proc/uptime", "mounts": "/proc/self/mounts", "cmdline": "/proc/cmdline",
+    files = {"os-release": "/usr/lib/os-release", "meminfo": "/proc/meminfo", "loadavg": "/proc/loadavg",
+             "uptime": "/proc/uptime", "mounts": "/proc/1/mounts", "cmdline": "/proc/cmdline",
              "pressure-cpu": "/proc/pressure/cpu", "pressure-io": "/proc/pressure/io",
              "pressure-memory": "/proc/pressure/memory", "diskstats": "/proc/diskstats"}  # fmt: skip
     programs: dict[str, tuple[str, ...]] = {

@@ -8,11 +8,14 @@ import os
 import stat
 from collections.abc import AsyncGenerator, Callable, Set
 from dataclasses import dataclass
+from pathlib import Path
 
 from edge_commander.diagnostics.plan import Fetch, Item, Read, Run
 from edge_commander.distribution.children import ended, start
 
 PIECE = 64 * 1024
+KILL_SECONDS = 3.0
+"""How long a killed program is waited for."""
 RAW = 6
 """So many times an item's bytes are read of a program before it is ended."""
 
@@ -46,8 +49,8 @@ def _pieces(item: Item, secret: Set[tuple[int, int]], said: Said) -> AsyncGenera
             return _run(argv, item.bytes * RAW, said)
         case Read(path):
             return _file(path, item.bytes, secret, said)
-        case Fetch(port, path):
-            return _fetch(port, path, item.bytes, said)
+        case Fetch():
+            return _fetch(item.source, item.bytes, said)
 
 
 async def _run(argv: tuple[str, ...], most: int, said: Said) -> AsyncGenerator[bytes, None]:
@@ -65,13 +68,20 @@ async def _run(argv: tuple[str, ...], most: int, said: Said) -> AsyncGenerator[b
         if code != 0:
             said.problem = f"ended with {code}"
     finally:
-        await ended(process)
+        try:  # one that waits for a dead disk does not end, not even killed: it must not hold the others up
+            async with asyncio.timeout(KILL_SECONDS):
+                await ended(process)
+        except TimeoutError:
+            said.problem, said.whole = "does not end, not even killed", False
 
 
 async def _file(path: str, most: int, secret: Set[tuple[int, int]], said: Said) -> AsyncGenerator[bytes, None]:
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb", buffering=0) as stream:
         found = os.fstat(descriptor)
+        # What was opened, and not what the name leads to now: a folder on the way may belong to somebody else.
+        if str(Path(f"/proc/self/fd/{descriptor}").readlink()) != path:
+            raise OSError("stands behind a link")
         if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
             raise OSError("is no plain file of its own")
         if (found.st_dev, found.st_ino) in secret:
@@ -87,10 +97,10 @@ async def _file(path: str, most: int, secret: Set[tuple[int, int]], said: Said) 
             said.whole = False
 
 
-async def _fetch(port: int, path: str, most: int, said: Said) -> AsyncGenerator[bytes, None]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+async def _fetch(source: Fetch, most: int, said: Said) -> AsyncGenerator[bytes, None]:
+    reader, writer = await asyncio.open_connection(source.host, source.port)
     try:
-        writer.write(f"GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        writer.write(f"GET {source.path} HTTP/1.0\r\nHost: {source.host}\r\n\r\n".encode())
         left = most
         while piece := await reader.read(min(PIECE, left)):
             left -= len(piece)

@@ -55,7 +55,7 @@ def host(tmp_path_factory: pytest.TempPathFactory, host_base: Path) -> Iterator[
 
 def test_systemd_finds_no_fault_in_the_units_and_no_ordering_cycle(host: SuiteHost) -> None:
     files = sorted(path.name for path in Path("systemd").iterdir() if path.suffix in (".service", ".socket"))
-    assert len(files) == 9
+    assert len(files) == 11
     said = host.run("systemd-analyze", "verify", "--man=no", *(f"/etc/systemd/system/{name}" for name in files))
     assert said.strip() == ""
     journal = host.run("journalctl", "-b", "--no-pager", "-o", "cat")
@@ -291,3 +291,43 @@ def test_the_endpoints_unit_serves_and_ends_cleanly(host: SuiteHost) -> None:
         assert host.property("galley-endpoint", "Result") == "success", host.journal("endpoint")
     finally:
         host.shell("systemctl stop galley-endpoint; rm -f /etc/galley/galley.d/80-cloud.yaml")
+
+
+BUNDLE = "0123456789abcdef" * 2
+ASK_FOR_IT = """
+import json, socket, sys
+sock = socket.socket(socket.AF_UNIX)
+sock.settimeout(200)
+sock.connect("/run/galley/machine.sock")
+sock.sendall(json.dumps({"v": 1, "operation": "diagnostics", "argument": sys.argv[1]}).encode())
+sock.shutdown(socket.SHUT_WR)
+print(b"".join(iter(lambda: sock.recv(65536), b"")).decode())
+"""
+UNPACK_IT = """
+import json, sys, tarfile
+with tarfile.open(f"/var/lib/galley-keep/diagnostics/{sys.argv[1]}.tar.gz") as tar:
+    print(json.dumps({m.name.partition("/")[2]: tar.extractfile(m).read().decode("latin-1") for m in tar.getmembers()}))
+"""
+
+
+def test_a_bundle_is_made_under_the_root_halfs_confinement_and_read_by_the_commander(host: SuiteHost) -> None:
+    host.wait_active()
+    host.run("systemctl", "start", "galley-machine.socket")
+    commander = 773
+    said = json.loads(host.as_user(commander, "/opt/galley/bin/python3", "-I", "-c", ASK_FOR_IT, BUNDLE))
+    assert said["family"] == "done" and said["value"]["name"] == f"{BUNDLE}.tar.gz", said
+    found = json.loads(host.as_user(commander, "/opt/galley/bin/python3", "-I", "-c", UNPACK_IT, BUNDLE))
+    contents = json.loads(found["contents.json"])
+    assert contents["passed_over"] == 0 and contents["secrets"] >= 2
+    for name in ("logs/galley-edge-commander.txt", "logs/galley-vessel.txt", "state/units.txt", "state/state.json"):
+        assert len(found[name]) > 100, (name, contents)
+    assert "127.0.0.1" in found["machine/addresses.txt"] and "galley-vessel" in found["state/units.txt"]
+    for daemon in NODE_UNITS:
+        assert "200 OK" in found[f"state/{daemon}-metrics.txt"], daemon
+    keys = json.loads(host.run("cat", "/var/lib/galley-ident/device-keys.json"))["value"]
+    assert len(keys) == 2
+    for one in keys.values():
+        assert one["d"] not in json.dumps(found)
+    heartbeat = 771
+    listing = host.as_user(heartbeat, "ls", "/var/lib/galley-keep/diagnostics", check=False)
+    assert BUNDLE not in listing

@@ -17,6 +17,7 @@ import pytest
 
 from agents.core.errors import Rejected, Retryable
 from edge_commander.diagnostics import bundle as bundles
+from edge_commander.diagnostics import sources
 from edge_commander.diagnostics.collect import Parts, collect
 from edge_commander.diagnostics.held import Held
 from edge_commander.diagnostics.held import read as held_read
@@ -108,6 +109,33 @@ async def test_nothing_is_read_through_links_or_out_of_secret_files(tmp_path: Pa
     (ident / "hard.json").unlink()  # alone now, and still a file of secrets
     await collect("f" * 32, own, tmp_path, parts(items[3], held=held_read))
     assert problems(unpacked(tmp_path, "f" * 32))["3.txt"] == "holds secrets"
+
+
+async def test_a_folder_that_became_a_link_leads_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "app.log").write_text("not the app's\n")
+    (tmp_path / "app").symlink_to("elsewhere")
+    await collect(ID, settings(tmp_path), tmp_path, parts(Item("a.txt", Read(str(tmp_path / "app" / "app.log")))))
+    found = unpacked(tmp_path)
+    assert found["a.txt"] == b"" and problems(found)["a.txt"] == "stands behind a link"
+
+
+async def test_a_program_that_cannot_be_killed_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stuck: list[Any] = []
+
+    async def never(process: Any) -> None:
+        stuck.append(process)
+        await asyncio.sleep(3600)
+
+    monkeypatch.setattr(sources, "ended", never)
+    monkeypatch.setattr(sources, "KILL_SECONDS", 0.1)
+    items = [Item("a.txt", Run(("sleep", "30")), seconds=0.3), Item("b.txt", Fetch(1, "/"))]
+    await collect(ID, settings(tmp_path), tmp_path, parts(*items))
+    for process in stuck:
+        process.kill()
+        await process.wait()
+    said = problems(unpacked(tmp_path))
+    assert said["a.txt"] and said["b.txt"] == "Connection refused"
 
 
 async def test_asked_again_it_is_the_same_bundle(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ class Node:
         return [one for one in found if one["command_id"] == command and one["outcome"]]
 
     async def bundle(self, command: str) -> dict[str, Any]:
-        found = await self.operator.call("GET", f"/v1/nodes/{self.commander.node}/diagnostics")
+        found = await self.operator.call("GET", f"/v1/admin/nodes/{self.commander.node}/diagnostics")
         return next((one for one in found if one["command_id"] == command), {})
 
     async def until(self, what: Callable[[], Any], seconds: float = 90.0) -> Any:
@@ -217,7 +217,7 @@ async def test_killed_at_each_step_there_is_one_whole_bundle_and_one_answer(node
     assert (node.keep / f"{command}.tar.gz").stat().st_size == one["size"]
     answers = await node.answers(command)
     assert len(answers) == 1 and answers[0]["outcome"] == "done" and one["sha256"] in answers[0]["detail"]
-    found = await node.operator.call("GET", f"/v1/nodes/{node.commander.node}/diagnostics")
+    found = await node.operator.call("GET", f"/v1/admin/nodes/{node.commander.node}/diagnostics")
     assert [entry["command_id"] for entry in found] == [command]
     answered = [line for line in node.commander.program.log.read_text().splitlines() if '"command answered"' in line]
     assert len(answered) == 1

@@ -22,7 +22,9 @@ FOR_ROLE = {
     Role.HEARTBEAT: FOR_ALL_DEVICES,
     Role.VESSEL: FOR_ALL_DEVICES | {"GET /v1/git-credential"},
     Role.SYNTHETIC: FOR_ALL_DEVICES | {"POST /v1/echo"},
-    Role.COMMANDER: FOR_ALL_DEVICES | {"GET /v1/commands", "POST /v1/init-grant", "POST /v1/wipe-grant"},
+    Role.COMMANDER: FOR_ALL_DEVICES
+    | {"GET /v1/commands", "POST /v1/init-grant", "POST /v1/wipe-grant"}
+    | {"POST /v1/diagnostics", "GET /v1/diagnostics/{id}", "PUT /v1/diagnostics/{id}"},
 }
 ADMIN_ALONE = ("/v1/admin/",)
 
