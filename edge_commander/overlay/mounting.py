@@ -30,8 +30,12 @@ def overlay(lowers: list[Path], upper: Path, work: Path, at: Path) -> str:
 
 
 def bind_read_only(source: Path, at: Path) -> str:
-    """Why not; empty when `source`, without what is mounted in it, is seen at `at`."""
-    return run("mount", "--bind", str(source), str(at)) or run("mount", "-o", "remount,bind,ro", str(at))
+    """Why not; empty when `source`, without what is mounted in it, is seen at `at`.
+
+    Private: where the root's mounts are shared, as systemd has it, what is mounted on `source` later would come along.
+    """
+    steps = (["--bind", str(source)], ["--make-private"], ["-o", "remount,bind,ro"])
+    return next((why for words in steps if (why := run("mount", *words, str(at)))), "")
 
 
 def fresh(folder: Path) -> str:

@@ -55,7 +55,7 @@ def host(tmp_path_factory: pytest.TempPathFactory, host_base: Path) -> Iterator[
 
 def test_systemd_finds_no_fault_in_the_units_and_no_ordering_cycle(host: SuiteHost) -> None:
     files = sorted(path.name for path in Path("systemd").iterdir() if path.suffix in (".service", ".socket"))
-    assert len(files) == 11
+    assert len(files) == 14
     said = host.run("systemd-analyze", "verify", "--man=no", *(f"/etc/systemd/system/{name}" for name in files))
     assert said.strip() == ""
     journal = host.run("journalctl", "-b", "--no-pager", "-o", "cat")

@@ -29,8 +29,10 @@ class EtcNode:
     def __init__(self, folder: Path, *, conf: str = "8M", keep: str = "8M") -> None:
         self.folder = folder
         self._sizes = {"conf": conf, "keep": keep}
+        # Cut off from this machine; among themselves its mounts are shared, as systemd has them.
+        alone = ["unshare", "-m", "--propagation", "private"]
         self.holder = subprocess.Popen(
-            ["unshare", "-m", "--propagation", "private", "sleep", "infinity"], stdin=subprocess.DEVNULL
+            [*alone, "sh", "-c", "mount --make-rshared / && exec sleep infinity"], stdin=subprocess.DEVNULL
         )
         while Path(f"/proc/{self.holder.pid}/comm").read_text() != "sleep\n":
             pass
