@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-OPTIONS = "index=off,metacopy=off,redirect_dir=follow,xino=off,nfs_export=off"
+OPTIONS = "nosuid,nodev,index=off,metacopy=off,redirect_dir=follow,xino=off,nfs_export=off"
 """The image below changes with each upgrade, which the kernel allows without these features alone (overlayfs.rst,
 "Changes to underlying filesystems"). Directories that were moved by an older mount are followed."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 LOWER = "/etc"
-UPPER = "/conf/etc/upper"
-WORK = "/conf/etc/work"
-KEEP = "/keep/etc-overlay"
+UPPER = "/run/galley-conf/etc/upper"
+WORK = "/run/galley-conf/etc/work"
+KEEP = "/var/lib/galley-keep/etc-overlay"
 RUN = "/run/galley-overlay"
 IMAGE = "image"
 """In RUN: the image's /etc, read-only, as the overlay lies on it."""

@@ -28,9 +28,9 @@ def image(host: Host, version: str) -> None:
 @pytest.fixture
 def host(tmp_path: Path, host_base: Path) -> Iterator[Host]:
     binds = []
-    for name in ("conf", "keep"):
+    for name, inside in (("conf", "/run/galley-conf"), ("keep", "/var/lib/galley-keep")):
         (tmp_path / name).mkdir()
-        binds.append(f"--bind={tmp_path / name}:/{name}")
+        binds.append(f"--bind={tmp_path / name}:{inside}")
     one = Host(free_name("etc"), tmp_path / "host", options=binds)
     one.prepare()
     image(one, "1")

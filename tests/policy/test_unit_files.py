@@ -10,6 +10,7 @@ import pytest
 from agents.contracts.identity import Role
 from cloud_endpoint.settings import EndpointOwn, Tls
 from edge_commander.access import CONSOLE
+from edge_commander.overlay.places import KEEP, UPPER
 from edge_commander.settings import DEFAULT_ROLES, CommanderSettings
 from heartbeat.settings import HeartbeatSettings
 from synthetic_client.settings import SyntheticSettings
@@ -170,10 +171,20 @@ def test_the_wipe_runs_before_anything_of_its_targets_is_mounted() -> None:
 
 def test_the_overlay_on_etc_is_mounted_for_all_and_with_all_that_it_needs_later() -> None:
     said = (ROOT / "systemd/galley-overlay.service").read_text().splitlines()
-    wanted = ["DefaultDependencies=no", "Wants=conf.mount keep.mount", "Conflicts=shutdown.target", "Type=oneshot",
-              "After=conf.mount keep.mount galley-wipe.service", "RemainAfterExit=yes", "NoNewPrivileges=yes",
-              "ExecStart=/opt/galley/bin/python3 -I -B -m edge_commander.overlay.boot"]  # fmt: skip
+    wanted = [
+        "DefaultDependencies=no",
+        "Conflicts=shutdown.target",
+        "Type=oneshot",
+        "RemainAfterExit=yes",
+        "NoNewPrivileges=yes",
+        "ExecStart=/opt/galley/bin/python3 -I -B -m edge_commander.overlay.boot",
+    ]
     assert [line for line in wanted if line not in said] == []
+    mounts = {"run-galley\\x2dconf.mount": UPPER, "var-lib-galley\\x2dkeep.mount": KEEP}
+    for unit, folder in mounts.items():
+        assert folder.startswith("/" + unit.removesuffix(".mount").replace("-", "/").replace("\\x2d", "-"))
+        for word in ("Wants=", "After="):
+            assert [line for line in said if line.startswith(word) and unit in line.partition("=")[2].split()]
     # systemd.exec(5): each of these gives a service a mount namespace of its own.
     own = ("Private", "Protect", "ReadOnly", "ReadWrite", "Inaccessible", "Bind", "Root", "StateDirectory", "Temporary",
            "Capability", "RuntimeDirectory", "RestrictSUIDSGID")  # fmt: skip
