@@ -13,7 +13,9 @@ from typing import Any
 from images.containers.control_plane import PAUSE
 from tests.site_in_a_box.lan import NETWORK, address
 
-PACKAGES = ("conntrack", "containerd", "containernetworking-plugins", "ethtool", "iptables", "kmod", "mount", "runc")
+PACKAGES = (
+    "conntrack", "containerd", "containernetworking-plugins", "e2fsprogs", "ethtool", "iptables", "kmod", "mount", "runc",
+)  # fmt: skip
 """Besides those of every host."""
 
 CONTAINERD = f"""\
