@@ -105,6 +105,7 @@ def is_new(host: WipedHost) -> None:
         assert (kind, label.startswith("/dev/")) == ("ext4", True), (name, kind, label)
     assert f"upperdir={CONF}/etc/upper" in host.run("findmnt", "-n", "-o", "OPTIONS", "/etc")
     assert host.run("systemctl", "--failed", "--plain", "--no-legend").strip() == ""
+    assert "ordering cycle" not in host.run("journalctl", "-b", "-o", "cat", "--no-pager", "_PID=1")
     assert not host.inside(ETC_FILE).exists()
     assert not host.inside(VAR_FILE).exists()
     assert host.lines_left() == {"conf": 0, "var": 0}

@@ -92,7 +92,7 @@ class Host:
     @property
     def pid1(self) -> int:
         """The guest's PID 1, after a reboot of its own the new one; 0 where there is none."""
-        if self._pid1 and not _is_init(self._pid1):
+        if not (self._pid1 and _is_init(self._pid1)):
             self._pid1 = self._find_pid1() if self.program.running else 0
         return self._pid1
 

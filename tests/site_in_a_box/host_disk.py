@@ -51,7 +51,6 @@ ETC_DEPENDS = f"""\
 [Unit]
 Requires={FOLDERS}
 After={FOLDERS}
-Before=systemd-tmpfiles-setup.service systemd-sysusers.service
 """
 
 
