@@ -1,4 +1,4 @@
-"""A host's own disk: journal, ident, keep, conf and var as block devices, mounted by its systemd as on a NUC. Needs root.
+"""A host's own disk: journal, ident, keep, conf and var as block devices, mounted by its systemd. Needs root.
 
 `conf` holds what is changed in /etc (an overlay's upper), `var` is /var, `ident` and `keep` are mounted below it, and
 galley-wipe.service comes before all of them. What the tests lay on the host's root is the image's side.
