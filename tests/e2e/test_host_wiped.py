@@ -25,7 +25,7 @@ from tests.site_in_a_box.host_suite import free_name
 from tests.site_in_a_box.tree_print import Entry, tree_print
 
 pytestmark = pytest.mark.timeout(300)
-SIZES = {"keep": 32, "var": 1024}
+SIZES = {"keep": 32, "var": 640}
 LINES = 2000
 SECRET = "customer {:06d} paid with card 4929-{:08d}\n"
 NEEDLE = b"paid with card"
@@ -155,3 +155,23 @@ def test_power_that_fails_amid_the_erase_is_no_end_of_it(host: WipedHost) -> Non
     is_new(host)
     assert host.kept() == kept
     assert record(host).id == "b" * 32
+
+
+def test_while_it_cannot_be_decided_no_target_is_mounted(host: WipedHost) -> None:
+    """The journal is in somebody's hands: the unit fails, the host comes up without its targets, and erases later."""
+    host.live()
+    host.power_off()
+    host.disk.arm(kit.armed(id="d" * 32, sequence=9))
+    held = os.open(host.disk.disk.device["journal"], os.O_RDWR | os.O_EXCL)
+    try:
+        host.boot()
+    finally:
+        os.close(held)
+    assert host.property("galley-wipe.service", "Result") == "exit-code"
+    mounted = host.run("findmnt", "-n", "-r", "-o", "TARGET").split()
+    assert not set(mounted) & {"/etc", *MOUNTED.values()}
+    assert (record(host).phase, host.lines_left()) == (Phase.ARMED, {"conf": LINES, "var": LINES})
+    first = host.pid1
+    host.call("systemctl", "reboot")
+    host.wait_rebooted(first)
+    is_new(host)
