@@ -37,7 +37,8 @@ while true; do
         --machine={name} --resolv-conf=off --timezone=off --link-journal=no --console=pipe {options} || status=$?
     [ $status = 133 ] || exit $status  # 133: the guest asked for a reboot
     find /sys/fs/cgroup/{name} -mindepth 1 -depth -type d -exec rmdir {{}} + 2>/dev/null || true
-    facts={folder}/root/etc/galley/machine.json
+    tree={folder}/root
+    facts=$tree/etc/galley/machine.json
     [ ! -f $facts ] || sed -i 's/"boot_id": "[^"]*/"boot_id": "'$(cat /proc/sys/kernel/random/uuid)/ $facts
 done
 """
