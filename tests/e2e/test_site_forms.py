@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -17,14 +16,20 @@ from pathlib import Path
 
 import pytest
 
+from agents.contracts.command import Command, Verb
 from agents.contracts.trust import MemberRole
+from agents.core.command_verify import sign_command
+from agents.core.jose import SoftwareKey
 from cloud_endpoint.rules.acceptance_report import CheckName
+from edge_commander.wipe import record as records
+from edge_commander.wipe.record import Phase, Target, WipeRecord
 from images.containers.build import agents_name
 from images.containers.control_plane import PAUSE
 from tests.site_in_a_box.browser import Browser, chromium
 from tests.site_in_a_box.cluster_host import ClusterHost, each
 from tests.site_in_a_box.formation_times import cost
 from tests.site_in_a_box.forming_site import FormingSite, formed, token_is_good
+from tests.site_in_a_box.host_disk import IDENT, KEEP, HostDisk
 from tests.site_in_a_box.kernel_clock import synchronised
 from tests.site_in_a_box.operators_desk import OperatorsDesk
 from tests.site_in_a_box.suite_atlas import files
@@ -34,7 +39,7 @@ pytestmark = pytest.mark.timeout(600)
 
 @pytest.fixture(scope="module")
 def site(cluster_parts: None, suite_images: Path) -> Iterator[FormingSite]:
-    with formed("galley-fs-", operators=True, images=suite_images) as site, synchronised():
+    with formed("galley-fs-", operators=True, images=suite_images, parted=True) as site, synchronised():
         site.up(files("hello"))
         yield site
 
@@ -259,25 +264,51 @@ def test_a_dead_box_is_swapped_for_a_new_one_with_its_name(site: FormingSite) ->
     assert sorted(ready) == sorted(site.hosts.names)
 
 
-def test_a_box_whose_cluster_was_wiped_may_only_join(site: FormingSite) -> None:
-    """The first server loses everything on `var`: it begins no second cluster."""
+CARD = "customer paid with card"
+LINES = 2000
+
+
+def test_a_member_that_is_wiped_may_only_join(site: FormingSite) -> None:
+    """The first server loses `var` and `conf` at its own reboot, for real: it begins no second cluster, and what is on
+    `ident` and `keep` is there as before."""
     first = next(host for host in site.hosts if began(host))
     others = [h for h in site.hosts if h is not first]
-    before = site.cluster(others[0])
-    first.cut_power()
-    for disk in ("etcd", "kubelet"):
-        first.wipe(disk)
-    for place in ("etc/kubernetes", "var/lib/galley", "var/lib/galley-kubernetes"):
-        shutil.rmtree(first.folder / "upper" / place, ignore_errors=True)
-    site.power(first)
-    first.boot()
-
-    def joined() -> bool:
-        now = site.status(first)
-        return now.get("state") == "ready" and not now["reason"] and not began(first)
-
-    site.wait(joined, 300, "it joined")
+    before, boot, began_at = site.cluster(others[0]), first.pid1, time.monotonic()
+    disk = disk_of(first)
+    keys = first.run("sh", "-c", f"sha256sum {IDENT}/*key*")
+    first.run("sh", "-c", f"echo kept > {KEEP}/by-a-person; yes {CARD} | head -n {LINES} > /var/lib/till; sync")
+    assert disk.disk.count("var", CARD.encode()) == LINES
+    disk.arm(wipe_of(site, first))
+    first.call("systemctl", "reboot")
+    first.wait_rebooted(boot)
+    assert disk.record is not None and disk.record.phase is Phase.DONE, first.run(
+        "journalctl", "-b", "-u", "galley-wipe"
+    )
+    booted = time.monotonic() - began_at
+    assert disk.disk.count("var", CARD.encode()) == 0
+    assert first.run("cat", f"{KEEP}/by-a-person") == "kept\n"
+    assert first.run("sh", "-c", f"sha256sum {IDENT}/*key*") == keys
+    site.wait(lambda: well(site, first) and not began(first), 300, "it joined")
+    print(f"erased and up after {booted:.0f} s, a member again after {time.monotonic() - began_at:.0f} s")
     assert site.clusters() == {before}
+    everywhere = {"till": "app=till", "galley-system": "app.kubernetes.io/name=heartbeat"}
+    site.wait(lambda: all(running(site, *one) == members_of(site, 1) for one in everywhere.items()), 120, "pods run")
+
+
+def disk_of(host: ClusterHost) -> HostDisk:
+    assert host.disk is not None
+    return host.disk
+
+
+def wipe_of(site: FormingSite, host: ClusterHost) -> WipeRecord:
+    """What the root half puts into the journal, signed by the site's operator."""
+    now = int(time.time())
+    command = Command(
+        id="c" * 32, verb=Verb.WIPE, site=site.site, node=site.node_id(host), sequence=1, challenge="c", issued=now,
+        expires=now + 3600, targets=["var", "conf"],
+    )  # fmt: skip
+    key = SoftwareKey(json.loads(desk(site).key.read_text()))
+    return records.armed(sign_command(command, [key]), command, [Target.VAR, Target.CONF])
 
 
 SECRET_PLACES = (

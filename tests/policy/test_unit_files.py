@@ -162,9 +162,11 @@ def test_the_root_half_of_the_machine_is_asked_by_the_commander_alone_and_may_do
 
 def test_the_wipe_runs_before_anything_of_its_targets_is_mounted() -> None:
     said = (ROOT / "systemd/galley-wipe.service").read_text().splitlines()
-    wanted = ["DefaultDependencies=no", "Before=local-fs-pre.target shutdown.target", "Conflicts=shutdown.target",
+    mounts = r"var.mount run-galley\x2dconf.mount"
+    wanted = ["DefaultDependencies=no", f"Before=local-fs-pre.target {mounts} shutdown.target",
+              "Wants=systemd-udevd.service local-fs-pre.target", "Conflicts=shutdown.target",
               "Type=oneshot", "RemainAfterExit=yes", "TimeoutStartSec=infinity", "PrivateMounts=yes",
-              "PrivateNetwork=yes", "NoNewPrivileges=yes", "RequiredBy=var.mount"]  # fmt: skip
+              "PrivateNetwork=yes", "NoNewPrivileges=yes", f"RequiredBy={mounts}"]  # fmt: skip
     assert [line for line in wanted if line not in said] == []
     assert not [line for line in said if line.startswith(("StateDirectory", "PrivateTmp=yes", "RequiresMountsFor"))]
 

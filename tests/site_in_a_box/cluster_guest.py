@@ -7,13 +7,16 @@ no control groups. A NUC's image needs none of the settings that are marked as n
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from images.containers.control_plane import PAUSE
 from tests.site_in_a_box.lan import NETWORK, address
 
-PACKAGES = ("conntrack", "containerd", "containernetworking-plugins", "ethtool", "iptables", "kmod", "mount", "runc")
+PACKAGES = (
+    "conntrack", "containerd", "containernetworking-plugins", "e2fsprogs", "ethtool", "iptables", "kmod", "mount",
+    "runc",
+)  # fmt: skip
 """Besides those of every host."""
 
 CONTAINERD = f"""\
@@ -53,6 +56,30 @@ RestartSec=1
 WantedBy=multi-user.target
 """
 
+IMPORTED = "/var/lib/containerd/galley-imported"
+IMAGES_UNIT = f"""\
+[Unit]
+Description=Gives containerd the images that this system brings, where it has none
+After=containerd.service
+Requires=containerd.service
+ConditionPathExists=!{IMPORTED}
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/sh -ec 'for one in {{archives}}; do ctr -n k8s.io images import "$one"; done; sync; touch {IMPORTED}'
+TimeoutStartSec=600
+
+[Install]
+WantedBy=multi-user.target
+"""
+"""A wiped host has them again by itself. `archives`: paths, with blanks between."""
+IMAGES_FIRST = """\
+[Unit]
+After=galley-images.service
+"""
+"""Of what begins or joins a cluster: containers are started from those images alone."""
+
 KUBELET: dict[str, Any] = {
     "cgroupDriver": "cgroupfs",
     "cgroupsPerQOS": False,
@@ -70,8 +97,9 @@ IGNORED = (
 )  # fmt: skip
 
 
-def kubeadm_settings(version: str) -> dict[str, Any]:
-    """`edge_commander.distribution` for such hosts: no registry, no kube-proxy and DNS, no control groups."""
+def kubeadm_settings(version: str, snapshots: str = "") -> dict[str, Any]:
+    """`edge_commander.distribution` for such hosts: no registry, no kube-proxy and DNS, no control groups.
+    `snapshots`: where they are, if elsewhere than by default."""
     return {
         "kind": "kubeadm",
         "kubeadm": {
@@ -80,6 +108,7 @@ def kubeadm_settings(version: str) -> dict[str, Any]:
             "skip_phases": ["addon/kube-proxy", "addon/coredns"],
             "ignore_preflight": list(IGNORED),
             "kubelet": KUBELET,
+            **({"snapshots_dir": snapshots} if snapshots else {}),
         },
     }
 
@@ -104,7 +133,16 @@ def files(number: int, hosts: int, galley: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
+def own_images(archives: Sequence[str]) -> dict[str, str]:
+    """More of such files: the host itself gives containerd these archives, on every blank `var`."""
+    return {
+        "/etc/systemd/system/galley-images.service": IMAGES_UNIT.format(archives=" ".join(archives)),
+        "/etc/systemd/system/galley-distribution@.service.d/images.conf": IMAGES_FIRST,
+    }
+
+
 WANTS = "/etc/systemd/system/multi-user.target.wants"
+IMAGES_LINK = {f"{WANTS}/galley-images.service": "/etc/systemd/system/galley-images.service"}
 LINKS = {
     f"{WANTS}/kubelet.service": "/etc/systemd/system/kubelet.service",
     f"{WANTS}/systemd-networkd.service": "/usr/lib/systemd/system/systemd-networkd.service",

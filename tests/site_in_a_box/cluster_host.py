@@ -27,6 +27,7 @@ from edge_commander.secrets.model import SiteSecrets
 from images.containers import control_plane
 from tests.site_in_a_box import cluster_guest, host_tree, kube_build, kube_stamp, site_secrets
 from tests.site_in_a_box.host import Host
+from tests.site_in_a_box.host_disk import KEEP, HostDisk
 from tests.site_in_a_box.host_suite import free_name
 from tests.site_in_a_box.kernel_settings import KernelSettings
 from tests.site_in_a_box.lan import BRIDGE, Lan, address
@@ -36,6 +37,10 @@ DISKS = ("containerd", "etcd", "kubelet")
 PYTHON = "/opt/galley/bin/python3"
 PLAN_FILE = "/run/galley-plan.json"
 OPERATION_SECONDS = 420
+PARTED_BOOT_SECONDS = 240
+"""A blank host that takes its images itself."""
+SNAPSHOTS = f"{KEEP}/kubernetes"
+"""Where a host with partitions has its snapshots: they outlive a wipe."""
 OPTIONS = ("--capability=all", "--system-call-filter=@known", "--bind=/dev/kmsg", f"--network-bridge={BRIDGE}")
 
 
@@ -77,7 +82,9 @@ class Outcome:
 
 
 class ClusterHost(Host):
-    """One host. `number`, from 1, gives its address and pod subnet."""
+    """One host. `number`, from 1, gives its address and pod subnet. `own_images` None: /var's big folders lie on this
+    machine's disk, and the harness gives containerd its images. Else it has partitions as a NUC has, and takes the
+    archives of those paths itself."""
 
     def __init__(
         self,
@@ -90,32 +97,46 @@ class ClusterHost(Host):
         kube: Programs,
         galley: dict[str, Any],
         options: Sequence[str] = (),
+        own_images: Sequence[str] | None = None,
     ) -> None:
         self.number = number
         self.address = address(number)
         self.kube = kube
+        self.own_images = own_images
         options = [*OPTIONS, *options]
-        for disk in DISKS:
+        self.disk = HostDisk(folder / "disk") if own_images is not None else None
+        if self.disk is not None:
+            options += self.disk.options()
+            self.boot_seconds = PARTED_BOOT_SECONDS
+        for disk in DISKS if self.disk is None else ():
             (folder / "disks" / disk).mkdir(parents=True)
             options.append(f"--bind={folder}/disks/{disk}:/var/lib/{disk}")
         for version, place in kube.folders.items():
             options.append(f"--bind-ro={place}:/opt/kubernetes/{version}")
-            options.append(f"--bind-ro={kube.archives[version]}:/opt/images/{version}.tar")
+            options.append(f"--bind-ro={kube.archives[version]}:{archive(version)}")
         super().__init__(
             name, folder, options=options, tree=host_tree.ensure(cluster_guest.PACKAGES), enter=lan.enter,
             environ={"SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"},
         )  # fmt: skip
-        (folder / "disks/etcd").chmod(0o700)
         self.prepare()
-        for inside, content in cluster_guest.files(number, hosts, galley).items():
+        files, links = cluster_guest.files(number, hosts, galley), dict(cluster_guest.LINKS)
+        if self.disk is None:
+            (folder / "disks/etcd").chmod(0o700)
+        else:
+            files.update(cluster_guest.own_images(own_images or ()))
+            links.update(cluster_guest.IMAGES_LINK)
+            self.disk.lay(folder / "upper")
+        for inside, content in files.items():
             self.path(inside).write_text(content)
-        for inside, target in cluster_guest.LINKS.items():
+        for inside, target in links.items():
             self.path(inside).symlink_to(target)
 
     def import_images(self, version: str) -> None:
-        """Gives containerd the images of that version, as the NUC's image brings them."""
+        """Gives containerd the images of that version, as the NUC's image brings them, unless the host did."""
+        if self.own_images is not None and archive(version) in self.own_images:
+            return
         self.wait_property("containerd.service", "ActiveState", "active")
-        self.import_archive(f"/opt/images/{version}.tar")
+        self.import_archive(archive(version))
 
     def import_archive(self, inside: str) -> None:
         """Gives containerd the images of a tar in the guest."""
@@ -150,9 +171,15 @@ class ClusterHost(Host):
                          "--request-timeout=3s", "get", "--raw=/readyz").stdout.strip() == "ok"  # fmt: skip
 
     def wipe(self, disk: str) -> None:
-        """Empties one of its disks; the host must be off."""
+        """Empties one of its folders; the host must be off, and without partitions."""
         for entry in (self.folder / "disks" / disk).iterdir():
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+
+    def remove(self) -> None:
+        """See Host; its loop devices are given back too."""
+        if self.disk is not None:
+            self.disk.close()
+        super().remove()
 
     def cpu_seconds(self) -> float:
         """CPU time that everything in there has used since it booted."""
@@ -163,7 +190,8 @@ class ClusterHost(Host):
 
 class ClusterHosts:
     """`count` hosts of one site on one LAN. `galley`: more of each host's galley.yaml, merged at the top;
-    `options`: more of systemd-nspawn's arguments."""
+    `options`: more of systemd-nspawn's arguments. `parted`: they have partitions, and besides Kubernetes' images take
+    the archives of these paths in the guest by themselves."""
 
     def __init__(
         self,
@@ -173,8 +201,10 @@ class ClusterHosts:
         site: str = "store-00001",
         galley: dict[str, Any] | None = None,
         options: Sequence[str] = (),
+        parted: Sequence[str] | None = None,
     ) -> None:
         self.folder = folder
+        self.parted = parted
         self.count = count
         self.site = site
         self.kube = programs()
@@ -231,7 +261,7 @@ class ClusterHosts:
                 **self.galley.get("edge_commander", {}),
                 "distribution": {
                     **self.galley.get("edge_commander", {}).get("distribution", {}),
-                    **cluster_guest.kubeadm_settings(self.kube.version),
+                    **cluster_guest.kubeadm_settings(self.kube.version, "" if self.parted is None else SNAPSHOTS),
                 },
             },
         }
@@ -246,13 +276,15 @@ class ClusterHosts:
             kube=self.kube,
             galley=galley,
             options=self.options,
+            own_images=None if self.parted is None else [archive(self.kube.version), *self.parted],
         )
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as undo:
             undo.callback(self.down)
             self.lan.up()
-            self.hosts = [self._make(name, number) for number, name in enumerate(self.names, 1)]
+            for number, name in enumerate(self.names, 1):
+                self.hosts.append(self._make(name, number))
             undo.pop_all()
         return self
 
@@ -268,7 +300,12 @@ class ClusterHosts:
         self.lan.down()
         self._kernel.restore()
         for host in everyone:
-            shutil.rmtree(host.folder, ignore_errors=True)
+            host.remove()
+
+
+def archive(version: str) -> str:
+    """Where in the guest the images of a version are."""
+    return f"/opt/images/{version}.tar"
 
 
 def each(hosts: Sequence[ClusterHost], do: Any) -> list[Any]:

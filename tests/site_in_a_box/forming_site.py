@@ -51,7 +51,7 @@ class FormingSite:
 
     `operators`: entries are signed at the operator's `desk` and the nodes take nothing else; a word of
     stolen_endpoint.LIES in the file `thief` is then the moment in which the endpoint is stolen. `images`: a tar that
-    every host's containerd is given besides Kubernetes' own."""
+    every host's containerd is given besides Kubernetes' own. `parted`: the hosts have partitions, as NUCs have."""
 
     site = "store-00007"
 
@@ -66,6 +66,7 @@ class FormingSite:
         overlap_hours: float = 24.0,
         operators: bool = False,
         images: Path | None = None,
+        parted: bool = False,
     ) -> None:
         self.folder = folder
         self.addresses = addresses
@@ -93,6 +94,7 @@ class FormingSite:
                 f"--bind-ro={self.served}:/srv/atlas.git",
                 *([f"--bind-ro={images}:{SUITE_IMAGES}"] if images else []),
             ],
+            parted=([SUITE_IMAGES] if images else []) if parted else None,
         )
         self.serials: dict[str, str] = {}
         pipe = folder / "line.sock"
@@ -149,7 +151,7 @@ class FormingSite:
         """The first boot of a box, with the images that a NUC's image brings."""
         host.boot()
         host.import_images(self.hosts.kube.version)
-        if self.images:
+        if self.images and SUITE_IMAGES not in (host.own_images or ()):
             host.import_archive(SUITE_IMAGES)
 
     async def order(self, body: dict[str, Any]) -> None:

@@ -21,6 +21,7 @@ from tests.site_in_a_box import host_tree
 from tests.site_in_a_box.process import Program
 
 BOOT_SECONDS = 60
+PID1 = "systemd"
 
 START = """
 set -e
@@ -30,9 +31,18 @@ mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mkdir -p /sys/fs/cgroup/{name}
 echo $$ > /sys/fs/cgroup/{name}/cgroup.procs  # else all guests share one tree, and stop one another's units
 mount -t overlay overlay -o lowerdir={lower},upperdir={folder}/upper,workdir={folder}/work {folder}/root
-exec systemd-nspawn --quiet --register=no --keep-unit --boot --directory={folder}/root --machine={name} \
-    --resolv-conf=off --timezone=off --link-journal=no --console=pipe {options}
+while true; do
+    status=0
+    setpriv --pdeathsig KILL systemd-nspawn --quiet --register=no --keep-unit --boot --directory={folder}/root \
+        --machine={name} --resolv-conf=off --timezone=off --link-journal=no --console=pipe {options} || status=$?
+    [ $status = 133 ] || exit $status  # 133: the guest asked for a reboot
+    find /sys/fs/cgroup/{name} -mindepth 1 -depth -type d -exec rmdir {{}} + 2>/dev/null || true
+    tree={folder}/root
+    facts=$tree/etc/galley/machine.json
+    [ ! -f $facts ] || sed -i 's/"boot_id": "[^"]*/"boot_id": "'$(cat /proc/sys/kernel/random/uuid)/ $facts
+done
 """
+"""A reboot keeps the guest's disks and mounts; where its facts are played by a file, the boot id there is a new one."""
 
 SWEEP = """
 set -e
@@ -53,6 +63,8 @@ class Host:
     """A booted machine. `options`: more arguments of systemd-nspawn, such as `--bind=`. `tree`: what it boots from,
     where not the base. `enter`: a command that runs the starter elsewhere, such as `nsenter` with its arguments.
     """
+
+    boot_seconds: float = BOOT_SECONDS
 
     def __init__(
         self,
@@ -76,7 +88,14 @@ class Host:
             log=folder / "console.log",
             env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1", **(environ or {})},
         )
-        self.pid1 = 0
+        self._pid1 = 0
+
+    @property
+    def pid1(self) -> int:
+        """The guest's PID 1, after a reboot of its own the new one; 0 where there is none."""
+        if not (self._pid1 and _is_init(self._pid1)):
+            self._pid1 = self._find_pid1() if self.program.running else 0
+        return self._pid1
 
     def path(self, inside: str) -> Path:
         """A file of the guest before it boots (the overlay's upper): to lay configuration there."""
@@ -98,11 +117,15 @@ class Host:
     def boot(self) -> None:
         """Boots, and returns when systemd answers; StartError with the console's tail otherwise."""
         self.program.start()
-        self.program.wait_ready(self._booted, seconds=BOOT_SECONDS, what="booted")
+        self.program.wait_ready(self._booted, seconds=self.boot_seconds, what="booted")
 
-    def _booted(self) -> bool:
-        self.pid1 = self._find_pid1()
-        if not self.pid1:
+    def wait_rebooted(self, before: int) -> None:
+        """Returns when the guest, whose PID 1 was `before`, has booted anew by itself; StartError otherwise."""
+        self.program.wait_ready(lambda: self._booted(before), seconds=self.boot_seconds, what="booted anew")
+
+    def _booted(self, before: int = 0) -> bool:
+        self._pid1 = self._find_pid1()
+        if self.pid1 in (0, before):
             return False
         state = self.run("systemctl", "is-system-running", check=False).strip()
         return state in ("running", "degraded")
@@ -116,7 +139,7 @@ class Host:
                 tasks = list(Path(f"/proc/{parent}/task").iterdir())
                 children = [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
                 for child in children:
-                    if Path(f"/proc/{child}/comm").read_text().strip() == "systemd":
+                    if _is_init(child):
                         return child
             except OSError:
                 continue
@@ -175,7 +198,7 @@ class Host:
         self._sweep()
 
     def _sweep(self) -> None:
-        self.pid1 = 0
+        self._pid1 = 0
         script = SWEEP.format(name=self.name)
         subprocess.run(
             ["unshare", "--mount", "--propagation=private", "bash", "-c", script],
@@ -194,3 +217,10 @@ class Host:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.power_off()
+
+
+def _is_init(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip() == PID1
+    except OSError:
+        return False

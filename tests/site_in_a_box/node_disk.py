@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.site_in_a_box.gpt import Partition, partitions
 
 SEED = "2f6b4f0e-3d8e-4bb0-9f53-1d3c6a7f7d10"
+PIECE = 16 * 1024 * 1024
 NAMES = ("journal", "ident", "keep", "conf", "var")
 
 
@@ -55,6 +56,18 @@ class NodeDisk:
         with self.image.open("rb") as file:
             file.seek(one.start)
             return file.read(one.size)
+
+    def count(self, name: str, needle: bytes) -> int:
+        """How often a partition holds these bytes, read piece by piece."""
+        self._flush()
+        one, found, tail = self.table[name], 0, b""
+        with self.image.open("rb") as file:
+            file.seek(one.start)
+            for start in range(0, one.size, PIECE):
+                piece = tail + file.read(min(PIECE, one.size - start))
+                found += piece.count(needle)
+                tail = piece[len(piece) - len(needle) + 1 :]
+        return found
 
     def digest(self, *names: str) -> dict[str, str]:
         """SHA-256 of each partition."""
