@@ -16,13 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from agents.contracts.command import Command, Verb
 from agents.contracts.trust import MemberRole
-from agents.core.command_verify import sign_command
-from agents.core.jose import SoftwareKey
 from cloud_endpoint.rules.acceptance_report import CheckName
-from edge_commander.wipe import record as records
-from edge_commander.wipe.record import Phase, Target, WipeRecord
+from edge_commander.wipe.record import Phase
 from images.containers.build import agents_name
 from images.containers.control_plane import PAUSE
 from tests.site_in_a_box.browser import Browser, chromium
@@ -268,9 +264,9 @@ CARD = "customer paid with card"
 LINES = 2000
 
 
-def test_a_member_that_is_wiped_may_only_join(site: FormingSite) -> None:
-    """The first server loses `var` and `conf` at its own reboot, for real: it begins no second cluster, and what is on
-    `ident` and `keep` is there as before."""
+def test_a_member_is_wiped_by_command_and_may_only_join(site: FormingSite, tmp_path: Path) -> None:
+    """The first server loses `var` and `conf` for real, by an operator's signed command: it begins no second cluster,
+    and what is on `ident` and `keep` is there as before. Meanwhile no other node of the site may go."""
     first = next(host for host in site.hosts if began(host))
     others = [h for h in site.hosts if h is not first]
     before, boot, began_at = site.cluster(others[0]), first.pid1, time.monotonic()
@@ -278,8 +274,15 @@ def test_a_member_that_is_wiped_may_only_join(site: FormingSite) -> None:
     keys = first.run("sh", "-c", f"sha256sum {IDENT}/*key*")
     first.run("sh", "-c", f"echo kept > {KEEP}/by-a-person; yes {CARD} | head -n {LINES} > /var/lib/till; sync")
     assert disk.disk.count("var", CARD.encode()) == LINES
-    disk.arm(wipe_of(site, first))
-    first.call("systemctl", "reboot")
+
+    ordered = order(site, first, tmp_path / "first.json")
+    site.wait(lambda: desk(site).galley("site", "show", site.site).get("wipe_grant"), 120, "the wipe is granted")
+    order(site, others[0], tmp_path / "second.json")
+    site.wait(lambda: answer(site, others[0])[0], 120, "the second one is answered")
+    outcome, detail = answer(site, others[0])
+    assert outcome == "refused" and ("is being wiped" in detail or "is down" in detail), detail
+
+    site.wait(lambda: first.pid1 != boot, 240, "it starts anew")
     first.wait_rebooted(boot)
     assert disk.record is not None and disk.record.phase is Phase.DONE, first.run(
         "journalctl", "-b", "-u", "galley-wipe"
@@ -293,22 +296,51 @@ def test_a_member_that_is_wiped_may_only_join(site: FormingSite) -> None:
     assert site.clusters() == {before}
     everywhere = {"till": "app=till", "galley-system": "app.kubernetes.io/name=heartbeat"}
     site.wait(lambda: all(running(site, *one) == members_of(site, 1) for one in everywhere.items()), 120, "pods run")
+    site.wait(lambda: answer(site, first)[0] == "done", 60, "it is answered")
+    answers = [one for one in site.cloud(f"/v1/nodes/{site.node_id(first)}/commands") if one["verb"] == "wipe"]
+    assert [(one["outcome"], one["sequence"]) for one in answers] == [("done", ordered)]
+    assert disk.record is not None and disk.record.reported
+
+
+def test_with_a_member_down_no_other_is_wiped(site: FormingSite, tmp_path: Path) -> None:
+    down, asked, third = site.hosts
+    down.cut_power()
+    _condition = ".status.conditions[?(@.type=='Ready')].status"
+    ready = ("get", "node", down.name, "-o", f"jsonpath={{{_condition}}}")
+    site.wait(lambda: third.kubectl(*ready, check=False) != "True", 120, "its absence is seen")
+    boot = asked.pid1
+    order(site, asked, tmp_path / "asked.json")
+    site.wait(lambda: answer(site, asked)[0], 120, "it is answered")
+    outcome, detail = answer(site, asked)
+    assert outcome == "refused" and "quorum" in detail, detail
+    assert asked.pid1 == boot and disk_of(asked).record is None
+    site.power(down)
+    down.boot()
+    site.wait(lambda: well(site, down), 180, "the member is back")
+
+
+def order(site: FormingSite, host: ClusterHost, file: Path) -> int:
+    """An operator's wipe of `var` and `conf`, signed and sent; its sequence. Sent again, it is not sent twice."""
+    node, key = site.node_id(host), desk(site).key
+    ready = lambda: site.cloud(f"/v1/nodes/{node}/next-command")["challenge"]  # noqa: E731
+    site.wait(ready, 90, "the node published a challenge")
+    targets = ("--target", "var", "--target", "conf")
+    desk(site).galley("command", "sign", "wipe", node, *targets, "--key", key, "--yes", "-o", file)
+    desk(site).galley("command", "send", file)
+    desk(site).galley("command", "send", file)
+    found = [one for one in site.cloud(f"/v1/nodes/{node}/commands") if one["verb"] == "wipe"]
+    return int(found[0]["sequence"])
+
+
+def answer(site: FormingSite, host: ClusterHost) -> tuple[str, str]:
+    """What came of its newest wipe; empty while nothing did."""
+    found = [one for one in site.cloud(f"/v1/nodes/{site.node_id(host)}/commands") if one["verb"] == "wipe"]
+    return found[0]["outcome"] or "", found[0]["detail"] or ""
 
 
 def disk_of(host: ClusterHost) -> HostDisk:
     assert host.disk is not None
     return host.disk
-
-
-def wipe_of(site: FormingSite, host: ClusterHost) -> WipeRecord:
-    """What the root half puts into the journal, signed by the site's operator."""
-    now = int(time.time())
-    command = Command(
-        id="c" * 32, verb=Verb.WIPE, site=site.site, node=site.node_id(host), sequence=1, challenge="c", issued=now,
-        expires=now + 3600, targets=["var", "conf"],
-    )  # fmt: skip
-    key = SoftwareKey(json.loads(desk(site).key.read_text()))
-    return records.armed(sign_command(command, [key]), command, [Target.VAR, Target.CONF])
 
 
 SECRET_PLACES = (

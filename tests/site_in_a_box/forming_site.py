@@ -202,9 +202,8 @@ class FormingSite:
             self._enable(host, f"{WANTS}/galley-discovery.service", "galley-discovery.service")
             host.path(PLAYED).write_text(host.path("/etc/galley/machine.json").read_text())
             host.path("/etc/systemd/system/galley-discovery.service.d/machine.conf").write_text(PLAYED_FOR_DISCOVERY)
-        self._enable(
-            host, "/etc/systemd/system/sockets.target.wants/galley-distribution.socket", "galley-distribution.socket"
-        )
+        for half in ("galley-distribution.socket", "galley-machine.socket"):
+            self._enable(host, f"/etc/systemd/system/sockets.target.wants/{half}", half)
 
     def _enable(self, host: ClusterHost, link: str, unit: str) -> None:
         path = host.path(link)
