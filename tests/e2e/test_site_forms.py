@@ -21,6 +21,7 @@ from cloud_endpoint.rules.acceptance_report import CheckName
 from edge_commander.wipe.record import Phase
 from images.containers.build import agents_name
 from images.containers.control_plane import PAUSE
+from tests.site_in_a_box import wipe_orders as wipes
 from tests.site_in_a_box.browser import Browser, chromium
 from tests.site_in_a_box.cluster_host import ClusterHost, each
 from tests.site_in_a_box.formation_times import cost
@@ -275,11 +276,11 @@ def test_a_member_is_wiped_by_command_and_may_only_join(site: FormingSite, tmp_p
     first.run("sh", "-c", f"echo kept > {KEEP}/by-a-person; yes {CARD} | head -n {LINES} > /var/lib/till; sync")
     assert disk.disk.count("var", CARD.encode()) == LINES
 
-    ordered = order(site, first, tmp_path / "first.json")
+    ordered = wipes.order(site, first, tmp_path / "first.json")
     site.wait(lambda: desk(site).galley("site", "show", site.site).get("wipe_grant"), 120, "the wipe is granted")
-    order(site, others[0], tmp_path / "second.json")
-    site.wait(lambda: answer(site, others[0])[0], 120, "the second one is answered")
-    outcome, detail = answer(site, others[0])
+    wipes.order(site, others[0], tmp_path / "second.json")
+    site.wait(lambda: wipes.answer(site, others[0])[0], 120, "the second one is answered")
+    outcome, detail = wipes.answer(site, others[0])
     assert outcome == "refused" and ("is being wiped" in detail or "is down" in detail), detail
 
     site.wait(lambda: first.pid1 != boot, 240, "it starts anew")
@@ -296,7 +297,7 @@ def test_a_member_is_wiped_by_command_and_may_only_join(site: FormingSite, tmp_p
     assert site.clusters() == {before}
     everywhere = {"till": "app=till", "galley-system": "app.kubernetes.io/name=heartbeat"}
     site.wait(lambda: all(running(site, *one) == members_of(site, 1) for one in everywhere.items()), 120, "pods run")
-    site.wait(lambda: answer(site, first)[0] == "done", 60, "it is answered")
+    site.wait(lambda: wipes.answer(site, first)[0] == "done", 60, "it is answered")
     answers = [one for one in site.cloud(f"/v1/nodes/{site.node_id(first)}/commands") if one["verb"] == "wipe"]
     assert [(one["outcome"], one["sequence"]) for one in answers] == [("done", ordered)]
     assert disk.record is not None and disk.record.reported
@@ -309,33 +310,14 @@ def test_with_a_member_down_no_other_is_wiped(site: FormingSite, tmp_path: Path)
     ready = ("get", "node", down.name, "-o", f"jsonpath={{{_condition}}}")
     site.wait(lambda: third.kubectl(*ready, check=False) != "True", 120, "its absence is seen")
     boot = asked.pid1
-    order(site, asked, tmp_path / "asked.json")
-    site.wait(lambda: answer(site, asked)[0], 120, "it is answered")
-    outcome, detail = answer(site, asked)
+    wipes.order(site, asked, tmp_path / "asked.json")
+    site.wait(lambda: wipes.answer(site, asked)[0], 120, "it is answered")
+    outcome, detail = wipes.answer(site, asked)
     assert outcome == "refused" and "quorum" in detail, detail
     assert asked.pid1 == boot and disk_of(asked).record is None
     site.power(down)
     down.boot()
     site.wait(lambda: well(site, down), 180, "the member is back")
-
-
-def order(site: FormingSite, host: ClusterHost, file: Path) -> int:
-    """An operator's wipe of `var` and `conf`, signed and sent; its sequence. Sent again, it is not sent twice."""
-    node, key = site.node_id(host), desk(site).key
-    ready = lambda: site.cloud(f"/v1/nodes/{node}/next-command")["challenge"]  # noqa: E731
-    site.wait(ready, 90, "the node published a challenge")
-    targets = ("--target", "var", "--target", "conf")
-    desk(site).galley("command", "sign", "wipe", node, *targets, "--key", key, "--yes", "-o", file)
-    desk(site).galley("command", "send", file)
-    desk(site).galley("command", "send", file)
-    found = [one for one in site.cloud(f"/v1/nodes/{node}/commands") if one["verb"] == "wipe"]
-    return int(found[0]["sequence"])
-
-
-def answer(site: FormingSite, host: ClusterHost) -> tuple[str, str]:
-    """What came of its newest wipe; empty while nothing did."""
-    found = [one for one in site.cloud(f"/v1/nodes/{site.node_id(host)}/commands") if one["verb"] == "wipe"]
-    return found[0]["outcome"] or "", found[0]["detail"] or ""
 
 
 def disk_of(host: ClusterHost) -> HostDisk:

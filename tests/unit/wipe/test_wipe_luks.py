@@ -8,7 +8,7 @@ import struct
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_commander.wipe.luks import FIRST, LOOK, SECOND, Luks, read
@@ -79,6 +79,7 @@ def test_luks1_and_plain_and_empty_are_none() -> None:
     assert read(b"text " * 4000, SIZE) is None
 
 
+@settings(deadline=None)
 @given(st.integers(0, 0x4000 - 1), st.integers(1, 255))
 def test_any_byte_changed_makes_it_none(at: int, mask: int) -> None:
     one = bytearray(header(text()))
