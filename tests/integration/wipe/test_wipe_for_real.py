@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,7 @@ from edge_commander.wipe.journal import OFFSETS, Journal
 from edge_commander.wipe.record import Phase, WipeRecord
 from tests.fakes import wipe_kit as kit
 from tests.site_in_a_box.node_disk import NodeDisk, run
+from tests.site_in_a_box.wrong_clock import TEN_YEARS, WrongClock
 
 LINES = 2000
 SECRET = "customer {:06d} paid with card 4929-{:08d}\n"
@@ -47,11 +50,12 @@ class Node:
         with Disk(self.disk.device["journal"]) as device:
             return Journal(device).record
 
-    def boot(self, kill_at: int = 0) -> subprocess.CompletedProcess[str]:
+    def boot(self, kill_at: int = 0, clock: WrongClock | None = None) -> subprocess.CompletedProcess[str]:
         """The early boot, in a mount namespace of its own as there: killed, it leaves nothing mounted."""
         own = ["unshare", "-m", sys.executable, "-m", "tests.site_in_a_box.wipe_process"]
         command = [*own, str(self.config), str(self.ident), str(kill_at)]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        env = os.environ | (clock.environ() if clock is not None else {})
+        return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
 
 
 class Mounted:
@@ -146,6 +150,37 @@ def test_killed_at_each_operation_it_ends_as_the_undisturbed_one(fresh: Node) ->
         record = fresh.record()
         assert record is not None
         assert record.phase is Phase.DONE
+
+
+@pytest.mark.parametrize("year", [1970, 2036])
+def test_whatever_the_clock_says_it_ends_the_same(fresh: Node, tmp_path: Path, year: int) -> None:
+    """A box whose battery is empty starts in 1970: what was judged when it was armed is not judged by that."""
+    disk = fresh.disk
+    fresh.arm()
+    disk.keep("armed")
+    assert fresh.boot().returncode == 0
+    expected = disk.digest("ident", "keep", "conf", "var")
+    disk.back("armed")
+    wrong = WrongClock(tmp_path / "clock", TEN_YEARS if year > 1970 else 3600 - int(time.time()))
+    done = fresh.boot(clock=wrong)
+    assert done.returncode == 0, done.stderr
+    assert disk.digest("ident", "keep", "conf", "var") == expected
+
+
+def test_full_partitions_are_erased_like_others(fresh: Node) -> None:
+    disk = fresh.disk
+    for name in ("ident", "keep", "conf"):
+        with Mounted(disk.device[name], fresh.ident.with_name(f"full-{name}"), "rw") as place:
+            with suppress(OSError), (place / "till").open("wb") as file:
+                while True:
+                    file.write(b"paid with card" * 4096)
+            assert os.statvfs(place).f_bavail == 0
+    kept = disk.digest("ident", "keep")
+    fresh.arm()
+    done = fresh.boot()
+    assert done.returncode == 0, done.stderr
+    assert disk.digest("ident", "keep") == kept
+    assert lines_left(disk.raw("conf")) == 0
 
 
 @pytest.mark.parametrize("damage", ["first slot", "second slot", "both", "stranger"])
