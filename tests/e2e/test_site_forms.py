@@ -309,12 +309,12 @@ def test_with_a_member_down_no_other_is_wiped(site: FormingSite, tmp_path: Path)
     _condition = ".status.conditions[?(@.type=='Ready')].status"
     ready = ("get", "node", down.name, "-o", f"jsonpath={{{_condition}}}")
     site.wait(lambda: third.kubectl(*ready, check=False) != "True", 120, "its absence is seen")
-    boot = asked.pid1
+    boot, journal = asked.pid1, disk_of(asked).record
     wipes.order(site, asked, tmp_path / "asked.json")
     site.wait(lambda: wipes.answer(site, asked)[0], 120, "it is answered")
     outcome, detail = wipes.answer(site, asked)
     assert outcome == "refused" and "quorum" in detail, detail
-    assert asked.pid1 == boot and disk_of(asked).record is None
+    assert asked.pid1 == boot and disk_of(asked).record == journal
     site.power(down)
     down.boot()
     site.wait(lambda: well(site, down), 180, "the member is back")
