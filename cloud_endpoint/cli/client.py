@@ -101,7 +101,6 @@ class Client:
             now=int(time.time()),
             jti=secrets.token_urlsafe(16),
         )
-        self._login_at = time.monotonic()
         self._token = (await self._send("POST", "/v1/token", data=form))["access_token"]
 
     async def _send(self, method: str, path: str, **arguments: Any) -> Any:

@@ -240,7 +240,7 @@ async def test_all_that_is_wrong_with_a_command_line_is_said_at_once(desk: Desk,
         "galley: --arg 'force' is not KEY=VALUE",
         "galley: --valid must be such as 30m or 2h, and at most 24h",
         "galley: wipe takes var, conf, keep, not '/dev/sda'",
-        "galley: wipe takes no arg 'x', only reason, rebuild",
+        "galley: wipe takes no arg 'x', only reason, rebuild, snapshot",
         f"galley: --key: {tmp_path}/none.json: cannot be read: No such file or directory",
         f"galley: {taken}: exists already",
     ]
@@ -352,7 +352,7 @@ async def test_a_command_is_found_by_its_id_by_who_may_see_its_site(
 
 
 async def test_a_login_is_made_anew_before_its_token_ends(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "LOGIN_SECONDS", 0.0)
+    monkeypatch.setattr(client, "RENEW_SECONDS", 0.0)
     logins = []
     login = client.Client._login
 
