@@ -128,7 +128,7 @@ def _describe(new: Path, tree: Path, stage: Path, debian: dict[str, manifest.Pac
     version = tomllib.loads((host_tree.ROOT / "pyproject.toml").read_text())["project"]["version"]
     lines = [f"{name} {package['version']}\n" for name, package in sorted(debian.items())]
     (new / "packages.txt").write_text("".join(lines))
-    (new / "sbom.json").write_text(sbom.document("galley-nuc", version, epoch, debian, python, digest))
+    (new / "sbom.json").write_text(sbom.document("galley-nuc", version, epoch, debian, python, digest=digest))
     compressed = run("sh", "-c", 'zstd -q -T0 -3 -c "$1" | wc -c', "zstd", str(new / NAME))
     sizes = {
         "disk": (new / NAME).stat().st_size,

@@ -51,7 +51,9 @@ def programs(kube: Path | None, k3s: Path | None) -> Programs:
 
 def _version(kubeadm: Path) -> str:
     try:
-        done = subprocess.run([kubeadm, "version", "-o", "short"], capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(
+            [kubeadm, "version", "-o", "short"], capture_output=True, text=True, check=False, timeout=60
+        )
     except OSError as error:
         raise BuildError(f"{kubeadm}: {error.strerror}") from None
     found = re.fullmatch(r"v(\d+\.\d+\.\d+)", done.stdout.strip())

@@ -1,4 +1,4 @@
-"""From a tree to a disk image: the root's file system, the unified kernel image, the partitions. Runs the toolbox's programs.
+"""From a tree to a disk image: the root's file system, the unified kernel image, the partitions. Runs the toolbox.
 
 The same tree gives the same bytes: every time is `epoch`, every UUID follows from what it names.
 """
@@ -60,9 +60,10 @@ def make_disk(toolbox: Path, stage: Path, root: str, epoch: int) -> Path:
         file.write(f"UUID={root}\n")
     for path in [*(stage / "esp").rglob("*"), stage / "esp"]:
         chroot.run("touch", "--no-dereference", f"--date=@{epoch}", str(path))
+    seed = uuid.uuid5(NAMESPACE, f"disk {root}")
     chroot.inside(
-        toolbox, "systemd-repart", "--empty=create", "--size=auto", "--offline=yes", "--sector-size=512", "--dry-run=no",
-        f"--seed={uuid.uuid5(NAMESPACE, f'disk {root}')}", "--definitions=/run/stage/definitions", "--no-pager",
+        toolbox, "systemd-repart", "--empty=create", "--size=auto", "--offline=yes", "--sector-size=512",
+        "--dry-run=no", f"--seed={seed}", "--definitions=/run/stage/definitions", "--no-pager",
         "/run/stage/disk.raw", binds={stage: "stage"}, epoch=epoch,
     )  # fmt: skip
     return stage / "disk.raw"

@@ -1,5 +1,5 @@
-"""The image's root as a tree: Debian's packages and the suite's dependencies (kept, as they change seldom), then the suite,
-the image's own files, and nothing that a node does not use. Needs root.
+"""The image's root as a tree: Debian's packages and the suite's dependencies (kept, as they change seldom), then the
+suite, the image's own files, and nothing that a node does not use. Needs root.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def make(tree: Path, initrd: Path, epoch: int, cluster: Iterable[tuple[Path, str
 def _strip(tree: Path) -> None:
     for pattern in lists.read("unused"):
         # glob's own, not Path's: that one passes over links that lead nowhere.
-        chroot.discard(*(tree / found for found in glob.glob(pattern, root_dir=tree, include_hidden=True)))
+        chroot.discard(*(tree / found for found in glob.glob(pattern, root_dir=tree, include_hidden=True)))  # noqa: PTH207
     for name in STUBS:
         (tree / name).mkdir(parents=True, exist_ok=True)
     (tree / "tmp").chmod(0o1777)

@@ -1,4 +1,4 @@
-"""What is in an image, as CycloneDX 1.6 JSON: Debian's packages and the suite's Python ones. Pure but for `python_packages`.
+"""What is in an image, as CycloneDX 1.6 JSON: Debian's packages and the suite's Python ones.
 
 The fields are those of the CycloneDX specification, identifiers those of the package URL specification.
 """
@@ -28,9 +28,7 @@ def python_packages(site: Path) -> Python:
     return found
 
 
-def document(
-    name: str, version: str, epoch: int, debian: Mapping[str, Package], python: Python, digest: str
-) -> str:
+def document(name: str, version: str, epoch: int, debian: Mapping[str, Package], python: Python, *, digest: str) -> str:
     """The same text for the same content. `digest`: SHA-256 of the image; `epoch`: Unix s."""
     parts = [
         {
