@@ -18,7 +18,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 WITHOUT = ("/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*", "/usr/share/doc/*")
 LICENCES = "/usr/share/doc/*/copyright"
 STUBS = (
-    "boot", "dev", "efi", "etc/kubernetes", "opt/cni/bin", "proc", "root", "run", "srv", "sys", "tmp", "var",
+    "boot", "dev", "efi", "etc/kubernetes", "opt/cni/bin", "proc", "root", "run", "srv", "sys", "tmp", "var/tmp",
 )  # fmt: skip
 """Folders that are empty here, and something is mounted on or made in."""
 
@@ -60,7 +60,8 @@ def _strip(tree: Path) -> None:
         chroot.discard(*(tree / found for found in glob.glob(pattern, root_dir=tree, include_hidden=True)))  # noqa: PTH207
     for name in STUBS:
         (tree / name).mkdir(parents=True, exist_ok=True)
-    (tree / "tmp").chmod(0o1777)
+    for name in ("tmp", "var/tmp"):  # units with a private /tmp start before var is mounted
+        (tree / name).chmod(0o1777)
     (tree / "root").chmod(0o700)
     (tree / "etc/machine-id").write_text("")
     (tree / "etc/resolv.conf").symlink_to("../run/systemd/resolve/resolv.conf")
