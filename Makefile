@@ -11,7 +11,7 @@ CLUSTER := $(if $(filter command line,$(origin KUBECONFIG)),--kubeconfig $(KUBEC
 unexport KUBECONFIG
 export GALLEY_CACHE ?= $(HOME)/.cache/galley
 
-.PHONY: help images venv demo test test-fast test-k3s bench soak lint lock clean
+.PHONY: help image images venv demo test test-fast test-k3s bench soak lint lock clean
 
 help:  ## what there is
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -51,6 +51,10 @@ bench: venv  ## the tables of the README: ratios against a peer in the same run
 images: venv  ## the agents' container image, as an OCI layout in the cache (root)
 	@$(PYTHON) tools/packages.py test
 	@$(BIN)/python images/containers/build.py
+
+image: venv  ## the bootable disk image of a NUC, with its SBOM (root; KUBE=DIR or K3S=FILE: copied in; ARGS=--locked)
+	@$(PYTHON) tools/packages.py test
+	@$(BIN)/python images/nuc/build.py $(if $(KUBE),--kube $(KUBE)) $(if $(K3S),--k3s $(K3S)) $(ARGS)
 
 soak: venv  ## what takes longer than the tests may: kills, a rest watched for growth, a hundred formations amid faults (ARGS="--parts etcd --etcd 20")
 	@$(PYTHON) tools/packages.py demo

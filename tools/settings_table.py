@@ -18,6 +18,7 @@ import msgspec
 from agents.core.settings import EndpointSettings, Listener, NodeSettings
 from cloud_endpoint.cli.profile import Profile
 from cloud_endpoint.settings import EndpointOwn
+from edge_commander.machine_settings.settings import MachineSettings
 from edge_commander.settings import CommanderSettings
 from heartbeat.settings import HeartbeatSettings
 from synthetic_client.scenario import Cloud, Http, Kubernetes, Mqtt, Scenario
@@ -32,6 +33,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "synthetic_client": SyntheticSettings,
     "edge_commander": CommanderSettings,
     "cloud_endpoint": EndpointOwn,
+    "machine": MachineSettings,
 }
 STEPS: dict[str, type[msgspec.Struct]] = {"http": Http, "kubernetes": Kubernetes, "cloud": Cloud, "mqtt": Mqtt}
 HEAD = """# Settings

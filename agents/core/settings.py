@@ -17,7 +17,9 @@ from agents.core.errors import ConfigError
 
 S = TypeVar("S", bound=msgspec.Struct)
 
-SECTIONS = ("node", "endpoint", "vessel", "heartbeat", "synthetic_client", "edge_commander", "cloud_endpoint")
+SECTIONS = (
+    "node", "endpoint", "vessel", "heartbeat", "synthetic_client", "edge_commander", "cloud_endpoint", "machine",
+)  # fmt: skip
 ENV_PREFIX = "GALLEY_"
 NOT_SETTINGS = frozenset({"GALLEY_CACHE", "GALLEY_KUBE_BIN"})
 """Environment variables of the project's own tools that are no settings."""
@@ -113,6 +115,19 @@ def _depth(document: Any, path: Sequence[str]) -> int:
             return depth
         document = document[key]
     return len(path)
+
+
+def build_section(documents: Iterable[tuple[str, Any]], section: str, type_: type[S]) -> S:
+    """One section alone, whatever the others hold; raises ConfigError."""
+    problems: list[str] = []
+    merged: dict[str, Any] = {}
+    for name, document in documents:
+        _merge_document(merged, name, document, problems)
+    own = _convert(_filled(merged.get(section) or {}, type_), type_, section, problems)
+    if problems:
+        raise ConfigError(sorted(set(problems)))
+    assert own is not None
+    return own
 
 
 def insecure(url: str) -> str:

@@ -62,22 +62,27 @@ def _make(tree: Path, packages: Sequence[str]) -> None:
         shutil.rmtree(old)
     new = tree.with_name(tree.name + ".new")
     _run("mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(packages)}", SUITE, str(new))
+    lay_dependencies(new)
+    new.rename(tree)
+
+
+def lay_dependencies(tree: Path) -> None:
+    """The suite's environment in a Debian tree, with the locked dependencies, compiled."""
     _run(sys.executable, "-c", "import pip", what="pip")
-    _run("chroot", str(new), "python3", "-m", "venv", "--without-pip", "/opt/galley")
+    _run("chroot", str(tree), "python3", "-m", "venv", "--without-pip", "/opt/galley")
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    wheels = new.with_name(new.name + ".wheels")
+    wheels = tree.with_name(tree.name + ".wheels")
     target = ["--python-version", PYTHON, "--implementation", "cp", "--only-binary=:all:", "--no-deps"]
     locked = ["--require-hashes", "-r", str(ROOT / "requirements.lock")]
     try:
         _run(*pip, "download", *target, *locked, "-d", str(wheels))
-        site = site_packages(new)
+        site = site_packages(tree)
         _run(*pip, "install", *target, *locked, "--no-index", "--no-compile", "--find-links", str(wheels),
              "--target", str(site))  # fmt: skip
     finally:
         shutil.rmtree(wheels, ignore_errors=True)
     shutil.rmtree(site / "bin", ignore_errors=True)
-    _compile(new, site)
-    new.rename(tree)
+    compile_modules(tree, site)
 
 
 def site_packages(tree: Path) -> Path:
@@ -85,8 +90,10 @@ def site_packages(tree: Path) -> Path:
     return tree / "opt/galley/lib" / f"python{PYTHON}" / "site-packages"
 
 
-def install_suite(tree: Path) -> None:
-    """Lays the suite into a tree: packages, commands, units, users; the units are not enabled."""
+def install_suite(tree: Path, units: str = "etc/systemd/system", users: str = "etc") -> None:
+    """Lays the suite into a tree: packages, commands, units, users; the units are not enabled.
+
+    `units`: where unit files go; `users`: where sysusers.d and tmpfiles.d are."""
     compiled = _compiled_suite(tree)
     for part in PARTS:
         shutil.copytree(compiled / part, site_packages(tree) / part, dirs_exist_ok=True)
@@ -99,10 +106,10 @@ def install_suite(tree: Path) -> None:
         )
         script.chmod(0o755)
     for source, target in (
-        ("*.service", "etc/systemd/system"),
-        ("*.socket", "etc/systemd/system"),
-        ("sysusers.d/*.conf", "etc/sysusers.d"),
-        ("tmpfiles.d/*.conf", "etc/tmpfiles.d"),
+        ("*.service", units),
+        ("*.socket", units),
+        ("sysusers.d/*.conf", f"{users}/sysusers.d"),
+        ("tmpfiles.d/*.conf", f"{users}/tmpfiles.d"),
     ):
         (tree / target).mkdir(parents=True, exist_ok=True)
         for file in (ROOT / "systemd").glob(source):
@@ -124,7 +131,7 @@ def _compiled_suite(tree: Path) -> Path:
                 inside = site_packages(tree) / part
                 ignored = shutil.ignore_patterns("__pycache__")
                 shutil.copytree(ROOT / part, inside, dirs_exist_ok=True, ignore=ignored)
-                _compile(tree, inside)
+                compile_modules(tree, inside)
                 shutil.copytree(inside, new / part)
             for old in sorted(cache().glob("host-suite-*"), key=lambda one: one.stat().st_mtime)[: 1 - KEPT]:
                 shutil.rmtree(old)
@@ -141,7 +148,7 @@ def _suite_key() -> str:
     return digest.hexdigest()[:16]
 
 
-def _compile(tree: Path, folder: Path) -> None:
+def compile_modules(tree: Path, folder: Path) -> None:
     """Compiles a folder of the tree by the tree's own Python; the results are never checked against the sources."""
     command = ["/usr/bin/python3", "-I", "-m", "compileall", "-q", "-f", "--invalidation-mode", "unchecked-hash"]
     _run("chroot", str(tree), *command, f"/{folder.relative_to(tree)}", what="compileall")

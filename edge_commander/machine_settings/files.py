@@ -1,0 +1,48 @@
+"""What the section `machine` becomes: files of systemd-networkd and systemd-timesyncd. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from edge_commander.machine_settings.settings import MachineSettings, NetworkSettings
+
+NETWORK = "systemd/network/"
+TIME = "systemd/timesyncd.conf.d/galley.conf"
+VLAN = "galley-vlan"
+OWN = (f"{NETWORK}10-galley.network", f"{NETWORK}10-galley-vlan.netdev", f"{NETWORK}11-galley-vlan.network", TIME)
+"""All that may be written, below /etc; what is not written now is removed."""
+HEAD = "# Made from galley.yaml's section `machine`.\n"
+
+
+def render(machine: MachineSettings) -> Mapping[str, str]:
+    """Path below /etc to content."""
+    made: dict[str, str] = {}
+    if machine.network is not None:
+        made |= _network(machine.network)
+    if machine.ntp:
+        made[TIME] = f"{HEAD}[Time]\nNTP={' '.join(machine.ntp)}\n"
+    return made
+
+
+def _network(network: NetworkSettings) -> Mapping[str, str]:
+    outer = f"{HEAD}[Match]\nType=ether\nName={network.interface}\n\n[Network]\n"
+    if network.vlan is None:
+        return {OWN[0]: outer + _talks(network)}
+    silent = f"VLAN={VLAN}\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n"
+    return {
+        OWN[0]: outer + silent,
+        OWN[1]: f"{HEAD}[NetDev]\nName={VLAN}\nKind=vlan\n\n[VLAN]\nId={network.vlan}\n",
+        OWN[2]: f"{HEAD}[Match]\nName={VLAN}\n\n[Network]\n{_talks(network)}",
+    }
+
+
+def _talks(network: NetworkSettings) -> str:
+    lines = ["LLMNR=no", "MulticastDNS=no"]
+    if network.address is None:
+        dhcp = "[DHCPv4]\nClientIdentifier=mac\nSendHostname=no\nUseHostname=no\n"
+        return "\n".join([*lines, "DHCP=yes"]) + f"\n\n{dhcp}"
+    lines.append(f"Address={network.address}")
+    if network.gateway is not None:
+        lines.append(f"Gateway={network.gateway}")
+    lines += [f"DNS={one}" for one in network.dns]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,60 @@
+"""A medium with settings: `galley.yaml` at its top, and the files that it names in the folder `galley`. Reads them.
+
+A stick may hold anything: names, number and sizes are bounded, links are not followed, and nothing else is looked at.
+"""
+
+from __future__ import annotations
+
+import re
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+MAIN = "galley.yaml"
+FOLDER = "galley"
+MAX_FILES = 32
+MAX_BYTES = 1024 * 1024
+NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
+
+
+def read(medium: Path) -> tuple[Mapping[str, bytes], list[str]]:
+    """(name below /etc/galley to content, problems). No `galley.yaml`: nothing at all."""
+    found: dict[str, bytes] = {}
+    problems: list[str] = []
+    if not _is_file(medium / MAIN):
+        return {}, []
+    _take(medium / MAIN, found, problems)
+    folder = medium / FOLDER
+    names = sorted(one.name for one in folder.iterdir()) if folder.is_dir() and not folder.is_symlink() else []
+    if len(names) > MAX_FILES:
+        return {}, [f"{FOLDER}: has {len(names)} entries, {MAX_FILES} are the most"]
+    for name in names:
+        if name == MAIN or NAME.fullmatch(name) is None or not _is_file(folder / name):
+            problems.append(f"{FOLDER}/{_shown(name)}: is no plain file with a plain name")
+        else:
+            _take(folder / name, found, problems)
+    return found, problems
+
+
+def _take(file: Path, found: dict[str, bytes], problems: list[str]) -> None:
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        problems.append(f"{file.name}: cannot be read: {error.strerror}")
+        return
+    if len(data) > MAX_BYTES:
+        problems.append(f"{file.name}: is longer than {MAX_BYTES} bytes")
+        return
+    found[file.name] = data
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False
+
+
+def _shown(name: str) -> str:
+    return ascii(name)[1:-1][:64]

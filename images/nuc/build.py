@@ -1,0 +1,228 @@
+"""`make image`: one bootable disk image for all NUCs, with its package list, SBOM and sizes beside it.
+
+Kept outside the repository, keyed by what goes in: `$GALLEY_CACHE` (default `~/.cache/galley`), in `nuc/`. Packages are
+fetched once; what they were stands in manifest.json, and a build that finds others says which (`--locked`: fails).
+Needs root, mmdebstrap and Debian's packages.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from images.nuc import cluster, disk, lists, manifest, root, sbom
+from images.nuc.chroot import BuildError, discard, make, run, say
+from images.nuc.lists import HERE
+from tests.site_in_a_box import host_tree
+from tests.site_in_a_box.kube_build import cache_root
+
+RECIPE = "1"  # one more whenever a base or a toolbox is made in another way
+BASE_EPOCH = 1735689600
+"""For what is made before the image's own time is known: 1 January 2025, Unix s."""
+KEPT = 3
+NAME = "galley-nuc.raw"
+
+
+@dataclass(frozen=True)
+class Built:
+    """A folder with the image (`disk`, raw, sparse) and what describes it; `tree`: its root as folders."""
+
+    folder: Path
+    toolbox: Path
+
+    @property
+    def disk(self) -> Path:
+        """What is written onto a stick or a disk."""
+        return self.folder / NAME
+
+    @property
+    def root(self) -> Path:
+        """The root's file system alone."""
+        return self.folder / "root.erofs"
+
+
+def toolbox() -> Path:
+    """The Debian that builds and boots images, made where it is missing."""
+    return _kept("toolbox", [*lists.read("toolbox")], lambda tree: make(
+        tree, _debs(), lists.read("toolbox"), variant="apt"
+    ))  # fmt: skip
+
+
+def base() -> Path:
+    """The root's base, made where it is missing."""
+    recipe = [HERE / "packages.txt", HERE / "modules.txt", host_tree.ROOT / "requirements.lock"]
+    return _kept("base", [file.read_text() for file in recipe], lambda tree: root.make_base(tree, _debs()))
+
+
+def ensure(programs: cluster.Programs = cluster.NONE, *, locked: bool = False) -> Built:
+    """The image, built where it is missing. Raises BuildError."""
+    epoch = build_epoch()
+    tools, below = toolbox(), base()
+    _compare(below, tools, locked=locked)
+    target = _place() / f"image-{_key(below, epoch, programs)}"
+    if not target.is_dir():
+        with _locked():
+            if not target.is_dir():
+                _build(target, below, tools, epoch, programs)
+    os.utime(target)
+    return Built(target, tools)
+
+
+def build_epoch() -> int:
+    """The image's time, Unix s: `SOURCE_DATE_EPOCH`, else that of the last commit, else BASE_EPOCH."""
+    given = os.environ.get("SOURCE_DATE_EPOCH")
+    if given:
+        return int(given)
+    command = ["git", "-C", str(host_tree.ROOT), "-c", f"safe.directory={host_tree.ROOT}", "log", "-1", "--format=%ct"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return int(done.stdout) if done.returncode == 0 and done.stdout.strip() else BASE_EPOCH
+
+
+def _build(target: Path, below: Path, tools: Path, epoch: int, programs: cluster.Programs) -> None:
+    started = time.monotonic()
+    say("building the image (expected: 60 s)")
+    new = target.with_name("image.new")
+    discard(new)
+    tree, stage = new / "tree", new / "stage"
+    stage.mkdir(parents=True)
+    run("cp", "-a", str(below), str(tree))
+    debian = manifest.of(below, _debs())
+    os.environ["SOURCE_DATE_EPOCH"], before = str(epoch), os.environ.get("SOURCE_DATE_EPOCH")
+    try:
+        shutil.copy(next((tree / "boot").glob("vmlinuz-*")), stage / "vmlinuz")
+        root.make(tree, stage / "initrd", epoch, programs.files)
+    finally:
+        os.environ.pop("SOURCE_DATE_EPOCH")
+        if before is not None:
+            os.environ["SOURCE_DATE_EPOCH"] = before
+    name = disk.name_of(disk.make_root(tools, tree, stage, epoch))
+    disk.make_kernel(tools, tree, stage, name, epoch)
+    disk.make_disk(tools, stage, name, epoch).rename(new / NAME)
+    (stage / "root.erofs").rename(new / "root.erofs")
+    _describe(new, tree, stage, debian, epoch)
+    discard(tree, stage)
+    others = sorted(_place().glob("image-*"), key=lambda one: one.stat().st_mtime)
+    discard(*others[: 1 - KEPT])
+    new.rename(target)
+    say(f"the image is built ({time.monotonic() - started:.0f} s)")
+
+
+def _describe(new: Path, tree: Path, stage: Path, debian: dict[str, manifest.Package], epoch: int) -> None:
+    """Package list, SBOM, sizes (bytes)."""
+    digest = disk.sha256(new / NAME)
+    python = sbom.python_packages(host_tree.site_packages(tree))
+    version = tomllib.loads((host_tree.ROOT / "pyproject.toml").read_text())["project"]["version"]
+    lines = [f"{name} {package['version']}\n" for name, package in sorted(debian.items())]
+    (new / "packages.txt").write_text("".join(lines))
+    (new / "sbom.json").write_text(sbom.document("galley-nuc", version, epoch, debian, python, digest=digest))
+    compressed = run("sh", "-c", 'zstd -q -T0 -3 -c "$1" | wc -c', "zstd", str(new / NAME))
+    sizes = {
+        "disk": (new / NAME).stat().st_size,
+        "disk_compressed": int(compressed),
+        "root": (new / "root.erofs").stat().st_size,
+        "kernel": (stage / "vmlinuz").stat().st_size,
+        "initrd": (stage / "initrd").stat().st_size,
+        "suite": _bytes_below(tree / "opt/galley"),
+        "tree": _bytes_below(tree),
+    }
+    (new / "sizes.json").write_text(json.dumps(sizes, indent=1) + "\n")
+    (new / "sha256").write_text(f"{digest}  {NAME}\n")
+
+
+def _bytes_below(folder: Path) -> int:
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+
+
+def _compare(below: Path, tools: Path, *, locked: bool) -> None:
+    found = {"root": manifest.of(below, _debs()), "toolbox": manifest.of(tools, _debs())}
+    differing = manifest.differences(manifest.read(), found)
+    for line in differing:
+        say(f"manifest: {line}")
+    if differing and locked:
+        raise BuildError(f"{len(differing)} packages are not those of manifest.json (--locked)")
+    manifest.write(found, _place() / "manifest.json")
+
+
+def _place() -> Path:
+    place = cache_root() / "nuc"
+    place.mkdir(parents=True, exist_ok=True)
+    return place
+
+
+def _debs() -> Path:
+    return _place() / "debs"
+
+
+def _kept(kind: str, parts: Sequence[str], maker: Callable[[Path], None]) -> Path:
+    """A tree in the cache by what goes into it; older ones of its kind go."""
+    digest = hashlib.sha256("\0".join([RECIPE, *parts]).encode()).hexdigest()[:16]
+    tree = _place() / f"{kind}-{digest}"
+    if tree.is_dir():
+        return tree
+    with _locked():
+        if not tree.is_dir():
+            say(f"making the {kind} of the image (expected: 90 s)")
+            new = tree.with_name(f"{kind}.new")
+            discard(new, *tree.parent.glob(f"{kind}-*"))
+            maker(new)
+            new.rename(tree)
+    return tree
+
+
+def _key(below: Path, epoch: int, programs: cluster.Programs) -> str:
+    digest = hashlib.sha256(f"{RECIPE} {below.name} {epoch} {programs.key}".encode())
+    folders = [HERE, host_tree.ROOT / "systemd", *(host_tree.ROOT / part for part in host_tree.PARTS)]
+    docs = sorted((host_tree.ROOT / "docs").glob("*.md"))
+    for file in [*docs, *sorted(file for folder in folders for file in folder.rglob("*") if file.is_file())]:
+        if "__pycache__" not in file.parts and file.name != "manifest.json":
+            digest.update(f"\0{file.relative_to(host_tree.ROOT)}\0".encode() + file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@contextmanager
+def _locked() -> Iterator[None]:
+    with (_place() / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def main() -> int:
+    """Builds; prints the folder's path as the last line."""
+    parser = argparse.ArgumentParser(prog="make image", description="The NUC image.")
+    parser.add_argument("--locked", action="store_true", help="fail where packages are not those of manifest.json")
+    parser.add_argument("--accept", action="store_true", help="write what was found into manifest.json")
+    parser.add_argument("--kube", type=Path, metavar="DIR", help="programs of upstream Kubernetes, to be copied in")
+    parser.add_argument("--k3s", type=Path, metavar="FILE", help="k3s, its airgap images beside it, to be copied in")
+    options = parser.parse_args()
+    if os.geteuid() != 0:
+        print("make image needs root: file systems are made and owners are set", file=sys.stderr)
+        return 1
+    os.umask(0o022)
+    try:
+        built = ensure(cluster.programs(options.kube, options.k3s), locked=options.locked)
+    except BuildError as error:
+        print(f"make image: {error}", file=sys.stderr)
+        return 1
+    if options.accept:
+        manifest.write(manifest.read(_place() / "manifest.json"))
+    print((built.folder / "sizes.json").read_text(), end="", file=sys.stderr)
+    print(built.folder)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,95 @@
+"""Which disk early boot takes: the node's own, a blank one, the booted one; never one that holds anything else."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+EARLY = Path(__file__).resolve().parents[3] / "images/nuc/files/usr/lib/galley/early"
+BIG = 256 * 2**30 // 512
+
+
+class Machine:
+    """/sys/block and /dev of a made-up machine."""
+
+    def __init__(self, folder: Path) -> None:
+        self.sys, self.dev = folder / "sys", folder / "dev"
+        (self.sys / "block").mkdir(parents=True)
+        self.dev.mkdir()
+
+    def disk(
+        self, name: str, *, parts: Sequence[str] = (), content: bytes = b"", usb: bool = False, sectors: int = BIG,
+        read_only: int = 0, removable: int = 0,
+    ) -> None:  # fmt: skip
+        real = self.sys / "devices" / ("usb1" if usb else "pci0") / name
+        real.mkdir(parents=True)
+        (self.sys / "block" / name).symlink_to(real)
+        for file, value in (("size", sectors), ("ro", read_only), ("removable", removable)):
+            (real / file).write_text(f"{value}\n")
+        for number, label in enumerate(parts, 1):
+            part = real / (f"{name}p{number}" if name[-1].isdigit() else f"{name}{number}")
+            part.mkdir()
+            (part / "partition").write_text(f"{number}\n")
+            (part / "uevent").write_text(f"DEVTYPE=partition\nPARTN={number}\nPARTNAME={label}\n")
+        (self.dev / name).write_bytes(content + bytes(2**20 - len(content)))
+
+    def choose(self, booted: str) -> str:
+        script = f'. {EARLY}; choose "$1"'
+        done = subprocess.run(
+            ["sh", "-c", script, "sh", booted],
+            capture_output=True, text=True, check=False, env={"SYS": str(self.sys), "DEV": str(self.dev)}, timeout=30,
+        )  # fmt: skip
+        assert done.stderr == ""
+        return done.stdout.strip()
+
+
+IMAGE = ("esp", "root-a")
+NODE = (*IMAGE, "root-b", "journal", "ident", "keep", "conf", "var")
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def test_the_disk_of_the_node_is_taken_before_any_blank_one(machine: Machine) -> None:
+    machine.disk("sda", parts=IMAGE, usb=True, removable=1)
+    machine.disk("nvme0n1")
+    machine.disk("nvme1n1", parts=NODE)
+    assert machine.choose("sda") == "keep nvme1n1"
+
+
+def test_from_a_stick_a_blank_disk_is_installed_the_fastest_kind_first(machine: Machine) -> None:
+    machine.disk("sda", parts=IMAGE, usb=True, removable=1)
+    machine.disk("sdb")
+    machine.disk("nvme0n1")
+    assert machine.choose("sda") == "install nvme0n1"
+
+
+def test_without_a_blank_one_the_booted_disk_grows_where_it_stays(machine: Machine) -> None:
+    machine.disk("nvme0n1", parts=IMAGE)
+    assert machine.choose("nvme0n1") == "grow nvme0n1"
+
+
+@pytest.mark.parametrize("stick", [{"usb": True}, {"removable": 1}])
+def test_a_stick_alone_never_becomes_a_node(machine: Machine, stick: dict[str, int]) -> None:
+    machine.disk("sda", parts=IMAGE, **stick)  # type: ignore[arg-type]
+    assert machine.choose("sda") == ""
+
+
+def test_a_disk_that_holds_anything_is_never_taken(machine: Machine) -> None:
+    ext4 = bytes(1024) + bytes(56) + b"\x53\xef" + bytes(10)
+    machine.disk("sda", parts=IMAGE, usb=True)
+    machine.disk("sdb", parts=("Windows",))
+    machine.disk("sdc", content=bytes(1080) + b"\x53\xef\x01\x00" + ext4[1084:])
+    machine.disk("sdd", content=b"LUKS\xba\xbe\x00\x01")
+    machine.disk("sde", content=bytes(510) + b"\x55\xaa")
+    machine.disk("sdf", sectors=2**20)
+    machine.disk("sdg", read_only=1)
+    machine.disk("sdh", sectors=0)
+    assert machine.choose("sda") == ""
+    machine.disk("sdi")
+    assert machine.choose("sda") == "install sdi"

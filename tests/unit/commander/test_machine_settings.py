@@ -1,0 +1,82 @@
+"""The section `machine` of galley.yaml: what is wrong with one, and what a good one becomes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from agents.core.errors import ConfigError
+from agents.core.settings import build_section
+from edge_commander.machine_settings.files import OWN, render
+from edge_commander.machine_settings.settings import MachineSettings, problems
+
+FIXED = {"address": "192.0.2.11/24", "gateway": "192.0.2.1", "dns": ["192.0.2.1", "2001:db8::53"]}
+
+
+def _machine(**machine: Any) -> MachineSettings:
+    return build_section([("galley.yaml", {"v": 1, "machine": machine})], "machine", MachineSettings)
+
+
+def test_every_error_is_named_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        _machine(network={"address": "here", "vlan": 0, "speed": 1}, ntp=["a b"], proxy="x")
+    assert {problem.split(":")[0] for problem in caught.value.problems} == {
+        "machine.network.address", "machine.network.vlan", "machine.network.speed", "machine.ntp[0]", "machine.proxy",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        ({"address": "192.0.2.0/24"}, "machine.network.address"),
+        ({"address": "192.0.2.11/33"}, "machine.network.address"),
+        ({"gateway": "198.51.100.1"}, "machine.network.gateway"),
+        ({"gateway": "192.0.2.11"}, "machine.network.gateway"),
+        ({"gateway": "router"}, "machine.network.gateway"),
+        ({"dns": ["192.0.2.1", "dns"]}, "machine.network.dns[1]"),
+        ({"address": None}, "machine.network.address"),
+    ],
+)
+def test_an_address_that_cannot_be_used_is_named(change: dict[str, Any], path: str) -> None:
+    assert problems(_machine(network=FIXED)) == []
+    found = problems(_machine(network={**FIXED, **change}))
+    assert [one.split(": ")[0] for one in found] == [path]
+
+
+def _parsed(text: str) -> list[tuple[str, str, str]]:
+    lines: list[tuple[str, str, str]] = []
+    section = ""
+    for line in text.splitlines():
+        if line.startswith("["):
+            section = line[1:-1]
+        elif line and not line.startswith("#"):
+            key, _, value = line.partition("=")
+            lines.append((section, key, value))
+    return lines
+
+
+def test_nothing_said_makes_no_file() -> None:
+    assert render(_machine()) == {}
+
+
+def test_a_fixed_address_is_the_only_one() -> None:
+    made = render(_machine(network=FIXED, ntp=["192.0.2.1"]))
+    assert set(made) == {OWN[0], OWN[3]}
+    lines = _parsed(made[OWN[0]])
+    assert ("Match", "Name", "en*") in lines
+    assert {value for _, key, value in lines if key in ("Address", "Gateway", "DNS")} == {
+        "192.0.2.11/24", "192.0.2.1", "2001:db8::53",
+    }  # fmt: skip
+    assert not [line for line in lines if line[1] == "DHCP"]
+    assert ("Time", "NTP", "192.0.2.1") in _parsed(made[OWN[3]])
+
+
+def test_with_a_vlan_the_untagged_interface_is_silent() -> None:
+    made = render(_machine(network={"vlan": 20}))
+    assert set(made) == set(OWN[:3])
+    outer = _parsed(made[OWN[0]])
+    assert ("Network", "VLAN", "galley-vlan") in outer
+    assert not [line for line in outer if line[1] in ("DHCP", "Address")]
+    assert ("VLAN", "Id", "20") in _parsed(made[OWN[1]])
+    assert ("Network", "DHCP", "yes") in _parsed(made[OWN[2]])
