@@ -11,7 +11,7 @@ CLUSTER := $(if $(filter command line,$(origin KUBECONFIG)),--kubeconfig $(KUBEC
 unexport KUBECONFIG
 export GALLEY_CACHE ?= $(HOME)/.cache/galley
 
-.PHONY: help image images venv demo test test-fast test-k3s bench soak lint lock clean
+.PHONY: help image images venv demo test test-fast test-image test-k3s bench soak lint lock clean
 
 help:  ## what there is
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -38,6 +38,10 @@ test: venv  ## all tiers
 
 test-fast: venv  ## what needs no server, in under a minute
 	@$(BIN)/python tools/tiers.py policy unit
+
+test-image: venv  ## the image under QEMU: builds it, boots it on a blank disk (root; 10 minutes and more)
+	@$(PYTHON) tools/packages.py test
+	@$(BIN)/python tools/tiers.py image
 
 test-k3s: venv  ## the contract of `k3s` against a real one, as root on a machine to be used up (K3S=/path/to/k3s)
 	@test -x "$(K3S)" || { echo "say where a real k3s is: make test-k3s K3S=/path/to/k3s (k3s-killall.sh beside it)" >&2; exit 1; }
