@@ -53,6 +53,9 @@ class Cluster(Protocol):
     async def see(self, me: str) -> Seen:
         """One look."""
 
+    async def has_leave(self, me: str, command: str) -> bool:
+        """Whether the turn to leave is this command's."""
+
     async def take_leave(self, me: str, command: str) -> bool:
         """The turn to leave."""
 
@@ -142,7 +145,7 @@ class Rejoins:
         return RejoinFacts(
             me=m.me(),
             seen=await self._see() if left or not leaving else None,
-            begun=act is not None,
+            begun=act is not None and (leaving or left or await self._has_turn(command)),
             leaving=leaving,
             left=left,
             drained=run.drained,
@@ -151,6 +154,13 @@ class Rejoins:
             over=self._waited(LONGEST_SECONDS),
             waits=m.memory.record.reason.text or run.waits if left else run.waits,
         )
+
+    async def _has_turn(self, command: str) -> bool:
+        """Also where it cannot be asked: the act was noted before it was taken."""
+        try:
+            return await self._m.cluster.has_leave(self._m.me(), command)
+        except Retryable:
+            return True
 
     async def _see(self) -> Seen | None:
         try:
@@ -165,9 +175,10 @@ class Rejoins:
             case plans.Refuse(why):
                 return Outcome("refused", why)
             case plans.Take():
+                m.store.save(Acts(act=Act(id=command), rebooted=m.store.acts.rebooted))  # first: it may have to go back
                 if not await m.cluster.take_leave(me, command):
+                    m.store.save(Acts(rebooted=m.store.acts.rebooted))
                     return Outcome("refused", "another node of this site is away, or goes, just now")
-                m.store.save(Acts(act=Act(id=command), rebooted=m.store.acts.rebooted))
             case plans.Drain():
                 await self._drain(me, command)
             case plans.Leave():

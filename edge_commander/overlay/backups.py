@@ -81,12 +81,12 @@ class Backups:
                 digest = _write(new, said, _entries(top, path, deep, lost), lost)
                 break
             except OSError as error:
-                self._make_room(error, size)
+                self._make_room(error, size, number)
         for one in self.files():
             if one.endswith(f"-{digest}.tar"):
                 new.unlink()
                 return one
-        self._prune(new.stat().st_size)
+        self._prune(new, number)
         name = f"{number:06d}-{digest}.tar"
         new.replace(self._folder / name)
         sync_directory(self._folder)
@@ -119,9 +119,13 @@ class Backups:
                 found.append(Backup(file=name, path="", why="cannot be read"))
         return found
 
-    def _make_room(self, error: OSError, size: int) -> None:
+    def _older(self, number: int) -> list[str]:
+        """Those of earlier starts: what this one saved, it may be about to remove."""
+        return [one for one in self.files() if not one.startswith(f"{number:06d}-")]
+
+    def _make_room(self, error: OSError, size: int, number: int) -> None:
         """Removes the oldest where that can help; else raises the error, and leaves no half backup."""
-        files = self.files()
+        files = self._older(number)
         left = sum((self._folder / one).stat().st_size for one in files)
         state = os.statvfs(self._folder)
         (self._folder / NEW).unlink(missing_ok=True)
@@ -130,11 +134,17 @@ class Backups:
             raise error
         (self._folder / files[0]).unlink()
 
-    def _prune(self, coming: int) -> None:
-        files = self.files()
+    def _prune(self, new: Path, number: int) -> None:
+        """Raises Rejected where what this start saved leaves no room; the half backup goes then."""
+        coming = new.stat().st_size
+        files, older = self.files(), self._older(number)
         sizes = {one: (self._folder / one).stat().st_size for one in files}
-        while files and (len(files) >= self._most or sum(sizes[one] for one in files) + coming > self._most_bytes):
-            (self._folder / files.pop(0)).unlink()
+        while len(files) >= self._most or sum(sizes[one] for one in files) + coming > self._most_bytes:
+            if not older:
+                new.unlink()
+                raise Rejected(f"this start's backups fill what all may have ({self._most}, {self._most_bytes} bytes)")
+            (self._folder / older[0]).unlink()
+            files.remove(older.pop(0))
 
 
 def _comment(tar: tarfile.TarFile) -> str:

@@ -10,8 +10,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
+
 from agents.contracts.command import Command
-from agents.core.command_verify import CommandRefused
+from agents.core.command_verify import CommandRefused, read_command
+from agents.core.errors import Rejected
 from edge_commander.wipe import plan as plans
 from edge_commander.wipe import record as records
 from edge_commander.wipe.blocks import CHUNK, BlockDevice
@@ -55,7 +58,7 @@ class Engine:
         if record is None or record.phase not in records.OPEN:
             return record
         try:
-            command = judge_record(record, self.warrant())
+            command = self._judged(record)
         except CommandRefused as refused:
             self.say(f"refused, nothing is erased: {refused.code}: {refused}")
             return self._end(record, Phase.REFUSED, f"{refused.code}: {refused}")
@@ -64,6 +67,19 @@ class Engine:
             self.journal.write(record)
             record = self._attempt(record, command)
         return record
+
+    def _judged(self, record: WipeRecord) -> Command:
+        """The command. Where `ident` is half erased it cannot be asked again: what was judged before counts then, by
+        the journal. Who can write that there can write zeros over the whole disk as well; with an `ident` that is whole
+        it helps him to nothing. Raises CommandRefused, Rejected."""
+        try:
+            warrant = self.warrant()
+        except Rejected:
+            if record.phase is not Phase.RUNNING or not record.judged:
+                raise
+            self.say("ident is erased in part, so what was judged before counts")
+            return read_command(record.command)
+        return judge_record(record, warrant)
 
     def _attempt(self, record: WipeRecord, command: Command) -> WipeRecord:
         """Steps until the end, or until a target's device refuses; then the record says why."""
@@ -93,6 +109,9 @@ class Engine:
                 record = records.surveyed(record, [self._survey(one, record) for one in targets])
                 self.journal.write_both(record)  # whichever slot is lost, how it is erased does not change
             case plans.Erase(state):
+                if state.target is Target.IDENT and not record.judged:
+                    record = msgspec.structs.replace(record, judged=True)
+                    self.journal.write_both(record)  # before its first byte
                 record = self._erase(record, state)
             case plans.Verify(state):
                 record = self._store(record, self._verified(record, state))

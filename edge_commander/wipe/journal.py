@@ -71,7 +71,10 @@ class Journal:
         if device.size < SIZE:
             raise OSError(f"the journal's partition has {device.size} bytes, {SIZE} are needed")
         self._device = device
+        self._unread: list[OSError] = []
         self._slots = [self._look(offset) for offset in OFFSETS]
+        if self._unread and not any(self._slots):
+            raise self._unread[0]  # a journal that cannot be read is not an empty one
 
     @property
     def record(self) -> WipeRecord | None:
@@ -101,5 +104,6 @@ class Journal:
         """A slot that cannot be read is none; the other one may still do."""
         try:
             return decode_slot(self._device.read(offset, SLOT))
-        except OSError:
+        except OSError as error:
+            self._unread.append(error)
             return None

@@ -79,6 +79,7 @@ class WipeRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """One wipe. `command`: whole, so that early boot can judge it again; `id` and `sequence` are its own.
 
     `attempts`: starts since the last progress. `problem`: why it ended as it did. `reported`: the outbox has the end.
+    `judged`: the operators' signature was judged, and `ident` is erased from here on: it can be asked no more.
     `unsent`: what of the outboxes on `var` nobody acknowledged when it was armed; old records have none.
     """
 
@@ -92,6 +93,7 @@ class WipeRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     problem: Annotated[str, msgspec.Meta(max_length=1024)] = ""
     reported: bool = False
     unsent: Annotated[list[Unsent], msgspec.Meta(max_length=MAX_UNSENT)] = []
+    judged: bool = False
 
 
 def armed(

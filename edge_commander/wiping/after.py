@@ -73,6 +73,8 @@ class After:
         m = self._m
         if m.cluster is not None and (duty.lease or duty.cordoned):
             members = await m.distribution.members()
+            if m.duties.duty is not duty:  # another command came meanwhile
+                return
             mine = next((one for one in members if one.name == duty.node), None)
             if duty.arming and (mine is None or not mine.ready):
                 return
@@ -80,5 +82,7 @@ class After:
                 await m.cluster.uncordon(duty.node)
             if duty.lease and not await m.cluster.give_back(duty.node):
                 return
+        if m.duties.duty is not duty:
+            return
         m.duties.clear()
         m.log.info("what a wipe owed was given back", audit=True, id=duty.command_id)

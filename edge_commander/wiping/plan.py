@@ -139,6 +139,8 @@ def next_step(facts: Facts) -> Step:
     """The one thing to do now."""
     if facts.journal is not None:
         return _after(facts, facts.journal)
+    if facts.state is NodeState.WIPING:  # it was armed: nothing is armed a second time
+        return Wait(Reason(Why.WIPE_FAILED, "the journal does not hold the wipe that was armed"))
     return _cluster(facts) or _grant(facts) or _prepared(facts) or Do("arm")
 
 

@@ -127,6 +127,11 @@ class Box:
         turns = Turns(leaving=self.shared.leaving[0], upgrading=self.world.upgrading)
         return Seen(members, busy(turns, me, members))
 
+    async def has_leave(self, me: str, command: str) -> bool:
+        if self.world.disks[self.name].began is None:
+            raise Retryable("the API server does not answer")
+        return self.shared.leaving == (me, command)
+
     async def take_leave(self, me: str, command: str) -> bool:
         self.world.point()
         if self.shared.leaving[0] not in ("", me):

@@ -222,11 +222,8 @@ def test_with_a_journal_that_cannot_be_written_nothing_is_touched(fault: str) ->
     setattr(machine.journal, fault, True)
     with pytest.raises(OSError, match="such device" if fault == "gone" else "Read-only"):
         journal.write(journal.record)
-    if fault == "read_only":
-        with pytest.raises(OSError, match="Read-only"):
-            machine.start()
-    else:
-        assert machine.start() is None
+    with pytest.raises(OSError, match="such device" if fault == "gone" else "Read-only"):
+        machine.start()  # a journal that cannot be read is not an empty one
     assert machine.content() == Machine().content()
 
 
@@ -265,3 +262,36 @@ def test_a_command_without_operators_is_refused() -> None:
 
     with pytest.raises(CommandRefused):
         judge(kit.signed(), Warrant(kit.SITE, kit.NODE, {}, 1))
+
+
+@pytest.mark.parametrize("judged", [True, False])
+def test_a_retirement_cut_amid_ident_goes_on_though_ident_says_nothing_any_more(judged: bool) -> None:
+    """Only there: one that was never judged, and cannot be, erases nothing."""
+    machine = Machine()
+    states = [records.TargetState(target=one, size=kit.SIZES[one], area=kit.SIZES[one]) for one in Target]
+    armed = kit.armed(verb=Verb.RETIRE, targets=[one.value for one in Target])
+    machine.arm(msgspec.structs.replace(records.surveyed(armed, states), judged=judged))
+
+    def silent() -> Warrant:
+        raise Rejected("ident cannot be mounted")
+
+    machine.warrant = silent
+    if judged:
+        record = machine.start()
+        assert record is not None and record.phase is Phase.DONE
+        assert machine.content() == kit.after(list(Target))
+    else:
+        with pytest.raises(Rejected, match="cannot be mounted"):
+            machine.start()
+        assert machine.content() == Machine().content()
+
+
+def test_before_the_first_byte_of_ident_it_is_recorded_that_it_was_judged() -> None:
+    machine = Machine()
+    machine.arm(kit.armed(verb=Verb.RETIRE, targets=[one.value for one in Target]))
+    record = machine.start()
+    assert record is not None and record.judged
+    machine = Machine()
+    machine.arm()
+    record = machine.start()
+    assert record is not None and not record.judged
