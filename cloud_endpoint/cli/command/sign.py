@@ -116,7 +116,7 @@ def _add(options: argparse.Namespace) -> Any:
 
 def _key(text: str | None, problems: list[str]) -> Signer | None:
     if text is None:
-        problems.append("--key KEY is needed")
+        problems.append("--key KEY is needed: a key file, ssh-agent:COMMENT or a pkcs11: URI")
         return None
     try:
         return operators_key(text)

@@ -247,7 +247,7 @@ async def test_all_that_is_wrong_with_a_command_line_is_said_at_once(desk: Desk,
     none = await desk.run("command", "sign")
     assert none.err.splitlines()[1:] == [
         "galley: NODE or --site is needed",
-        "galley: --key KEY is needed",
+        "galley: --key KEY is needed: a key file, ssh-agent:COMMENT or a pkcs11: URI",
         "galley: -o FILE is needed: where the signed commands go",
     ]
     status = await desk.run("command", "status", "x", "--id", "y")
