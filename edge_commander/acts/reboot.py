@@ -75,7 +75,7 @@ class Reboots:
     async def execute(self, command: Command) -> Outcome | None:
         """See Handler. Raises Retryable, Rejected while nothing was begun."""
         act = self._m.store.of(command.id)
-        if act is None or (act.tries == 0 and act.boot == self._m.boot()):  # a crash may have come amid its notes
+        if act is None:
             refused = await self._begin(command.id)
             if refused:
                 return Outcome("refused", refused)
@@ -96,10 +96,7 @@ class Reboots:
         if text := why_not(facts):
             return text
         boot = m.boot()
-        before = m.store.acts.rebooted
-        m.store.save(Acts(act=Act(id=command, boot=boot), rebooted=before))
         if seen is not None and m.cluster is not None and not await m.cluster.reboots(me, command, boot):
-            m.store.save(Acts(rebooted=before))
             return "another node of this site was faster, and a site is given one reboot an hour"
         m.store.save(Acts(act=Act(id=command, boot=boot), rebooted=m.now_ms()))
         return ""

@@ -1,4 +1,4 @@
-"""Verbs cut between their notes: what was taken is given back, and nothing is done twice."""
+"""A verb cut between its notes: what was taken is given back."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ import pytest
 
 from agents.contracts.messages import NodeState
 from agents.core.errors import Retryable
-from edge_commander.acts import reboot, rejoin
+from edge_commander.acts import rejoin
 from edge_commander.acts.away import Seen
-from edge_commander.acts.reboot_rules import Last
 from edge_commander.acts.store import ActFile
 from edge_commander.distribution.port import ClusterMember
 
@@ -58,28 +57,3 @@ async def test_a_rejoin_cut_after_it_took_the_turn_gives_it_back(tmp_path: Path)
         outcome = await again.execute(COMMAND)
     assert outcome is None or outcome.result != "refused"
     assert held[0] == "" or ActFile(tmp_path).of(COMMAND.id) is not None, "whoever starts next knows of it"
-
-
-async def test_a_reboot_cut_before_it_was_told_is_not_made_twice(tmp_path: Path) -> None:
-    last, boot, told = [Last()], ["one"], AsyncMock()
-
-    async def notes(me: str, command: str, of: str) -> bool:
-        last[0] = Last(me, 1, command, of)
-        raise Retryable("power")
-
-    see = AsyncMock(return_value=THREE)
-    cluster: Any = Parts(see=see, last_reboot=AsyncMock(side_effect=lambda: last[0]), reboots=notes)
-
-    def start() -> reboot.Reboots:
-        clock: Any = Parts(monotonic=lambda: 0.0)
-        return reboot.Reboots(
-            reboot.Means(store=ActFile(tmp_path), me=lambda: "me", cluster=cluster, boot=lambda: boot[0], machine=told,
-                         now_ms=lambda: 10**9, clock=clock)
-        )  # fmt: skip
-
-    with pytest.raises(Retryable, match="power"):
-        await start().execute(COMMAND)
-    boot[0], see.side_effect = "two", SILENT
-    outcome = await start().execute(COMMAND)
-    assert outcome is not None and outcome.result == "done"
-    assert told.await_count == 0
