@@ -20,7 +20,22 @@ from edge_commander.settings import CommanderSettings
 MAX_FILE = 256 * 1024
 MAX_FILES = 2000
 FIELDS = frozenset(
-    {"d", "key", "token", "password", "secret", "service_account_key", "service_account_next", "private"}
+    {
+        "d",
+        "key",
+        "token",
+        "password",
+        "passphrase",
+        "secret",
+        "psk",
+        "service_account_key",
+        "service_account_next",
+        "private",
+        "client_secret",
+        "access_token",
+        "refresh_token",
+        "api_key",
+    }
 )
 _CONFIGS = frozenset({".yaml", ".yml", ".conf", ".kubeconfig"})
 _CONFIG = re.compile(rb"(?m)^\s*-?\s*[\"']?(?:client-key-data|token|password|agent-token)[\"']?:\s*[\"']?([^\s\"']+)")

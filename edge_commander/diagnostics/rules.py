@@ -77,8 +77,8 @@ _SUBSTITUTIONS: tuple[tuple[tuple[bytes, ...], re.Pattern[bytes], bytes], ...] =
     # A password in an address may hold anything, also what an address may not.
     ((b"@",), re.compile(rb"(?<![A-Za-z0-9+.-])([A-Za-z][A-Za-z0-9+.-]{0,20}://)[^\s\"'<>]{0,2048}@"),
      rb"\1" + GONE + b"@"),
-    # "name": "value", also escaped; 'name': b'value'; "--name","value".
-    (_TELLING, re.compile(rb"(?i)(" + _NAME + _FILES + rb"\\*[\"']\s*[:,=]\s*)" + _VALUE), rb"\1" + GONE),
+    # "name": "value", also escaped; 'name': b'value'; 'name' => 'value'; "--name","value".
+    (_TELLING, re.compile(rb"(?i)(" + _NAME + _FILES + rb"\\*[\"']\s*(?:[:,]|=>?)\s*)" + _VALUE), rb"\1" + GONE),
     # A JWK's private parts.
     ((b'":', b'" :', b'\\":'), re.compile(rb"(\"(?:d|p|q|dp|dq|qi|k)\\*\"\s*:\s*)\\*\"[A-Za-z0-9_-]{8,}\\*\"?"),
      rb"\1" + GONE),
@@ -92,7 +92,7 @@ _SUBSTITUTIONS: tuple[tuple[tuple[bytes, ...], re.Pattern[bytes], bytes], ...] =
     (_TELLING, re.compile(rb"(?i)((?:" + _NAME + _FILES + rb"|\bcode)=)"
                           rb"(?:\"(?:[^\"\\]|\\.)*(?:\"|$)|'[^']*(?:'|$)|[^\s\"'&]+)"), rb"\1" + GONE),
     # name: value, as YAML and people write it: to the end.
-    (_TELLING, re.compile(rb"(?i)(" + _NAME + _FILES + rb":\s+)(?!\[scrubbed\]).+$"), rb"\1" + GONE),
+    (_TELLING, re.compile(rb"(?i)(" + _NAME + _FILES + rb"\s*:\s*)(?![\s\[])[^\s].*$"), rb"\1" + GONE),
 )  # fmt: skip
 """Words of which a line must hold one, in lower case, for the pattern to be tried at all; pattern; what is put."""
 
