@@ -178,8 +178,7 @@ async def test_a_wipe_is_commanded_carried_out_and_answered_once_and_the_node_co
         box.disk.device[name].write_bytes(b"a secret " * 1000)
     wiped = await send(operator, box, site, ["var", "conf"], rebuild="yes")
     await until(lambda: box.commander.state == "wiping", lambda: box.commander.program.log_tail())
-    reason = box.commander.record()["reason"]
-    assert (reason["why"], "var, conf" in reason["detail"]) == ("wiping", True)
+    assert box.commander.record()["reason"]["why"] == "wiping"
 
     # one a site at a time: the other node's is refused, and nothing of it is armed
     refused = await answer(operator, other, await send(operator, other, site, ["var"], rebuild="yes"))
