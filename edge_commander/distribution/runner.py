@@ -10,15 +10,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from agents.io.clock import SystemClock
 from edge_commander.distribution.choice import connect, make
 from edge_commander.distribution.port import Distribution, Operation
 from edge_commander.distribution.settle import settle
 from edge_commander.distribution.wire import ARGUMENTS, IMAGES, PULL, SETTLE, Ask, problem
 from edge_commander.halves.answer import Answer, refused
-from edge_commander.halves.serve import Configuration, ended, say, serve
+from edge_commander.halves.serve import Configuration, asked, ended, say, serve
 from edge_commander.images.settings import PrepullSettings
 from edge_commander.settings import DistributionSettings
 
@@ -30,12 +28,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def answer(data: bytes, configured: Callable[[], Configuration]) -> Answer:
     """Judges one request, and carries it out. Raises Rejected where the configuration cannot be read."""
-    try:
-        ask = msgspec.json.decode(data, type=Ask)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return refused("the request is malformed")
-    if text := problem(ask):
-        return refused(text)
+    ask = asked(data, Ask, problem)
+    if isinstance(ask, Answer):
+        return ask
     own = configured().own
     settings = own.distribution
     if text := elsewhere(ask, settings):

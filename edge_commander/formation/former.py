@@ -106,13 +106,17 @@ class Former:
         """Begins to give the membership up, by the word of that command: the cluster's part here goes, no partition is
         wiped, and this node may only join. `left` says when it is done. Returns what is under way, or why a try failed.
         Raises Retryable."""
+        if (reason := self._under_way()) is not None:
+            return reason
+        return self._begin("leave the cluster", self._leave(site, command), starts=False)
+
+    def _under_way(self) -> Reason | None:
+        """What runs beside the turns, what came of it, or that a try failed a moment ago; None: a step may be taken."""
         if self.busy:
             return Reason(Why.STARTING, self._running)
         if (reason := self._ended()) is not None:
             return reason
-        if self._failed is not None and self._p.clock.monotonic() < self._again_at:
-            return self._failed
-        return self._begin("leave the cluster", self._leave(site, command), starts=False)
+        return self._failed if self._failed is not None and self._p.clock.monotonic() < self._again_at else None
 
     async def _leave(self, site: Site, command: str) -> None:
         await self._p.distribution.reset()
@@ -120,12 +124,8 @@ class Former:
 
     async def turn(self, site: Site, clock: Reason) -> Reason:
         """One look and one step; why it waits. Raises Retryable when the disk cannot be written."""
-        if self.busy:
-            return Reason(Why.STARTING, self._running)
-        if (reason := self._ended()) is not None:
+        if (reason := self._under_way()) is not None:
             return reason
-        if self._failed is not None and self._p.clock.monotonic() < self._again_at:
-            return self._failed
         held = self._held(site)
         asks = self.member != site.epoch or held is None or not self._settled
         answers = await self._ask_all(site) if asks else {}

@@ -59,7 +59,7 @@ class SecretsStore(Protocol):
 
 
 async def nobody() -> str:
-    """Where nothing is upgraded."""
+    """Whose turn it is where nothing of the kind is done."""
     return ""
 
 

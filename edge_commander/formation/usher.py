@@ -13,6 +13,7 @@ from agents.core.errors import GalleyError, Rejected, Retryable
 from agents.core.ports import Clock
 from edge_commander.distribution.port import ClusterMember, Distribution
 from edge_commander.formation import slot
+from edge_commander.formation.parts import nobody
 from edge_commander.formation.site import Site
 
 
@@ -40,9 +41,9 @@ class Usher:
         site: Callable[[], Site | None],
         member: Callable[[], bool],
         log: FilteringBoundLogger,
-        renews: Callable[[], Awaitable[str]] | None = None,
-        upgrading: Callable[[], Awaitable[str]] | None = None,
-        wiping: Callable[[], Awaitable[str]] | None = None,
+        renews: Callable[[], Awaitable[str]] = nobody,
+        upgrading: Callable[[], Awaitable[str]] = nobody,
+        wiping: Callable[[], Awaitable[str]] = nobody,
     ) -> None:
         self._distribution = distribution
         self._lease = lease
@@ -92,10 +93,10 @@ class Usher:
         """Because of whom no other may join now; one that renewed, or is being erased, and is gone keeps nobody out."""
         if busy := await self._upgraded(name, members):
             return f"{busy} is upgraded"
-        wiped = await self._wiping() if self._wiping is not None else ""
+        wiped = await self._wiping()
         if wiped not in ("", name) and slot.is_well(wiped, members):
             return f"{wiped} is being wiped"
-        busy = await self._renews() if self._renews is not None else ""
+        busy = await self._renews()
         return f"{busy} renews its certificates" if busy not in ("", name) and slot.is_well(busy, members) else ""
 
     async def _turn(self, name: str, members: Sequence[ClusterMember]) -> SlotAnswer | None:
@@ -119,7 +120,7 @@ class Usher:
     async def _upgraded(self, name: str, members: Sequence[ClusterMember]) -> str:
         """Another node that is upgraded now; empty where there is none, or it has long not been Ready: a dead one keeps
         nobody out for ever."""
-        busy = await self._upgrading() if self._upgrading is not None else ""
+        busy = await self._upgrading()
         holder = next((one for one in members if one.name == busy), None)
         if holder is None or busy == name:
             return ""

@@ -41,12 +41,8 @@ class WorkerFormer(Former):
 
     async def turn(self, site: Site, clock: Reason) -> Reason:
         """See Former."""
-        if self.busy:
-            return Reason(Why.STARTING, self._running)
-        if (reason := self._ended()) is not None:
+        if (reason := self._under_way()) is not None:
             return reason
-        if self._failed is not None and self._p.clock.monotonic() < self._again_at:
-            return self._failed
         record, kept = self._p.records.record, self._p.records.kept
         answers = {} if self.member and kept else await self._ask_all(site)
         clock = self._witnessed(site, clock)

@@ -15,7 +15,7 @@ import socket
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -29,6 +29,7 @@ from edge_commander.settings import CommanderSettings
 READ_SECONDS = 30.0
 USED = "used {:.2f} s of CPU, and {:.2f} s in programs"
 
+A = TypeVar("A", bound=msgspec.Struct)
 Configuration = Settings[CommanderSettings]
 Serving = Callable[[bytes, Callable[[], Configuration]], Answer]
 
@@ -53,6 +54,16 @@ def serve(module: str, answer: Serving, argv: Sequence[str] | None = None) -> in
     finally:
         connection.close()
     return 0
+
+
+def asked(data: bytes, type_: type[A], problem: Callable[[A], str]) -> A | Answer:
+    """The request, where it is one of the half's closed list by its `problem`; else the answer that says why not."""
+    try:
+        ask = msgspec.json.decode(data, type=type_)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return refused("the request is malformed")
+    text = problem(ask)
+    return refused(text) if text else ask
 
 
 def ended(operation: str, work: Coroutine[Any, Any, Any]) -> Answer:

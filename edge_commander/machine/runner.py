@@ -11,10 +11,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from edge_commander.halves.answer import Answer, refused
-from edge_commander.halves.serve import Configuration, ended, say, serve
+from edge_commander.halves.answer import Answer
+from edge_commander.halves.serve import Configuration, asked, ended, say, serve
 from edge_commander.machine.wire import (
     ARM,
     DIAGNOSTICS,
@@ -39,12 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def answer(data: bytes, configured: Callable[[], Configuration]) -> Answer:
     """Judges one request, and carries it out. Raises Rejected where the configuration cannot be read."""
-    try:
-        ask = msgspec.json.decode(data, type=Ask)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return refused("the request is malformed")
-    if text := problem(ask):
-        return refused(text)
+    ask = asked(data, Ask, problem)
+    if isinstance(ask, Answer):
+        return ask
     settings = configured()
     say(f"asked: {ask!r}")
     return ended(ask.operation, perform(ask, settings))

@@ -16,6 +16,7 @@ from agents.contracts.orders import OrderKind
 from agents.core.errors import GalleyError, Rejected, Retryable
 from agents.core.ports import Clock
 from edge_commander.distribution.port import Distribution
+from edge_commander.formation.parts import nobody
 from edge_commander.formation.site import Site
 from edge_commander.formation.slot import Held
 from edge_commander.reasons import NOTHING, Reason, Why
@@ -56,11 +57,6 @@ class Joins(Protocol):
 
     async def holder(self) -> Held:
         """Raises Retryable."""
-
-
-async def nobody() -> str:
-    """Where nothing renews."""
-    return ""
 
 
 @dataclass(frozen=True)

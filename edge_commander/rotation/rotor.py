@@ -19,6 +19,7 @@ from agents.core.errors import GalleyError, Rejected, Retryable
 from agents.core.ports import Clock
 from edge_commander.distribution.port import ClusterMember, ClusterPlan
 from edge_commander.formation.ask import Siblings, secrets_of, statuses
+from edge_commander.formation.parts import nobody
 from edge_commander.formation.site import Site
 from edge_commander.reasons import NOTHING, Reason, Why
 from edge_commander.rotation import plan as plans
@@ -85,11 +86,6 @@ class ProgressStore(Protocol):
 
     def save(self, progress: Progress) -> None:
         """On disk when it returns."""
-
-
-async def nobody() -> str:
-    """Where nothing is wiped."""
-    return ""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edge_commander.distribution.port import ClusterMember
+from edge_commander.formation.plan import majority
 
 
 def cost(me: str, members: Sequence[ClusterMember]) -> str:
@@ -23,7 +24,7 @@ def cost(me: str, members: Sequence[ClusterMember]) -> str:
     down = sorted(one.name for one in members if one.name != me and not one.ready)
     if down:
         return f"{', '.join(down)} is down"
-    left, majority = sum(one.ready for one in servers if one.name != me), len(servers) // 2 + 1
-    if left < majority:
-        return f"{left} of {len(servers)} servers would be left, {majority} are a majority"
+    left, need = sum(one.ready for one in servers if one.name != me), majority(len(servers))
+    if left < need:
+        return f"{left} of {len(servers)} servers would be left, {need} are a majority"
     return ""
