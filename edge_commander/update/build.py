@@ -84,11 +84,13 @@ def build(
     def command() -> str:
         return store.record.id if store.record is not None else ""
 
+    fetcher = Fetcher(folder, tls, context.clock, rate=own.bytes_per_second)
+    context.stack.push_async_callback(fetcher.aclose)
     turns = Alone() if apart is None else InTurn(ActsCluster(apart, apart.client, times.now_ms), me, command)
     return Updater(
         Parts(
             store=store,
-            fetcher=Fetcher(folder, tls, context.clock, rate=own.bytes_per_second),
+            fetcher=fetcher,
             image=Image(own),
             root=Root(Machine(context.run_dir / SOCKET)),
             turns=turns,

@@ -58,7 +58,9 @@ class Fetcher:
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise Retryable(f"the release's document: {cause(error)}") from None
 
-    async def file(self, url: str, name: str, wanted: ReleaseFile, came: Callable[[int], None]) -> None:
+    async def file(
+        self, url: str, name: str, wanted: ReleaseFile, came: Callable[[int], None] = lambda count: None
+    ) -> None:
         """Brings `name` to the folder, whole and checked. `came` hears how many bytes are here. Raises Mismatch,
         Retryable (what came is kept), Rejected."""
         path = self._folder / name

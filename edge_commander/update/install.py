@@ -19,6 +19,7 @@ from agents.core.errors import Rejected, Retryable
 from agents.core.jose import SignatureRefused
 from agents.core.operators import Operators
 from agents.core.releases import MAX_BYTES, verify_release
+from agents.io.state import sync_directory
 from edge_commander.settings import UpdateSettings
 from edge_commander.update import entries, slots
 from edge_commander.update.plan import other
@@ -48,7 +49,7 @@ def put(slot: str, release: ImageRelease, folder: Path, settings: UpdateSettings
         for one in entries.of_slot(present, slot):
             say(f"remove the boot entry {one.name}: its root is about to change")
             (place / one.name).unlink()
-        _sync(place)
+        sync_directory(place)
         say(f"write release {version} to root-{slot}")
         write_root(folder / "root.img", release.root, slots.device(settings, slot))
         say(f"add the boot entry {entries.new(version, slot)}")
@@ -90,7 +91,7 @@ def _add(source: Path, wanted: ReleaseFile, target: Path) -> None:
         out.flush()
         os.fsync(out.fileno())
     draft.rename(target)
-    _sync(target.parent)
+    sync_directory(target.parent)
 
 
 def _release(folder: Path, operators: Operators | None, version: str) -> ImageRelease:
@@ -133,11 +134,3 @@ class _Reader:
         if len(data) != count:
             raise Rejected("became shorter while it was read", file=str(self._path))
         return data
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -63,7 +63,7 @@ def wanted(command: Command) -> UpdateRecord:
 
 def takes(present: UpdateRecord | None, new: UpdateRecord) -> str:
     """Empty where `new` may take the place of what is under way; else why not."""
-    if present is None or present.stage not in OPEN or present.stage is Stage.FETCH:
+    if present is None or present.stage not in (Stage.INSTALLED, Stage.TRIAL):
         return ""
     return f"the update to {present.version} is {present.stage.value}: it ends first"
 

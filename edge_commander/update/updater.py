@@ -100,7 +100,6 @@ class Updater:
         self._asked: float | None = None
         self._wake = asyncio.Event()
         self.why = ""
-        self.came = 0
 
     async def upgrade(self, command: Command) -> Outcome:
         """The verb `upgrade`: taken up, or refused with the reason. Raises Retryable."""
@@ -202,7 +201,7 @@ class Updater:
             case plans.FetchFile(name):
                 assert facts.release is not None
                 wanted = facts.release.files(other(facts.slot))[name]
-                await p.fetcher.file(f"{record.address}/{name}", name, wanted, self._came)
+                await p.fetcher.file(f"{record.address}/{name}", name, wanted)
                 p.store.checked(name, wanted.sha256)
             case plans.TakeTurn():
                 await p.turns.take()
@@ -223,9 +222,6 @@ class Updater:
         self._p.store.keep(data)
         if not self._p.store.document():
             raise Mismatch("the release's document is not the one that was ordered")
-
-    def _came(self, count: int) -> None:
-        self.came = count
 
     async def _reboot(self, record: UpdateRecord, *, first: bool) -> None:
         if first:

@@ -6,12 +6,9 @@ Usage: python -m tests.site_in_a_box.install_process SETTINGS FOLDER SLOT N. Set
 from __future__ import annotations
 
 import mmap
-import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -21,45 +18,28 @@ from agents.core.signed import read_payload
 from edge_commander.settings import UpdateSettings
 from edge_commander.update import install
 from edge_commander.wipe.disk import Disk
+from tests.site_in_a_box.kill_at import Counter
 
 
 def main(arguments: Sequence[str]) -> int:
     settings = msgspec.json.decode(arguments[0], type=UpdateSettings)
     folder, slot, at = Path(arguments[1]), arguments[2], int(arguments[3])
-    done = 0
-
-    def use() -> None:
-        nonlocal done
-        done += 1
-        if done == at:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def counted(of: Any, name: str) -> None:
-        whole = getattr(of, name)
-
-        def used(*args: Any, **named: Any) -> Any:
-            use()
-            found = whole(*args, **named)
-            use()
-            return found
-
-        setattr(of, name, used)
-
+    counter = Counter(at)
     put = Disk._put
 
     def counted_put(self: Disk, source: mmap.mmap, offset: int, length: int) -> None:
         put(self, source, offset, length // 1024 * 512)  # killed here, it is half written
-        use()
+        counter.use()
         put(self, source, offset, length)
 
     Disk._put = counted_put  # type: ignore[method-assign]
-    counted(Disk, "flush")
-    counted(Path, "unlink")
-    counted(Path, "rename")
-    counted(install, "_sync")
+    Disk.flush = counter.wrap(Disk.flush, after=True)
+    Path.unlink = counter.wrap(Path.unlink, after=True)
+    Path.rename = counter.wrap(Path.rename, after=True)
+    install.sync_directory = counter.wrap(install.sync_directory, after=True)
     document = msgspec.json.decode((folder / DOCUMENT).read_bytes(), type=SignedDocument)
     install.put(slot, read_payload(document, ImageRelease), folder, settings, lambda text: None)
-    print(done)
+    print(counter.done)
     return 0
 
 

@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import shutil
-import signal
 import stat
 import subprocess
 import sys
@@ -20,29 +19,10 @@ from typing import Any
 
 from edge_commander.overlay import boot
 from edge_commander.overlay.store import Store
+from tests.site_in_a_box.kill_at import Counter
 
 CALLS = ("unlink", "rename", "replace", "fsync", "removexattr", "setxattr", "chown", "chmod", "mkdir", "rmdir")
 SAVED = "pristine"
-
-
-class Counter:
-    """Kills this process just before its Nth call; 0: never."""
-
-    def __init__(self, at: int) -> None:
-        self.at = at
-        self.done = 0
-
-    def use(self) -> None:
-        self.done += 1
-        if self.done == self.at:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def wrap(self, call: Any) -> Any:
-        def counted(*arguments: Any, **named: Any) -> Any:
-            self.use()
-            return call(*arguments, **named)
-
-        return counted
 
 
 def life(arguments: list[str], at: int) -> tuple[bool, int]:

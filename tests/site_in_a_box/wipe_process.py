@@ -6,8 +6,6 @@ Usage: python -m tests.site_in_a_box.wipe_process CONFIG IDENT N. Prints how man
 from __future__ import annotations
 
 import mmap
-import os
-import signal
 import sys
 from collections.abc import Sequence
 
@@ -16,21 +14,9 @@ from edge_commander.wipe import boot
 from edge_commander.wipe.disk import Disk
 from edge_commander.wipe.partitions import Partitions
 from edge_commander.wipe.record import Target
+from tests.site_in_a_box.kill_at import Counter
 
 boot.PAUSE_SECONDS = 0.0
-
-
-class Counter:
-    """Of writes, flushes and file systems made."""
-
-    def __init__(self, at: int) -> None:
-        self.at = at
-        self.done = 0
-
-    def use(self) -> None:
-        self.done += 1
-        if self.done == self.at:
-            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -187,7 +186,7 @@ class Line:
         self.box.tick()
         return self.box.document
 
-    async def file(self, url: str, name: str, wanted: ReleaseFile, came: Callable[[int], None]) -> None:
+    async def file(self, url: str, name: str, wanted: ReleaseFile) -> None:
         have = self.begun(name)
         self._path(name).write_bytes(FILES[name][: have + 1 + len(FILES[name]) // 3])
         self.box.tick()
