@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from agents.contracts.command import Command, Verb
 from agents.contracts.identity import EnrolAnswer, EnrolStatus, Member, Role, SiteDocument
 from edge_commander import ledger as ledgers
-from edge_commander.access import CONSOLE, ALLOWED, Route, caller
+from edge_commander.access import ALLOWED, CONSOLE, Route, caller
 from edge_commander.distribution.existing import member
 from edge_commander.distribution.port import ClusterMember
 from edge_commander.enrolment import judge
