@@ -140,6 +140,7 @@ def _describe(new: Path, tree: Path, stage: Path, debian: dict[str, manifest.Pac
         "tree": _bytes_below(tree),
     }
     (new / "sizes.json").write_text(json.dumps(sizes, indent=1) + "\n")
+    (new / "epoch").write_text(f"{epoch}\n")
     (new / "sha256").write_text(f"{digest}  {NAME}\n")
 
 

@@ -191,9 +191,10 @@ class Nuc:
                 if not data:
                     raise StartError(f"{self.serial}: the machine is off")
                 heard += data.decode(errors="replace")
-            found = re.search(rf"begin-{self._count}\r?\n(.*)\r?\n{mark} (\d+)\r?\n", heard, re.DOTALL)
+            plain = heard.replace("\r", "")  # the terminal's
+            found = re.search(rf"begin-{self._count}\n(.*)\n{mark} (\d+)\n", plain, re.DOTALL)
             if found:
-                output = found[1].replace("\r\n", "\n")
+                output = found[1]
                 if check and found[2] != "0":
                     raise RuntimeError(f"{script} failed ({found[2]}):\n{output[-3000:]}")
                 return output
