@@ -21,8 +21,9 @@ from agents.contracts.identity import EnrolAnswer, EnrolRequest, GitCredential, 
 from agents.contracts.wipe import WipeGrant, WipeGrantAsk
 from agents.core.errors import Retryable
 from agents.core.ports import Clock
+from agents.core.proxy import through
 from agents.core.settings import EndpointSettings
-from agents.io.http import failure, problem_text, read_limited, retry_after
+from agents.io.http import cause, failure, problem_text, read_limited, retry_after
 
 T = TypeVar("T")
 MAX_ANSWER = 4 * 1024 * 1024
@@ -55,6 +56,7 @@ class Cloud:
     def __init__(
         self, endpoint: EndpointSettings, tls: ssl.SSLContext, clock: Clock, heard: Callable[[int], None]
     ) -> None:
+        self._endpoint = endpoint
         self._urls = [url.rstrip("/") for url in endpoint.urls]
         self._tls = tls
         self._clock = clock
@@ -162,6 +164,7 @@ class Cloud:
                     headers=headers,
                     allow_redirects=False,  # an assertion or token goes to the configured host alone
                     timeout=aiohttp.ClientTimeout(total=timeout),
+                    proxy=through(self._endpoint, url),
                 ) as answer:
                     body = await read_limited(answer, MAX_ANSWER)
                     self._note_time(answer.headers)
@@ -195,8 +198,4 @@ def _unreachable(url: str, error: Exception) -> Retryable:
             if inner.verify_code in CERTIFICATE_TIME_CODES:
                 return ClockSuspect(f"{url}: {inner.verify_message}")
             return Retryable(f"{url}: certificate refused: {inner.verify_message}")
-    if isinstance(error, TimeoutError):
-        return Retryable(f"{url}: no answer in time")
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return Retryable(f"{url}: {error.os_error.strerror or 'cannot be reached'}")
-    return Retryable(f"{url}: {type(error).__name__}")
+    return Retryable(f"{url}: {cause(error)}")

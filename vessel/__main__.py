@@ -151,6 +151,7 @@ async def build(context: Context[VesselSettings]) -> Sequence[Loop]:
         identity=identity,
         remembered=StateFile(context.state_dir / "source.json", AtlasSource),
         ca_file=own.git_ca_file,
+        endpoint=context.settings.endpoint,
     )
     engine, measure = await _engine(context, kube, elector, atlases, outbox, wake)
     polled = StateFile(context.state_dir / POLL_FILE, Polled)

@@ -18,6 +18,8 @@ from agents.contracts.identity import AtlasSource, GitCredential
 from agents.contracts.messages import Phase, Problem
 from agents.core.errors import GalleyError, Rejected, Retryable
 from agents.core.ports import Clock, Identity
+from agents.core.proxy import through
+from agents.core.settings import EndpointSettings
 from agents.io.state import StateFile
 from agents.supervise.pulse import Pulse
 from vessel.elector import Elector
@@ -55,12 +57,14 @@ class Atlases:
         identity: Identity | None,
         remembered: StateFile[AtlasSource],
         ca_file: str = "",
+        endpoint: EndpointSettings | None = None,
     ) -> None:
         self._directory = directory
         self._fixed = fixed
         self._identity = identity
         self._remembered = remembered
         self._ca_file = ca_file
+        self._endpoint = endpoint
         self._source: AtlasSource | None = fixed or remembered.load()
         self._repository: AtlasRepository | None = None
 
@@ -100,12 +104,18 @@ class Atlases:
             source = self._source
             if self._fixed is None:
                 check_assigned(source)
-            remote = Remote(source.url, source.branch, self._ca_file)
+            remote = Remote(source.url, source.branch, self._ca_file, self._proxy(source.url))
             mark = hashlib.sha256(f"{source.url}\0{source.branch}".encode()).hexdigest()[:12]
             self._repository = AtlasRepository(
                 self._directory / f"clone-{mark}", remote, credential=self._credential(source)
             )
         return self._repository
+
+    def _proxy(self, url: str) -> str | None:
+        """As Remote takes it: where the site has a proxy of its own, the environment says nothing."""
+        if self._endpoint is None or self._endpoint.proxy is None:
+            return None
+        return through(self._endpoint, url) or ""
 
     async def checkout(self, revision: str, keep: Collection[str] = ()) -> Path:
         """The files of a revision; files of revisions that are not to be kept are removed. Raises as commit does."""

@@ -28,6 +28,16 @@ Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Issuer = Annotated[
     str, msgspec.Meta(pattern="^https://[^ ]+$", description="must be an address that begins with https://")
 ]
+Proxy = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^http://([0-9A-Za-z][0-9A-Za-z.-]{0,252}|\[[0-9A-Fa-f:]{2,39}\])(:[0-9]{1,5})?/?$",
+        description="must be http://host:port, without a name or password",
+    ),
+]
+Unproxied = Annotated[
+    str, msgspec.Meta(pattern=r"^[0-9A-Za-z.:/*-]{1,253}$", description="must be a host, a domain, a network or *")
+]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 
 
@@ -48,11 +58,16 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`endpoint:`. `urls` in order of preference; `issuer`: the fixed URL that `aud` must be; `ca_file`: PEM."""
+    """`endpoint:`. `urls` in order of preference; `issuer`: the fixed URL that `aud` must be; `ca_file`: PEM.
+    `proxy`: the site's HTTP proxy, for the endpoint, the Atlas, updates and image registries; `no_proxy`: hosts,
+    domains and networks that are reached without it. Siblings and the cluster are never reached by it.
+    """
 
     urls: Annotated[list[str], msgspec.Meta(min_length=1)]
     issuer: Issuer
     ca_file: str | None = None
+    proxy: Proxy | None = None
+    no_proxy: Annotated[list[Unproxied], msgspec.Meta(max_length=32)] = []
 
 
 @dataclass(frozen=True)

@@ -81,9 +81,12 @@ def cause(error: Exception) -> str:
         return "no answer in time"
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return f"certificate refused ({error.certificate_error})"
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return f"the proxy answered HTTP {error.status}"
     if isinstance(error, aiohttp.ClientConnectorError):
         number = error.os_error.errno
-        return os.strerror(number) if number else "cannot be reached"
+        text = os.strerror(number) if number else "cannot be reached"
+        return f"the proxy: {text}" if isinstance(error, aiohttp.ClientProxyConnectionError) else text
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return "the connection was closed without an answer"
     return type(error).__name__

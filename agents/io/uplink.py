@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 
 import aiohttp
 
@@ -10,6 +12,7 @@ from agents.contracts.codec import ContractError, decode, encode
 from agents.contracts.ingest import IngestAnswer, IngestRequest
 from agents.core.errors import BatchRefused, Retryable
 from agents.core.ports import Clock
+from agents.core.proxy import through
 from agents.core.settings import EndpointSettings
 from agents.io.clock import SystemClock
 from agents.io.http import cause, failure, read_limited
@@ -92,11 +95,15 @@ class HttpUplink:
         session = self._open()
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         compress = "gzip" if len(body) >= COMPRESS_FROM else None
+        post = partial(
+            session.post, url, data=body, headers=headers, compress=compress, allow_redirects=False,
+            proxy=through(self._endpoint, url),
+        )  # fmt: skip
         try:
             try:
-                status, answer_headers, data = await _exchange(session, url, headers, body, compress)
+                status, answer_headers, data = await _exchange(post)
             except aiohttp.ServerDisconnectedError:  # an idle connection that the other side had closed
-                status, answer_headers, data = await _exchange(session, url, headers, body, compress)
+                status, answer_headers, data = await _exchange(post)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise Retryable(f"cloud endpoint: {cause(error)}") from None
         if status == 401:
@@ -129,8 +136,8 @@ class _TokenRefused(Retryable):
 
 
 async def _exchange(
-    session: aiohttp.ClientSession, url: str, headers: dict[str, str], body: bytes, compress: str | None
+    post: Callable[[], AbstractAsyncContextManager[aiohttp.ClientResponse]],
 ) -> tuple[int, dict[str, str], bytes]:
-    async with session.post(url, data=body, headers=headers, compress=compress, allow_redirects=False) as answer:
+    async with post() as answer:
         data = await read_limited(answer, MAX_ANSWER)
         return answer.status, dict(answer.headers.items()), data

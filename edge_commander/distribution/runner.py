@@ -5,11 +5,14 @@ How it is served: halves/serve.py. What may be asked: wire.py.
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from agents.core.proxy import environment
 from agents.io.clock import SystemClock
 from edge_commander.distribution.choice import connect, make
 from edge_commander.distribution.port import Distribution, Operation
@@ -31,12 +34,19 @@ def answer(data: bytes, configured: Callable[[], Configuration]) -> Answer:
     ask = asked(data, Ask, problem)
     if isinstance(ask, Answer):
         return ask
-    own = configured().own
+    configuration = configured()
+    own = configuration.own
     settings = own.distribution
     if text := elsewhere(ask, settings):
         return refused(text)
     say(f"asked: {ask!r}")
-    return carry_out(ask, settings, lambda: make(settings, Path(own.keys_dir), SystemClock(), say=say), own.prepull)
+    return carry_out(
+        ask,
+        settings,
+        lambda: make(settings, Path(own.keys_dir), SystemClock(), say=say),
+        own.prepull,
+        environment(configuration.endpoint),
+    )
 
 
 def elsewhere(ask: Ask, settings: DistributionSettings) -> str:
@@ -61,9 +71,11 @@ def carry_out(
     settings: DistributionSettings,
     distribution: Callable[[], Distribution],
     prepull: PrepullSettings | None = None,
+    proxy: Mapping[str, str] = MappingProxyType({}),
 ) -> Answer:
-    """Runs one checked request; the two families become the answer, anything else is a crash."""
-    return ended(ask.operation, _run(ask, settings, distribution, prepull))
+    """Runs one checked request; the two families become the answer, anything else is a crash. `proxy`: variables that
+    name the site's own, for pulls."""
+    return ended(ask.operation, _run(ask, settings, distribution, prepull, proxy))
 
 
 async def _run(
@@ -71,21 +83,24 @@ async def _run(
     settings: DistributionSettings,
     distribution: Callable[[], Distribution],
     prepull: PrepullSettings | None,
+    proxy: Mapping[str, str],
 ) -> Any:
     if ask.operation in (IMAGES, PULL):
-        return await _of_containerd(ask, settings, prepull or PrepullSettings())
+        return await _of_containerd(ask, settings, prepull or PrepullSettings(), {**os.environ, **proxy})
     if ask.operation == SETTLE:
         assert ask.plan is not None
         return await settle(ask.plan, settings, connect)
     return await perform(distribution(), ask)
 
 
-async def _of_containerd(ask: Ask, settings: DistributionSettings, prepull: PrepullSettings) -> Any:
+async def _of_containerd(
+    ask: Ask, settings: DistributionSettings, prepull: PrepullSettings, environ: Mapping[str, str]
+) -> Any:
     from edge_commander.images.puller import Puller
     from edge_commander.images.runtime import runtime_of
 
     lock = Path(settings.access_dir) / "pull.lock"
-    puller = Puller(runtime_of(settings, prepull), prepull, SystemClock(), lock=lock, say=say)
+    puller = Puller(runtime_of(settings, prepull), prepull, SystemClock(), lock=lock, say=say, environ=environ)
     return await (puller.images() if ask.operation == IMAGES else puller.pull(ask.argument))
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
+
+from agents.core.proxy import spared
 
 _OWN = ("proxy-authorization", "proxy-connection", "connection", "keep-alive")
 """Headers between the child and this proxy alone."""
@@ -29,16 +30,8 @@ class Upstream:
         return f"Upstream(host={self.host!r}, port={self.port})"
 
     def serves(self, host: str) -> bool:
-        """Whether connections to that host go through it (golang.org/x/net/http/httpproxy has the rules)."""
-        for one in self.never:
-            if one == "*" or host == one.lstrip(".") or host.endswith("." + one.lstrip(".")):
-                return False
-            try:
-                if ipaddress.ip_address(host) in ipaddress.ip_network(one, strict=False):
-                    return False
-            except ValueError:
-                continue
-        return True
+        """Whether connections to that host go through it."""
+        return not spared(host, self.never)
 
     def connect(self, head: Head) -> bytes:
         """Asks it for a tunnel."""

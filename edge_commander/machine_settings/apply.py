@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.core.errors import ConfigError, Rejected
-from agents.core.settings import build_section
+from agents.core.settings import EndpointSettings, build_section
 from agents.io.yamlfile import parse
 from edge_commander.machine_settings import files, medium
 from edge_commander.machine_settings.settings import MachineSettings, problems
@@ -46,15 +46,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if not wrong and _in_force(found):
         return 0
-    machine = MachineSettings()
+    made: Mapping[str, str] = {}
     if not wrong:
-        machine, wrong = _checked(found)
+        made, wrong = _checked(found)
     if wrong:
         for problem in wrong:
             _say(f"{options.name}: {problem}")
         _say(f"{options.name}: {len(wrong)} problems; nothing of it is taken over")
         return 78
-    _take_over(found, machine)
+    _take_over(found, made)
     if options.esp is not None:
         _keep(options.esp, found)
     _say(f"{options.name}: taken over ({', '.join(sorted(found))})")
@@ -70,18 +70,26 @@ def _in_force(found: Mapping[str, bytes]) -> bool:
         return False
 
 
-def _checked(found: Mapping[str, bytes]) -> tuple[MachineSettings, list[str]]:
-    """The machine's own section, and every problem of every section, each once."""
+def _checked(found: Mapping[str, bytes]) -> tuple[Mapping[str, str], list[str]]:
+    """The files that the machine's own settings become, and every problem of every section, each once."""
     try:
         document: Any = parse(found[medium.MAIN].decode(), medium.MAIN)
         machine = build_section([(medium.MAIN, document)], "machine", MachineSettings)
     except UnicodeDecodeError:
-        return MachineSettings(), [f"{medium.MAIN}: is no UTF-8 text"]
+        return {}, [f"{medium.MAIN}: is no UTF-8 text"]
     except Rejected as error:
-        return MachineSettings(), [str(error)]
+        return {}, [str(error)]
     except ConfigError as error:
-        return MachineSettings(), [*error.problems, *_daemons_say(found)]
-    return machine, [*problems(machine), *_daemons_say(found)]
+        return {}, list(dict.fromkeys([*error.problems, *_daemons_say(found)]))
+    return files.render(machine, _endpoint(document)), [*problems(machine), *_daemons_say(found)]
+
+
+def _endpoint(document: Any) -> EndpointSettings | None:
+    """None where there is none that is right: the daemons say what is wrong with it."""
+    try:
+        return build_section([(medium.MAIN, document)], "endpoint", EndpointSettings)
+    except ConfigError:
+        return None
 
 
 def _daemons_say(found: Mapping[str, bytes]) -> list[str]:
@@ -107,21 +115,22 @@ def _daemons_say(found: Mapping[str, bytes]) -> list[str]:
     return list(said)
 
 
-def _take_over(found: Mapping[str, bytes], machine: MachineSettings) -> None:
+def _take_over(found: Mapping[str, bytes], wanted: Mapping[str, str]) -> None:
     _write(ETC / "galley", found)
-    wanted = files.render(machine)
-    changed = False
+    changed = set()
     for name in files.OWN:
         file = ETC / name
         text = wanted.get(name)
         if text is None and file.exists():
             file.unlink()
-            changed = True
+            changed.add(name)
         elif text is not None and (not file.exists() or file.read_text() != text):
             file.parent.mkdir(parents=True, exist_ok=True)
             _replace(file, text.encode(), 0o644)
-            changed = True
-    if changed:
+            changed.add(name)
+    if files.PROXY in changed:
+        _run("systemctl", "try-restart", "--no-block", "containerd.service")  # pods go on under their shims
+    if changed - {files.PROXY}:
         _run("networkctl", "reload")
         _run("systemctl", "try-restart", "--no-block", "systemd-timesyncd.service")
 

@@ -1,22 +1,34 @@
-"""What the section `machine` becomes: files of systemd-networkd and systemd-timesyncd. Pure."""
+"""What the section `machine` becomes: files of systemd-networkd and systemd-timesyncd, and containerd's proxy. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from agents.core.proxy import environment
+from agents.core.settings import EndpointSettings
 from edge_commander.machine_settings.settings import MachineSettings, NetworkSettings
 
 NETWORK = "systemd/network/"
 TIME = "systemd/timesyncd.conf.d/galley.conf"
+PROXY = "galley/proxy.env"
 VLAN = "galley-vlan"
-OWN = (f"{NETWORK}10-galley.network", f"{NETWORK}10-galley-vlan.netdev", f"{NETWORK}11-galley-vlan.network", TIME)
+OWN = (
+    f"{NETWORK}10-galley.network",
+    f"{NETWORK}10-galley-vlan.netdev",
+    f"{NETWORK}11-galley-vlan.network",
+    TIME,
+    PROXY,
+)
 """All that may be written, below /etc; what is not written now is removed."""
 HEAD = "# Made from galley.yaml's section `machine`.\n"
+HEAD_PROXY = "# Made from galley.yaml's `endpoint.proxy`.\n"
 
 
-def render(machine: MachineSettings) -> Mapping[str, str]:
-    """Path below /etc to content."""
+def render(machine: MachineSettings, endpoint: EndpointSettings | None = None) -> Mapping[str, str]:
+    """Path below /etc to content. `endpoint`: names the site's proxy, for containerd."""
     made: dict[str, str] = {}
+    if lines := [f"{name}={value}\n" for name, value in environment(endpoint).items()]:
+        made[PROXY] = f"{HEAD_PROXY}{''.join(lines)}"
     if machine.network is not None:
         made |= _network(machine.network)
     if machine.ntp:

@@ -84,7 +84,7 @@ def build(
     def command() -> str:
         return store.record.id if store.record is not None else ""
 
-    fetcher = Fetcher(folder, tls, context.clock, rate=own.bytes_per_second)
+    fetcher = Fetcher(folder, tls, context.clock, rate=own.bytes_per_second, endpoint=context.settings.endpoint)
     context.stack.push_async_callback(fetcher.aclose)
     turns = Alone() if apart is None else InTurn(ActsCluster(apart, apart.client, times.now_ms), me, command)
     return Updater(

@@ -18,6 +18,8 @@ import aiohttp
 from agents.contracts.release import ReleaseFile
 from agents.core.errors import Rejected, Retryable
 from agents.core.ports import Clock
+from agents.core.proxy import through
+from agents.core.settings import EndpointSettings
 from agents.io.http import cause, failure, read_limited
 from edge_commander.images.bucket import TokenBucket
 
@@ -31,11 +33,20 @@ class Mismatch(Retryable):
 
 
 class Fetcher:
-    """`address` is a folder, without its last slash. One connection; `aclose` when done."""
+    """One connection; `aclose` when done. `endpoint`: its proxy is the one for updates too."""
 
-    def __init__(self, folder: Path, tls: ssl.SSLContext, clock: Clock, *, rate: int = 0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        tls: ssl.SSLContext,
+        clock: Clock,
+        *,
+        rate: int = 0,
+        endpoint: EndpointSettings | None = None,
+    ) -> None:
         self._folder = folder
         self._tls = tls
+        self._endpoint = endpoint
         self._clock = clock
         self._bucket = TokenBucket(rate, rate, clock.monotonic()) if rate else None
         self._session: aiohttp.ClientSession | None = None
@@ -50,7 +61,7 @@ class Fetcher:
     async def document(self, url: str, limit: int) -> bytes:
         """A small file, whole. Raises Retryable, Rejected."""
         try:
-            async with self._open().get(url, allow_redirects=False) as answer:
+            async with self._open().get(url, allow_redirects=False, proxy=self._proxy(url)) as answer:
                 body = await read_limited(answer, limit)
                 if answer.status != 200:
                     raise failure("the release's document", answer.status, answer.headers, body, self._clock.wall_ms())
@@ -82,7 +93,8 @@ class Fetcher:
     async def _rest(self, url: str, path: Path, start: int, wanted: ReleaseFile, came: Callable[[int], None]) -> None:
         headers = {"Range": f"bytes={start}-"} if start else {}
         headers["Accept-Encoding"] = "identity"
-        async with self._open().get(url, headers=headers, allow_redirects=False) as answer:
+        proxy = self._proxy(url)
+        async with self._open().get(url, headers=headers, allow_redirects=False, proxy=proxy) as answer:
             offset = _offset(answer.status, answer.headers.get("Content-Range", ""), start, wanted.size)
             if offset is None:
                 body = await read_limited(answer, 65536)
@@ -111,6 +123,9 @@ class Fetcher:
                     await self._clock.sleep(self._bucket.take(len(piece), self._clock.monotonic()))
         finally:
             await asyncio.to_thread(os.fsync, out)
+
+    def _proxy(self, url: str) -> str | None:
+        return through(self._endpoint, url)
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:

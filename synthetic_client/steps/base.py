@@ -5,6 +5,9 @@ from __future__ import annotations
 import ssl
 from typing import Protocol
 
+import aiohttp
+
+from agents.io.http import cause
 from synthetic_client.tally import Kind, StepFailed
 
 
@@ -22,6 +25,8 @@ def network_failure(error: BaseException) -> StepFailed:
     """Sorts the errors of sockets and TLS. The text is the error's kind and reason, never what was sent."""
     if isinstance(error, TimeoutError):
         return StepFailed(Kind.TIMEOUT, "no answer in time")
+    if isinstance(error, aiohttp.ClientHttpProxyError | aiohttp.ClientProxyConnectionError):
+        return StepFailed(Kind.CONNECT, cause(error))
     inner = getattr(error, "os_error", None) or getattr(error, "certificate_error", None) or error.__cause__ or error
     if isinstance(error, ssl.SSLError) or isinstance(inner, ssl.SSLError | ssl.CertificateError):
         reason = getattr(inner, "verify_message", "") or getattr(inner, "reason", "") or "handshake failed"

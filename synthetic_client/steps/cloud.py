@@ -8,6 +8,7 @@ import aiohttp
 
 from agents.core.errors import Rejected, Retryable
 from agents.core.ports import Clock, Identity
+from agents.core.proxy import through
 from agents.core.settings import EndpointSettings
 from agents.io.tls import client_context
 from synthetic_client.scenario import Cloud
@@ -60,6 +61,7 @@ class CloudRunner:
                     data=sent,
                     headers={"Authorization": f"Bearer {token}", "Content-Type": "application/octet-stream"},
                     allow_redirects=False,
+                    proxy=through(self._endpoint, url),
                 ) as response,
             ):
                 status, received = response.status, bytearray()

@@ -23,11 +23,13 @@ _REVISION = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Remote:
-    """A checked remote: https, http on loopback, or file. `ca_file`: PEM of the authorities to trust instead."""
+    """A checked remote: https, http on loopback, or file. `ca_file`: PEM of the authorities to trust instead. `proxy`:
+    the site's own, empty where it is reached without one, None where the environment says."""
 
     url: str
     branch: str = "main"
     ca_file: str = ""
+    proxy: str | None = None
 
     def __post_init__(self) -> None:
         """Raises Rejected when the address or the branch cannot be used."""
@@ -68,6 +70,8 @@ class Remote:
         settings = dict(CONFIGURATION)
         if self.ca_file:
             settings["http.sslCAInfo"] = self.ca_file
+        if self.proxy is not None:
+            settings["http.proxy"] = self.proxy
         if credential is not None and not self.url.startswith("file:"):
             parts = urlsplit(self.url)
             if credential.host not in (parts.netloc, parts.hostname):

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from agents.core.errors import ConfigError
-from agents.core.settings import build_section
-from edge_commander.machine_settings.files import OWN, render
+from agents.core.settings import EndpointSettings, build_section
+from edge_commander.machine_settings.files import OWN, PROXY, render
 from edge_commander.machine_settings.settings import MachineSettings, problems
 
 FIXED = {"address": "192.0.2.11/24", "gateway": "192.0.2.1", "dns": ["192.0.2.1", "2001:db8::53"]}
@@ -80,3 +80,12 @@ def test_with_a_vlan_the_untagged_interface_is_silent() -> None:
     assert not [line for line in outer if line[1] in ("DHCP", "Address")]
     assert ("VLAN", "Id", "20") in _parsed(made[OWN[1]])
     assert ("Network", "DHCP", "yes") in _parsed(made[OWN[2]])
+
+
+def test_the_sites_proxy_becomes_containerds() -> None:
+    endpoint = EndpointSettings(
+        urls=["https://c.example"], issuer="https://c.example", proxy="http://p.example:3128", no_proxy=["git.example"]
+    )
+    (made,) = render(_machine(), endpoint).items()
+    assert made[0] == PROXY and made[0] in OWN
+    assert "HTTPS_PROXY=http://p.example:3128\n" in made[1] and "git.example" in made[1]
