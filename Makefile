@@ -56,9 +56,9 @@ images: venv  ## the agents' container image, as an OCI layout in the cache (roo
 	@$(PYTHON) tools/packages.py test
 	@$(BIN)/python images/containers/build.py
 
-image: venv  ## the bootable disk image of a NUC, with its SBOM (root; KUBE=DIR or K3S=FILE: copied in; ARGS=--locked)
+image: venv  ## the bootable disk image of a NUC, with its SBOM (root; KUBE=DIR or K3S=FILE: copied in; VERSION=1.4.0; ARGS=--locked)
 	@$(PYTHON) tools/packages.py test
-	@$(BIN)/python images/nuc/build.py $(if $(KUBE),--kube $(KUBE)) $(if $(K3S),--k3s $(K3S)) $(ARGS)
+	@$(BIN)/python images/nuc/build.py $(if $(KUBE),--kube $(KUBE)) $(if $(K3S),--k3s $(K3S)) $(if $(VERSION),--version $(VERSION)) $(ARGS)
 
 soak: venv  ## what takes longer than the tests may: kills, a rest watched for growth, a hundred formations amid faults (ARGS="--parts etcd --etcd 20")
 	@$(PYTHON) tools/packages.py demo
