@@ -39,9 +39,9 @@ test: venv  ## all tiers
 test-fast: venv  ## what needs no server, in under a minute
 	@$(BIN)/python tools/tiers.py policy unit
 
-test-image: venv  ## the image under QEMU: builds it, boots it on a blank disk (root; 10 minutes and more)
+test-image: venv  ## of `make test`, what builds the NUC image and boots it under QEMU (root)
 	@$(PYTHON) tools/packages.py test
-	@$(BIN)/python tools/tiers.py image
+	@$(BIN)/python -m pytest -q --durations=5 tests/e2e/test_image_*.py
 
 test-k3s: venv  ## the contract of `k3s` against a real one, as root on a machine to be used up (K3S=/path/to/k3s)
 	@test -x "$(K3S)" || { echo "say where a real k3s is: make test-k3s K3S=/path/to/k3s (k3s-killall.sh beside it)" >&2; exit 1; }
@@ -56,9 +56,9 @@ images: venv  ## the agents' container image, as an OCI layout in the cache (roo
 	@$(PYTHON) tools/packages.py test
 	@$(BIN)/python images/containers/build.py
 
-image: venv  ## the bootable disk image of a NUC, with its SBOM (root; KUBE=DIR or K3S=FILE: copied in; ARGS=--locked)
+image: venv  ## the bootable disk image of a NUC, with its SBOM (root; KUBE=DIR or K3S=FILE: copied in; VERSION=1.4.0; ARGS=--locked)
 	@$(PYTHON) tools/packages.py test
-	@$(BIN)/python images/nuc/build.py $(if $(KUBE),--kube $(KUBE)) $(if $(K3S),--k3s $(K3S)) $(ARGS)
+	@$(BIN)/python images/nuc/build.py $(if $(KUBE),--kube $(KUBE)) $(if $(K3S),--k3s $(K3S)) $(if $(VERSION),--version $(VERSION)) $(ARGS)
 
 soak: venv  ## what takes longer than the tests may: kills, a rest watched for growth, a hundred formations amid faults (ARGS="--parts etcd --etcd 20")
 	@$(PYTHON) tools/packages.py demo

@@ -43,6 +43,11 @@ def new(version: str, slot: str) -> str:
     return f"galley_{version}_{slot}+{TRIES}.efi"
 
 
+def trusted(version: str, slot: str) -> str:
+    """The name of an entry that is on no trial: what an image is installed with."""
+    return f"galley_{version}_{slot}.efi"
+
+
 def of_slot(entries: Iterable[Entry], slot: str) -> list[Entry]:
     """Those that start from it."""
     return [one for one in entries if one.slot == slot]

@@ -21,7 +21,7 @@ from agents.io.state import StateFile
 from edge_commander.reasons import Why
 from edge_commander.settings import CommanderSettings
 from edge_commander.status import ask
-from edge_commander.update.record import Stage, UpdateRecord
+from edge_commander.update.record import OPEN, UpdateRecord
 from edge_commander.update.store import NAME
 from edge_commander.view import StatusDocument
 
@@ -38,7 +38,7 @@ def well(record: UpdateRecord | None, status: StatusDocument | None, units: bool
         return "the suite's units are not up"
     if status is None:
         return "Edge Commander does not answer"
-    if record is None or record.stage is not Stage.TRIAL or not record.member:
+    if record is None or record.stage not in OPEN or not record.member:
         return ""
     if status.state is not NodeState.READY or status.reason.startswith(_OUT):
         return f"the node was a member of its cluster, and is {status.state.value} {status.reason}".rstrip()

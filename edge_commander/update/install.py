@@ -26,6 +26,10 @@ from edge_commander.update.plan import other
 from edge_commander.wipe.blocks import CHUNK
 from edge_commander.wipe.disk import ALIGNMENT, Disk
 
+DRAFT = ".galley.new"
+"""No entry to the boot loader. With its name, all of this folder's names fit one sector of the esp: a rename among them
+is there or not, as a sector is."""
+
 
 def install(
     version: str, folder: Path, settings: UpdateSettings, operators: Operators | None, say: Callable[[str], None]
@@ -45,6 +49,7 @@ def put(slot: str, release: ImageRelease, folder: Path, settings: UpdateSettings
     try:
         place = Path(settings.esp, entries.FOLDER)
         present = entries.read(one.name for one in place.iterdir())
+        (place / DRAFT).unlink(missing_ok=True)  # of a start that was cut off
         _check_room(place, release.files(slot)[kernel], entries.of_slot(present, slot))
         for one in entries.of_slot(present, slot):
             say(f"remove the boot entry {one.name}: its root is about to change")
@@ -82,7 +87,7 @@ def write_root(source: Path, wanted: ReleaseFile, target: Path) -> None:
 
 
 def _add(source: Path, wanted: ReleaseFile, target: Path) -> None:
-    draft = target.with_name(".galley.new")
+    draft = target.with_name(DRAFT)
     with _opened(source, wanted) as file, draft.open("wb") as out:
         data = file.read(wanted.size)
         if hashlib.sha256(data).hexdigest() != wanted.sha256:

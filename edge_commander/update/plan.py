@@ -102,7 +102,7 @@ def next_step(facts: Facts) -> Step:
     if record.stage is Stage.TRIAL:
         return _tried(facts)
     if facts.version == record.version:
-        return End()
+        return _runs(facts)  # also where the power went between its entry and the record of its trial
     if problem := _impossible(facts):
         return End(problem)
     return (_missing(facts) if record.stage is Stage.FETCH else None) or _in_turn(facts)
@@ -144,4 +144,8 @@ def _tried(facts: Facts) -> Step:
         return Reboot(first=False) if again else Wait("the reboot is under way")
     if facts.version != record.version:
         return End(f"{record.version} did not start, or was not well: the node runs {facts.version} again")
+    return _runs(facts)
+
+
+def _runs(facts: Facts) -> Step:
     return Wait("tried: it must be well before it stays") if facts.trial else End()

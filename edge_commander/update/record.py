@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import msgspec
 from agents.contracts.command import Command
 from agents.contracts.release import ImageVersion
 
+_VERSION = re.compile(r"\d+(\.\d+)*")
 ADDRESS = r"^https://[^\s?#\\]{1,480}$"
 
 
@@ -28,8 +30,8 @@ OPEN = frozenset({Stage.FETCH, Stage.INSTALLED, Stage.TRIAL})
 
 class UpdateRecord(msgspec.Struct, frozen=True, kw_only=True):
     """`id`: of the command. `sha256`: of `release.json`; `address`: of its folder. `boot`: the boot id in which the
-    reboot was asked for. `member`: the node was a Ready member then. `problem`: why it failed. `told`: the end is in
-    the outbox. `mismatches`: how often a file came with other bytes than the release says."""
+    reboot was asked for. `member`: the node was a Ready member before the image could start. `problem`: why it failed.
+    `told`: the end is in the outbox. `mismatches`: how often a file came with other bytes than the release says."""
 
     id: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
     version: ImageVersion
@@ -66,6 +68,13 @@ def takes(present: UpdateRecord | None, new: UpdateRecord) -> str:
     if present is None or present.stage not in (Stage.INSTALLED, Stage.TRIAL):
         return ""
     return f"the update to {present.version} is {present.stage.value}: it ends first"
+
+
+def older(version: str, than: str) -> bool:
+    """Whether the boot loader sorts it behind. False where either is no image's version."""
+    numbers = [[int(part) for part in one.split(".")] if _VERSION.fullmatch(one) else None for one in (version, than)]
+    new, present = numbers
+    return new is not None and present is not None and new < present
 
 
 def failed(record: UpdateRecord, problem: str) -> UpdateRecord:

@@ -34,11 +34,14 @@ def running(settings: UpdateSettings, root: Path = Path("/usr")) -> str:
 
 
 def on_trial(settings: UpdateSettings, slot: str, version: str) -> bool:
-    """Whether the boot loader's entry of what runs still counts its tries: systemd-bless-boot takes the count away."""
+    """Whether the boot loader's entry of what runs still counts its tries: systemd-bless-boot takes the count away.
+
+    Asked in a boot that was counted. Where the entries cannot be read yet (the esp is mounted late), it is one still.
+    """
     try:
         names = [one.name for one in Path(settings.esp, entries.FOLDER).iterdir()]
     except OSError:
-        return False
+        return True
     return any(one.trial for one in entries.of_slot(entries.read(names), slot) if one.version == version)
 
 

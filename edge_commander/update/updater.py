@@ -115,6 +115,10 @@ class Updater:
             return self._taken(new)
         if problem := records.takes(present, new):
             return Outcome("refused", problem)
+        if records.older(new.version, runs := self._p.image.version()):
+            # Both would stand on the esp, and the boot loader starts the newest: what an older one must bring back is
+            # released under a newer number.
+            return Outcome("refused", f"this node runs {runs}, and the newest of two images is started")
         await asyncio.to_thread(self._p.store.begin, new)
         self._wake.set()
         return self._taken(new)
@@ -207,6 +211,9 @@ class Updater:
                 await p.turns.take()
             case plans.Install():
                 p.log.info("a release is put into the idle root", audit=True, version=record.version, id=record.id)
+                # From its entry on, any start is its trial: what it must be as good as is recorded before.
+                record = msgspec.structs.replace(record, member=record.member or p.member())
+                p.store.save(record)
                 await p.root.install(record.version)
                 p.store.save(msgspec.structs.replace(record, stage=Stage.INSTALLED))
                 await asyncio.to_thread(p.store.clear)
@@ -225,7 +232,8 @@ class Updater:
 
     async def _reboot(self, record: UpdateRecord, *, first: bool) -> None:
         if first:
-            at = msgspec.structs.replace(record, stage=Stage.TRIAL, boot=self._p.boot, member=self._p.member())
+            member = record.member or self._p.member()
+            at = msgspec.structs.replace(record, stage=Stage.TRIAL, boot=self._p.boot, member=member)
             self._p.store.save(at)
         self._asked = self._p.clock.monotonic()
         self._p.log.info("reboots into another image", audit=True, version=record.version, id=record.id)

@@ -1,4 +1,5 @@
-"""`make image`: one bootable disk image for all NUCs, with its package list, SBOM and sizes beside it.
+"""`make image`: one bootable disk image for all NUCs, with its package list, SBOM and sizes beside it, and the files of
+a release, by which nodes that run an older one are updated.
 
 Kept outside the repository, keyed by what goes in: `$GALLEY_CACHE` (default `~/.cache/galley`), in `nuc/`. Packages are
 fetched once; what they were stands in manifest.json, and a build that finds others says which (`--locked`: fails).
@@ -12,6 +13,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -24,7 +26,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from images.nuc import cluster, disk, lists, manifest, root, sbom
+from images.nuc import cluster, disk, kernel, lists, manifest, root, sbom
 from images.nuc.chroot import BuildError, discard, make, run, say
 from images.nuc.lists import HERE
 from tests.site_in_a_box import host_tree
@@ -34,12 +36,19 @@ RECIPE = "1"  # one more whenever a base or a toolbox is made in another way
 BASE_EPOCH = 1735689600
 """For what is made before the image's own time is known: 1 January 2025, Unix s."""
 KEPT = 6
+KEPT_TREES = 2
 NAME = "galley-nuc.raw"
+VERSION = re.compile(r"\d{1,6}(\.\d{1,6}){0,3}")
+"""Of an image: as a release has it (agents.contracts.release)."""
+RELEASE = ("root.img", "kernel-a.efi", "kernel-b.efi")
+"""The files of a release: the root's file system, and what starts it from the one and the other slot."""
+PARTS = ("vmlinuz", "initrd", "os-release")
+"""What its kernels are made of: kept for who makes another release out of the same."""
 
 
 @dataclass(frozen=True)
 class Built:
-    """A folder with the image (`disk`, raw, sparse) and what describes it; `tree`: its root as folders."""
+    """A folder with the image (`disk`, raw, sparse), the files of a release (RELEASE), and what describes them."""
 
     folder: Path
     toolbox: Path
@@ -52,7 +61,12 @@ class Built:
     @property
     def root(self) -> Path:
         """The root's file system alone."""
-        return self.folder / "root.erofs"
+        return self.folder / "root.img"
+
+    @property
+    def version(self) -> str:
+        """What it calls itself."""
+        return (self.folder / "version").read_text().strip()
 
 
 def toolbox() -> Path:
@@ -68,18 +82,26 @@ def base() -> Path:
     return _kept("base", [file.read_text() for file in recipe], lambda tree: root.make_base(tree, _debs()))
 
 
-def ensure(programs: cluster.Programs = cluster.NONE, *, locked: bool = False) -> Built:
-    """The image, built where it is missing. Raises BuildError."""
-    epoch = build_epoch()
+def ensure(programs: cluster.Programs = cluster.NONE, *, version: str = "", locked: bool = False) -> Built:
+    """The image, built where it is missing. `version`: of the image; empty: the suite's. Raises BuildError."""
+    epoch, version = build_epoch(), version or suite_version()
+    if VERSION.fullmatch(version) is None:
+        raise BuildError(f"an image's version is numbers and dots, such as 1.4.0, not {version}")
     tools, below = toolbox(), base()
     _compare(below, tools, locked=locked)
-    target = _place() / f"image-{_key(below, epoch, programs)}"
+    target = _place() / f"image-{_key(below, epoch, version, programs)}"
     if not target.is_dir():
         with _locked():
             if not target.is_dir():
-                _build(target, below, tools, epoch, programs)
+                _build(target, below, tools, epoch, version=version, programs=programs)
     os.utime(target)
     return Built(target, tools)
+
+
+def suite_version() -> str:
+    """Of the suite in this checkout."""
+    found: str = tomllib.loads((host_tree.ROOT / "pyproject.toml").read_text())["project"]["version"]
+    return found
 
 
 def build_epoch() -> int:
@@ -92,7 +114,9 @@ def build_epoch() -> int:
     return int(done.stdout) if done.returncode == 0 and done.stdout.strip() else BASE_EPOCH
 
 
-def _build(target: Path, below: Path, tools: Path, epoch: int, programs: cluster.Programs) -> None:
+def _build(
+    target: Path, below: Path, tools: Path, epoch: int, *, version: str, programs: cluster.Programs
+) -> None:  # fmt: skip
     started = time.monotonic()
     say("building the image (expected: 60 s)")
     new = target.with_name("image.new")
@@ -104,16 +128,19 @@ def _build(target: Path, below: Path, tools: Path, epoch: int, programs: cluster
     os.environ["SOURCE_DATE_EPOCH"], before = str(epoch), os.environ.get("SOURCE_DATE_EPOCH")
     try:
         shutil.copy(next((tree / "boot").glob("vmlinuz-*")), stage / "vmlinuz")
-        root.make(tree, stage / "initrd", epoch, programs.files)
+        root.make(tree, stage / "initrd", epoch, version, programs.files)
     finally:
         os.environ.pop("SOURCE_DATE_EPOCH")
         if before is not None:
             os.environ["SOURCE_DATE_EPOCH"] = before
-    name = disk.name_of(disk.make_root(tools, tree, stage, epoch))
-    disk.make_kernel(tools, tree, stage, name, epoch)
-    disk.make_disk(tools, stage, name, epoch).rename(new / NAME)
-    (stage / "root.erofs").rename(new / "root.erofs")
-    _describe(new, tree, stage, debian, epoch)
+    shutil.copy(tree / "usr/lib/os-release", stage / "os-release")
+    name = disk.make_root(tools, tree, stage, epoch)
+    disk.make_kernels(tools, kernel.version(tree), stage, name, epoch)
+    disk.make_disk(tools, stage, version, epoch).rename(new / NAME)
+    for file in (*RELEASE, *PARTS):
+        (stage / file).rename(new / file)
+    (new / "kernel-version").write_text(kernel.version(tree) + "\n")
+    _describe(new, tree, debian, epoch, version)
     discard(tree, stage)
     others = sorted(_place().glob("image-*"), key=lambda one: one.stat().st_mtime)
     discard(*others[: 1 - KEPT])
@@ -121,11 +148,10 @@ def _build(target: Path, below: Path, tools: Path, epoch: int, programs: cluster
     say(f"the image is built ({time.monotonic() - started:.0f} s)")
 
 
-def _describe(new: Path, tree: Path, stage: Path, debian: dict[str, manifest.Package], epoch: int) -> None:
+def _describe(new: Path, tree: Path, debian: dict[str, manifest.Package], epoch: int, version: str) -> None:
     """Package list, SBOM, sizes (bytes)."""
     digest = disk.sha256(new / NAME)
     python = sbom.python_packages(host_tree.site_packages(tree))
-    version = tomllib.loads((host_tree.ROOT / "pyproject.toml").read_text())["project"]["version"]
     lines = [f"{name} {package['version']}\n" for name, package in sorted(debian.items())]
     (new / "packages.txt").write_text("".join(lines))
     (new / "sbom.json").write_text(sbom.document("galley-nuc", version, epoch, debian, python, digest=digest))
@@ -133,15 +159,17 @@ def _describe(new: Path, tree: Path, stage: Path, debian: dict[str, manifest.Pac
     sizes = {
         "disk": (new / NAME).stat().st_size,
         "disk_compressed": int(compressed),
-        "root": (new / "root.erofs").stat().st_size,
-        "kernel": (stage / "vmlinuz").stat().st_size,
-        "initrd": (stage / "initrd").stat().st_size,
+        "root": (new / "root.img").stat().st_size,
+        "kernel": (new / "vmlinuz").stat().st_size,
+        "initrd": (new / "initrd").stat().st_size,
         "suite": _bytes_below(tree / "opt/galley"),
         "tree": _bytes_below(tree),
     }
     (new / "sizes.json").write_text(json.dumps(sizes, indent=1) + "\n")
     (new / "epoch").write_text(f"{epoch}\n")
-    (new / "sha256").write_text(f"{digest}  {NAME}\n")
+    (new / "version").write_text(f"{version}\n")
+    sums = {NAME: digest, **{name: disk.sha256(new / name) for name in RELEASE}}
+    (new / "sha256").write_text("".join(f"{one}  {name}\n" for name, one in sums.items()))
 
 
 def _bytes_below(folder: Path) -> int:
@@ -173,19 +201,22 @@ def _kept(kind: str, parts: Sequence[str], maker: Callable[[Path], None]) -> Pat
     digest = hashlib.sha256("\0".join([RECIPE, *parts]).encode()).hexdigest()[:16]
     tree = _place() / f"{kind}-{digest}"
     if tree.is_dir():
+        os.utime(tree)
         return tree
     with _locked():
         if not tree.is_dir():
             say(f"making the {kind} of the image (expected: 90 s)")
             new = tree.with_name(f"{kind}.new")
-            discard(new, *tree.parent.glob(f"{kind}-*"))
+            others = sorted(tree.parent.glob(f"{kind}-*"), key=lambda one: one.stat().st_mtime)
+            discard(new, *others[: 1 - KEPT_TREES])
             maker(new)
             new.rename(tree)
+            os.utime(tree)
     return tree
 
 
-def _key(below: Path, epoch: int, programs: cluster.Programs) -> str:
-    digest = hashlib.sha256(f"{RECIPE} {below.name} {epoch} {programs.key}".encode())
+def _key(below: Path, epoch: int, version: str, programs: cluster.Programs) -> str:
+    digest = hashlib.sha256(f"{RECIPE} {below.name} {epoch} {version} {programs.key}".encode())
     folders = [HERE, host_tree.ROOT / "systemd", *(host_tree.ROOT / part for part in host_tree.PARTS)]
     docs = sorted((host_tree.ROOT / "docs").glob("*.md"))
     for file in [*docs, *sorted(file for folder in folders for file in folder.rglob("*") if file.is_file())]:
@@ -206,6 +237,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make image", description="The NUC image.")
     parser.add_argument("--locked", action="store_true", help="fail where packages are not those of manifest.json")
     parser.add_argument("--accept", action="store_true", help="write what was found into manifest.json")
+    parser.add_argument("--version", default="", help="of the image, such as 1.4.0; an update goes to a newer one")
     parser.add_argument("--kube", type=Path, metavar="DIR", help="programs of upstream Kubernetes, to be copied in")
     parser.add_argument("--k3s", type=Path, metavar="FILE", help="k3s, its airgap images beside it, to be copied in")
     options = parser.parse_args()
@@ -214,7 +246,7 @@ def main() -> int:
         return 1
     os.umask(0o022)
     try:
-        built = ensure(cluster.programs(options.kube, options.k3s), locked=options.locked)
+        built = ensure(cluster.programs(options.kube, options.k3s), version=options.version, locked=options.locked)
     except BuildError as error:
         print(f"make image: {error}", file=sys.stderr)
         return 1

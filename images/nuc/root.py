@@ -14,6 +14,8 @@ from images.nuc import chroot, kernel, lists, units
 from tests.site_in_a_box import host_tree
 
 FILES = Path(__file__).resolve().parent / "files"
+SCRIPTS = Path(__file__).resolve().parent / "initrd"
+IMAGE_ID = "galley-nuc"
 REPOSITORY = Path(__file__).resolve().parents[2]
 WITHOUT = ("/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*", "/usr/share/doc/*")
 LICENCES = "/usr/share/doc/*/copyright"
@@ -33,8 +35,8 @@ def make_base(tree: Path, debs: Path) -> None:
     host_tree.compile_modules(tree, tree / f"usr/lib/python{host_tree.PYTHON}")
 
 
-def make(tree: Path, initrd: Path, epoch: int, cluster: Iterable[tuple[Path, str]]) -> None:
-    """Turns a copy of the base into the root. `cluster`: programs to copy in, and where to."""
+def make(tree: Path, initrd: Path, epoch: int, version: str, cluster: Iterable[tuple[Path, str]]) -> None:
+    """Turns a copy of the base into the root. `version`: the image's; `cluster`: programs to copy in, and where to."""
     host_tree.install_suite(tree, units=units.UNITS, users="usr/lib")
     shutil.copytree(FILES, tree, dirs_exist_ok=True)
     for source, target in cluster:
@@ -47,11 +49,20 @@ def make(tree: Path, initrd: Path, epoch: int, cluster: Iterable[tuple[Path, str
     for file in (REPOSITORY / "docs").glob("*.md"):
         shutil.copy(file, docs)
     (tree / "usr/lib/galley/image-build").write_text(f"{epoch}\n")
+    name_image(tree, version)
     (tree / "usr/lib/clock-epoch").write_text("")  # systemd sets a clock that is before this file's time
     units.enable(tree, REPOSITORY / "systemd")
+    shutil.copytree(SCRIPTS, tree / "etc/initramfs-tools/scripts", dirs_exist_ok=True)
     kernel.make_initrd(tree, initrd, epoch)
     _strip(tree)
     _finish(tree, epoch)
+
+
+def name_image(tree: Path, version: str) -> None:
+    """What os-release(5) says of an image: the boot loader sorts by it, and an update ends by it."""
+    file = tree / "usr/lib/os-release"
+    lines = [line for line in file.read_text().splitlines() if not line.startswith("IMAGE_")]
+    file.write_text("\n".join([*lines, f"IMAGE_ID={IMAGE_ID}", f"IMAGE_VERSION={version}"]) + "\n")
 
 
 def _strip(tree: Path) -> None:

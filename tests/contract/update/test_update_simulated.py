@@ -228,6 +228,15 @@ async def test_undisturbed_it_runs_the_new_image_and_says_so_once(tmp_path: Path
     assert not (tmp_path / "fetched").exists()
 
 
+async def test_an_older_image_is_not_taken_up_as_the_boot_loader_would_not_start_it(tmp_path: Path) -> None:
+    box = Box(tmp_path)
+    box.versions["a"] = "1.10.0"
+    outcome = await box.updater.upgrade(command(box))
+    assert outcome.result == "refused"
+    assert outcome.detail == "this node runs 1.10.0, and the newest of two images is started"
+    assert box.updater._p.store.record is None
+
+
 @pytest.mark.parametrize("bad", ["starts", "well"])
 async def test_an_image_that_does_not_start_or_is_not_well_is_left_again(tmp_path: Path, bad: str) -> None:
     box = Box(tmp_path, **{bad: False})

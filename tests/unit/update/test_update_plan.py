@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -10,7 +11,8 @@ import pytest
 from agents.contracts.command import Command, Verb
 from agents.contracts.messages import NodeState
 from agents.contracts.release import ImageRelease, ReleaseFile
-from edge_commander.update import entries, gate, plan
+from edge_commander.settings import UpdateSettings
+from edge_commander.update import entries, gate, plan, slots
 from edge_commander.update.plan import (
     End,
     Facts,
@@ -22,7 +24,7 @@ from edge_commander.update.plan import (
     Wait,
     next_step,
 )
-from edge_commander.update.record import Stage, UpdateRecord, takes, wanted
+from edge_commander.update.record import Stage, UpdateRecord, older, takes, wanted
 from edge_commander.view import StatusDocument
 
 FILE = ReleaseFile(sha256="1" * 64, size=1000)
@@ -61,6 +63,8 @@ def facts(stage: Stage = Stage.FETCH, **changed: Any) -> Facts:
             Wait(TRIED),
         ),
         (facts(version="1.3.0"), End()),
+        (facts(version="1.3.0", trial=True), Wait(TRIED)),
+        (facts(Stage.INSTALLED, version="1.3.0", trial=True), Wait(TRIED)),
         (facts(Stage.DONE), End()),
         (facts(Stage.FAILED, problem="so it is"), End("so it is")),
     ],
@@ -118,6 +122,26 @@ def test_another_update_waits_for_one_that_is_past_fetching() -> None:
         assert bool(takes(present, RECORD)) is (stage in {Stage.INSTALLED, Stage.TRIAL})
 
 
+@pytest.mark.parametrize(
+    ("version", "than", "is_older"),
+    [("1.2.0", "1.10.0", True), ("1.10.0", "1.2.0", False), ("1.2", "1.2.0", True), ("1.2.0", "1.2.0", False),
+     ("1.2.0", "", False), ("1.2.0", "trixie", False)],
+)  # fmt: skip
+def test_which_of_two_images_the_boot_loader_starts(version: str, than: str, *, is_older: bool) -> None:
+    assert older(version, than) is is_older
+
+
+def test_entries_that_cannot_be_read_yet_are_no_word_for_an_image(tmp_path: Path) -> None:
+    settings = UpdateSettings(esp=str(tmp_path / "efi"))
+    assert slots.on_trial(settings, "b", "1.3.0")
+    place = tmp_path / "efi" / entries.FOLDER
+    place.mkdir(parents=True)
+    (place / entries.new("1.3.0", "b")).touch()
+    assert slots.on_trial(settings, "b", "1.3.0")
+    (place / entries.new("1.3.0", "b")).rename(place / entries.trusted("1.3.0", "b"))
+    assert not slots.on_trial(settings, "b", "1.3.0")
+
+
 def test_boot_entries_are_read_as_the_boot_loader_counts_them() -> None:
     names = ["galley_1.2.0_a.efi", "galley_1.3.0_b+2-1.efi", "galley_1.3.0_b+0-3.efi", "other.efi", "galley_x_a.efi"]
     found = entries.read(names)
@@ -146,3 +170,10 @@ def test_who_is_well(member: bool, state: NodeState, reason: str, units: bool, m
     assert missing in gate.well(record, status, units)
     assert bool(gate.well(record, status, units)) is bool(missing)
     assert gate.well(record, None, True) == "Edge Commander does not answer"
+
+
+def test_a_member_must_be_one_again_also_where_the_power_went_before_the_trial_was_recorded() -> None:
+    status = StatusDocument(state=NodeState.FORMING, reason="starting", since=0, node=None, site=None)
+    for stage, missing in ((Stage.FETCH, True), (Stage.INSTALLED, True), (Stage.DONE, False)):
+        record = msgspec.structs.replace(RECORD, stage=stage, member=True)
+        assert bool(gate.well(record, status, True)) is missing, stage
