@@ -39,9 +39,9 @@ test: venv  ## all tiers
 test-fast: venv  ## what needs no server, in under a minute
 	@$(BIN)/python tools/tiers.py policy unit
 
-test-image: venv  ## the image under QEMU: builds it, boots it on a blank disk (root; 10 minutes and more)
+test-image: venv  ## of `make test`, what builds the NUC image and boots it under QEMU (root)
 	@$(PYTHON) tools/packages.py test
-	@$(BIN)/python tools/tiers.py image
+	@$(BIN)/python -m pytest -q --durations=5 tests/e2e/test_image_*.py
 
 test-k3s: venv  ## the contract of `k3s` against a real one, as root on a machine to be used up (K3S=/path/to/k3s)
 	@test -x "$(K3S)" || { echo "say where a real k3s is: make test-k3s K3S=/path/to/k3s (k3s-killall.sh beside it)" >&2; exit 1; }
