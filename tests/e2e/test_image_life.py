@@ -109,6 +109,16 @@ def test_every_unit_is_started_and_none_failed(life: Life) -> None:
     assert not run("cat /run/galley-early/problems 2>/dev/null", check=False).strip()
 
 
+def test_no_disk_is_called_full(life: Life) -> None:
+    """The root is read-only and has no byte free, which is as it should be."""
+    wait(lambda: "beating" in _status(life), "heartbeat says how it is", life.machine)
+    assert "disk" not in _status(life)
+
+
+def _status(life: Life) -> str:
+    return life.machine.run("systemctl show -P StatusText galley-heartbeat")
+
+
 def test_a_blank_disk_became_a_node_s_disk(life: Life) -> None:
     made = partitions(life.machine.disks[1])
     assert list(made) == LABELS
@@ -181,8 +191,8 @@ def test_vessel_follows_the_atlas_to_the_cluster_and_the_endpoint_sees_it(
     wait(lambda: cluster.greeting() == "good evening", "the next commit is applied", machine)
 
     def seen() -> bool:
-        apps = shop.cloud(f"/v1/fleet/sites/{SITES[0]}")["apps"]
-        return [(one["app"], one["phase"], one["revision"]) for one in apps] == [("card", "healthy", revision)]
+        found = [one["body"] for one in shop.cloud(f"/v1/fleet/sites/{SITES[0]}")["deployments"]]
+        return ("card", "healthy", revision) in [(one["app"], one["phase"], one["revision"]) for one in found]
 
     wait(seen, f"the endpoint sees {revision}", machine)
 
