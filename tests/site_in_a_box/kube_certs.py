@@ -19,10 +19,19 @@ _BACKDATE = datetime.timedelta(minutes=5)
 
 
 class Authority:
-    """A new CA in `folder`: `ca.crt` and `ca.key` there, and the certificates it signs."""
+    """A new CA in `folder`: `ca.crt` and `ca.key` there, and the certificates it signs. `since`, `until`: of all of
+    them; five minutes ago, and in thirty days, where they are not given."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        *,
+        since: datetime.datetime | None = None,
+        until: datetime.datetime | None = None,
+    ) -> None:
         self.folder = folder
+        self._since, self._until = since, until
         folder.mkdir(parents=True, exist_ok=True)
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._subject = _name(name, ())
@@ -91,8 +100,8 @@ class Authority:
             .issuer_name(self._subject)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - _BACKDATE)
-            .not_valid_after(now + _LIFETIME)
+            .not_valid_before(self._since or now - _BACKDATE)
+            .not_valid_after(self._until or now + _LIFETIME)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
             .add_extension(_key_usage(ca=not usages), critical=True)

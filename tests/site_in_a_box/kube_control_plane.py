@@ -37,7 +37,8 @@ rules:
 class ControlPlane:
     """The processes of one control plane below `folder`, with a CA, keys and kubeconfigs of its own.
 
-    `node_grace_seconds`: how long a node's Lease may be old before the node counts as gone.
+    `node_grace_seconds`: how long a node's Lease may be old before the node counts as gone. `names`: what else the
+    API server's certificate is for.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class ControlPlane:
         host: str = "127.0.0.1",
         audit: bool = True,
         node_grace_seconds: int = 50,
+        names: Sequence[str] = (),
     ) -> None:
         self.binaries = binaries
         self.folder = folder
@@ -62,6 +64,7 @@ class ControlPlane:
         self.kubeconfig = self.authority.kubeconfig(self.url, *ADMIN)
         self.audit_log = folder / "audit.log" if audit else None
         self._node_grace_seconds = node_grace_seconds
+        self._names = names
         # A name of its own for ever, so that a site started anew under its old name begins empty.
         self._prefix = f"/{name}-{uuid.uuid4().hex[:8]}"
         self._trust = self._client_context()
@@ -173,7 +176,7 @@ class ControlPlane:
 
     def _apiserver_command(self, etcd_url: str) -> list[str]:
         hosts = [self.host, SERVICE_ADDRESS, "localhost", "kubernetes", "kubernetes.default"]
-        certificate, key = self.authority.serving("apiserver", [*hosts, "kubernetes.default.svc"])
+        certificate, key = self.authority.serving("apiserver", [*hosts, "kubernetes.default.svc", *self._names])
         self._account_key, account_public = service_account_keys(self.authority.folder)
         kubelet_certificate, kubelet_key = self.authority.client(
             "apiserver-kubelet-client", "kube-apiserver-kubelet-client", ["system:masters"]

@@ -32,6 +32,7 @@ class KubeSite(ControlPlane):
     `nodes`: names of the nodes that KWOK plays; none: no KWOK. `controllers=False`: the API server
     alone (no Deployment rolls out, no namespace is finalised), which costs 300 MB instead of 550.
     `node_grace_seconds`: after how long a lost node counts as gone (Leases are renewed in time for it).
+    `names`: what else its certificate is for.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class KubeSite(ControlPlane):
         node_grace_seconds: int = 50,
         binaries: Path | None = None,
         host: str = "127.0.0.1",
+        names: Sequence[str] = (),
     ) -> None:
         folder = parent / name
         folder.mkdir(parents=True, exist_ok=True)
@@ -57,6 +59,7 @@ class KubeSite(ControlPlane):
             host=host,
             audit=audit,
             node_grace_seconds=node_grace_seconds,
+            names=names,
         )
         if nodes and not controllers:
             raise ValueError("nodes that are played need the controllers")

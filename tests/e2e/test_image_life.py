@@ -1,0 +1,259 @@
+"""The life of two NUCs under QEMU, one with a TPM: from a stick and a blank disk to a node that follows its Atlas, then
+an operator's wipe with the power cut in each phase of it and of the boots, and back as from the factory.
+
+Both live at the same time, so that few boots of all wait for one another. Their battery clocks are wrong: the second
+one's is years ahead at its first boot, and after the wipe both are decades behind. Emulated: no test judges by time.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from edge_commander.wipe.record import Phase, Stage, Target
+from images.nuc.build import Built
+from tests.site_in_a_box import nuc_moments as moments
+from tests.site_in_a_box.gpt import Partition, partitions
+from tests.site_in_a_box.nuc_cluster import NucCluster
+from tests.site_in_a_box.nuc_life import IDENT, KEEP, LINES, Life
+from tests.site_in_a_box.nuc_moments import Moment, cut, stage_of
+from tests.site_in_a_box.nuc_shop import Shop, wait
+
+SITES = ("store-00077", "store-00078")
+LABELS = ["esp", "root-a", "root-b", "journal", "ident", "keep", "conf", "var"]
+LISTENS = {
+    ("tcp", "127.0.0.1", 9401), ("tcp", "127.0.0.1", 9402), ("tcp", "127.0.0.1", 9403), ("tcp", "127.0.0.1", 9404),
+    ("tcp", "0.0.0.0", 9411), ("udp", "0.0.0.0", 5353), ("udp", "0.0.0.0", 68), ("udp", "0.0.0.0", 9410),
+}  # fmt: skip
+"""What docs/image.md names; containerd's streaming port, on loopback, is whatever is free."""
+DISK_GIB = 6
+AHEAD, EPOCH, BEHIND = "2036-06-01T00:00:00", "1970-01-01T00:00:10", "2001-01-01T00:00:00"
+WIPED = (
+    [
+        moments.ARMED,
+        stage_of(Target.VAR, Stage.ERASE, amid=True),
+        stage_of(Target.VAR, Stage.VERIFY),
+        stage_of(Target.VAR, Stage.FORMAT),
+        moments.DONE,
+    ],
+    [
+        stage_of(Target.CONF, Stage.ERASE),
+        moments.FIRMWARE,
+        moments.KERNEL,
+        moments.INITRD,
+        moments.EARLY,
+        moments.DAEMONS,
+    ],
+)
+"""Where the power is cut, machine by machine, each moment in a boot of its own."""
+pytestmark = pytest.mark.timeout(3600)
+
+
+@pytest.fixture(scope="module")
+def shop(image: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    shop = Shop(image, tmp_path_factory.mktemp("image"))
+    yield shop
+    shop.endpoint.stop()
+
+
+@pytest.fixture(scope="module")
+def cluster(shop: Shop, kube_binaries: Path) -> Iterator[NucCluster]:
+    with NucCluster(shop.folder / "cluster", SITES[0], (shop.certificate, shop.key)) as cluster:
+        cluster.commit("hello")
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def lives(shop: Shop, cluster: NucCluster) -> Iterator[list[Life]]:
+    """Both at their first boot, from the stick."""
+    first = shop.ship(
+        "GALLEY-NUC-0001", tpm=False, site=SITES[0], atlas=cluster.atlas, forward=cluster.forward,
+        sections=cluster.sections, files=cluster.files(), gib=DISK_GIB,
+    )  # fmt: skip
+    second = shop.ship("GALLEY-NUC-0002", tpm=True, site=SITES[1], gib=DISK_GIB)
+    second.clock = AHEAD
+    lives = [Life(shop, first, SITES[0]), Life(shop, second, SITES[1])]
+    try:
+        for life in lives:
+            life.machine.start()
+        yield lives
+    finally:
+        for life in lives:
+            life.machine.cut_power()
+
+
+@pytest.fixture(params=[0, 1], ids=["without a TPM", "with a TPM"])
+def life(request: pytest.FixtureRequest, lives: list[Life]) -> Life:
+    return lives[int(request.param)]
+
+
+def test_it_boots_from_the_stick_and_enrols(lives: list[Life]) -> None:
+    for life in lives:
+        life.machine.wait_shell(600)
+    for life in lives:
+        assert life.wait_enrolled()["site"] == life.site
+        wait(lambda life=life: life.node["beat_ms"], "a beat", life.machine)  # type: ignore[misc]
+
+
+def test_every_unit_is_started_and_none_failed(life: Life) -> None:
+    life.wait_units()
+    run = life.machine.run
+    assert not run("systemctl --failed --no-legend --plain").strip()
+    assert run("systemctl is-active galley-distribution.socket galley-machine.socket").split() == ["active"] * 2
+    assert not run("journalctl -b --no-pager _PID=1 | grep -i 'ordering cycle'", check=False).strip()
+    assert not run("cat /run/galley-early/problems 2>/dev/null", check=False).strip()
+
+
+def test_no_disk_is_called_full(life: Life) -> None:
+    """The root is read-only and has no byte free, which is as it should be."""
+    wait(lambda: "beating" in _status(life), "heartbeat says how it is", life.machine)
+    assert "disk" not in _status(life)
+
+
+def _status(life: Life) -> str:
+    return life.machine.run("systemctl show -P StatusText galley-heartbeat")
+
+
+def test_a_blank_disk_became_a_node_s_disk(life: Life) -> None:
+    made = partitions(life.machine.disks[1])
+    assert list(made) == LABELS
+    assert made["journal"].size == 1024 * 1024
+    table = {}
+    for line in life.machine.run("findmnt -rno TARGET,SOURCE,FSTYPE,OPTIONS").splitlines():
+        target, source, kind, options = line.split()
+        table[target] = (source, kind, options.split(","))
+    for where in ("/var", IDENT, KEEP, "/run/galley-conf"):
+        source, kind, options = table[where]
+        assert source.startswith("/dev/") and kind == "ext4" and {"rw", "nosuid", "nodev"} <= {*options}, table[where]
+    assert table["/"][:2] == ("/dev/vda2", "erofs")
+    assert table["/etc"][1] == "overlay"
+    assert "upperdir=/run/galley-conf/etc/upper" in table["/etc"][2]
+
+
+def test_what_was_booted_is_what_was_installed(life: Life) -> None:
+    """Byte for byte: the next boot needs no stick."""
+    stick, disk = (partitions(one) for one in life.machine.disks)
+    for label in ("root-a", "esp"):
+        assert _content(life.machine.disks[0], stick[label]) == _content(life.machine.disks[1], disk[label]), label
+
+
+def _content(file: Path, part: Partition) -> str:
+    command = f"dd if='{file}' bs=1M skip={part.start // 2**20} count={part.size // 2**20} status=none | sha256sum"
+    return subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True).stdout
+
+
+def test_nothing_listens_that_the_docs_do_not_name(life: Life) -> None:
+    found = set()
+    for line in life.machine.run("ss -Hltunp").splitlines():
+        kind, _, _, _, local, _, *who = line.split()
+        address, _, port = local.rpartition(":")
+        if "containerd" in "".join(who) and address == "127.0.0.1":
+            continue
+        found.add((kind, address.partition("%")[0].strip("[]") or "*", int(port)))
+    assert ("tcp", "127.0.0.1", 9404) in found
+    assert not {one for one in found if one not in LISTENS and (one[0], "0.0.0.0", one[2]) not in LISTENS}
+
+
+def test_nobody_can_log_in(life: Life) -> None:
+    """No password, no getty, no shell over the network."""
+    shadow = life.machine.run("cat /etc/shadow").splitlines()
+    assert not [line for line in shadow if line.split(":")[1][:1] not in ("*", "!")]
+    units = life.machine.run(
+        "systemctl list-units --no-legend --plain --all 'getty*' 'serial-getty*' 'ssh*' 'console*'"
+    )
+    assert not [line for line in units.splitlines() if " active " in line]
+    assert life.machine.run("ls /usr/sbin/sshd /usr/bin/sshd 2>/dev/null", check=False).strip() == ""
+
+
+def test_with_a_tpm_the_keys_are_in_it_and_else_in_a_file(lives: list[Life]) -> None:
+    without, within = (one.machine.run(f"ls {IDENT}").split() for one in lives)
+    assert "device-keys.json" in without and "tpm-keys.json" not in without
+    assert "tpm-keys.json" in within and "device-keys.json" not in within
+
+
+def test_a_clock_years_ahead_is_said_and_stops_nobody(lives: list[Life]) -> None:
+    ahead = lives[1].machine
+    assert ahead.run("date +%Y").strip() == "2036"
+    assert "the endpoint" in ahead.run("edge-commander status")
+
+
+def test_vessel_follows_the_atlas_to_the_cluster_and_the_endpoint_sees_it(
+    lives: list[Life], shop: Shop, cluster: NucCluster
+) -> None:
+    machine = lives[0].machine
+    wait(lambda: cluster.greeting() == "hello", "the Atlas is applied", machine)
+    revision = cluster.commit("good evening")
+    wait(lambda: cluster.greeting() == "good evening", "the next commit is applied", machine)
+
+    def seen() -> bool:
+        found = [one["body"] for one in shop.cloud(f"/v1/fleet/sites/{SITES[0]}")["deployments"]]
+        return ("card", "healthy", revision) in [(one["app"], one["phase"], one["revision"]) for one in found]
+
+    wait(seen, f"the endpoint sees {revision}", machine)
+
+
+def test_power_that_fails_in_any_phase_of_a_wipe_and_its_boots_is_no_end_of_it(
+    lives: list[Life], tmp_path: Path
+) -> None:
+    with ThreadPoolExecutor(len(lives)) as pool:
+        files = [tmp_path / f"{life.site}.json" for life in lives]
+        for done in [pool.submit(_wiped, *one) for one in zip(lives, files, WIPED, strict=True)]:
+            done.result()
+
+
+def _wiped(life: Life, file: Path, cuts: list[Moment]) -> None:
+    """From the order until the last cut. The first moment may be in the machine that was ordered to."""
+    life.leave_things()
+    if not life.machine.tpm:
+        assert life.secrets_left() == {"conf": LINES, "var": LINES}
+    life.order_wipe(file)
+    if cuts[0] is moments.ARMED:
+        cut(life.machine, cuts[0])
+    else:
+        life.machine.wait_off()
+    assert life.record.phase is Phase.ARMED
+    life.take_stick_out()
+    life.machine.clock = BEHIND if life.machine.tpm else EPOCH
+    kept = life.kept()
+    for moment in cuts if cuts[0] is not moments.ARMED else cuts[1:]:
+        print(f"{life.machine.serial}: cut at {moment}, {cut(life.machine, moment):.1f} s after the start")
+        if not life.erased():
+            assert life.kept() == kept, moment
+    assert life.secrets_left() == {"conf": 0, "var": 0}
+
+
+def test_after_the_last_cut_it_boots_as_from_the_factory(lives: list[Life]) -> None:
+    for life in lives:
+        life.machine.start()
+    for life in lives:
+        life.machine.wait_shell(600)
+        life.wait_units()
+        life.is_as_from_the_factory()
+
+
+def test_it_is_the_node_that_it_was_and_answers_once(life: Life) -> None:
+    life.wait_answered()
+    assert [(outcome, detail) for _, outcome, detail in life.answers()] == [("done", "erased, and read back")]
+    assert life.times_said() <= 1
+    assert life.node["status"] == "enrolled"
+    beat = life.node["beat_ms"]
+    wait(lambda: life.node["beat_ms"] > beat, "it beats", life.machine)
+
+
+def test_a_clock_decades_behind_is_put_where_it_can_be(life: Life) -> None:
+    """systemd knows when the image was built."""
+    built = int((life.shop.built.folder / "epoch").read_text())
+    assert int(life.machine.run("date +%s")) >= built
+
+
+def test_vessel_is_at_work_again(lives: list[Life], cluster: NucCluster) -> None:
+    """Once its clock is right, which NTP sees to: the API server's certificate is of today."""
+    machine = lives[0].machine
+    machine.run(f"date -s @{time.time():.0f}")
+    cluster.commit("good night")
+    wait(lambda: cluster.greeting() == "good night", "the Atlas is applied", machine)
