@@ -12,12 +12,10 @@ from pathlib import Path
 import pytest
 
 from images.nuc.build import Built
-from tests.site_in_a_box.host import Host
 from tests.site_in_a_box.host_suite import free_name
+from tests.site_in_a_box.image_host import ImageHost, mounted_root
 
 ROOT = Path(__file__).resolve().parents[2]
-SEPARATE = ("var.mount", "var-lib-galley\\x2dident.mount", "var-lib-galley\\x2dkeep.mount")
-"""Partitions, of which a container has none."""
 pytestmark = pytest.mark.timeout(1500)
 
 
@@ -46,22 +44,15 @@ def test_the_same_bytes_elsewhere(image: Built, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def guest(image: Built, tmp_path: Path) -> Iterator[Host]:
-    """The image's root, mounted as it is, with an overlay for what a container writes."""
-    lower = tmp_path / "lower"
-    lower.mkdir()
-    subprocess.run(["mount", "-t", "erofs", "-o", "loop,ro", str(image.root), str(lower)], check=True)
-    host = Host(free_name("nuc"), tmp_path / "host", tree=lower, options=["--private-network"])
-    try:
-        for unit in SEPARATE:
-            host.path(f"/etc/systemd/system/{unit}").symlink_to("/dev/null")
+def guest(image: Built, tmp_path: Path) -> Iterator[ImageHost]:
+    """The image's root without any settings."""
+    with mounted_root(image, tmp_path) as root:
+        host = ImageHost(free_name("nuc"), tmp_path / "host", root, serial="GALLEY-BARE", options=["--private-network"])
         with host:
             yield host
-    finally:
-        subprocess.run(["umount", str(lower)], check=True)
 
 
-def test_the_same_root_boots_in_nspawn_and_waits_for_settings(guest: Host) -> None:
+def test_the_same_root_boots_in_nspawn_and_waits_for_settings(guest: ImageHost) -> None:
     assert not guest.run("systemctl", "--failed", "--no-legend", "--plain").strip()
     assert guest.property("galley.target", "ActiveState") == "active"
     assert guest.property("galley-edge-commander.service", "ConditionResult") == "no"

@@ -30,7 +30,7 @@ umount -R /sys/fs/cgroup 2>/dev/null || true
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mkdir -p /sys/fs/cgroup/{name}
 echo $$ > /sys/fs/cgroup/{name}/cgroup.procs  # else all guests share one tree, and stop one another's units
-mount -t overlay overlay -o lowerdir={lower},upperdir={folder}/upper,workdir={folder}/work {folder}/root
+{mount}
 while true; do
     status=0
     setpriv --pdeathsig KILL systemd-nspawn --quiet --register=no --keep-unit --boot --directory={folder}/root \
@@ -43,6 +43,8 @@ while true; do
 done
 """
 """A reboot keeps the guest's disks and mounts; where its facts are played by a file, the boot id there is a new one."""
+
+MOUNT = "mount -t overlay overlay -o lowerdir={lower},upperdir={folder}/upper,workdir={folder}/work {folder}/root"
 
 SWEEP = """
 set -e
@@ -65,6 +67,8 @@ class Host:
     """
 
     boot_seconds: float = BOOT_SECONDS
+    mount = MOUNT
+    """How its root gets to `{folder}/root` out of the tree, `{lower}`."""
 
     def __init__(
         self,
@@ -81,7 +85,8 @@ class Host:
         self.tree = tree or host_tree.ensure()
         for part in ("upper", "work", "root"):
             (folder / part).mkdir(parents=True, exist_ok=True)
-        script = START.format(name=name, lower=self.tree, folder=folder, options=" ".join(options))
+        mount = self.mount.format(lower=self.tree, folder=folder)
+        script = START.format(name=name, mount=mount, folder=folder, options=" ".join(options))
         self.program = Program(
             f"host {name}",
             [*enter, "unshare", "--mount", "--propagation=private", "bash", "-c", script],

@@ -21,6 +21,7 @@ USERS = {"vessel": 770, "heartbeat": 771, "synthetic-client": 772, "edge-command
 PORTS = {"vessel": 9401, "heartbeat": 9402, "synthetic-client": 9403, "edge-commander": 9404}
 """Unit to the health port that the docs name."""
 
+IDENTITY = "/run/galley/identity.sock"
 ASK = """
 import http.client, json, socket, sys
 class Unix(http.client.HTTPConnection):
@@ -118,14 +119,12 @@ class SuiteHost(Host):
         file.chmod(mode)
 
     def as_user(self, uid: int, *command: str, check: bool = True) -> str:
-        """Runs a command as a uid without further groups or privileges."""
-        drop = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--no-new-privs", "--inh-caps=-all"]
-        return self.run(*drop, *command, check=check)
+        """See below."""
+        return as_user(self, uid, *command, check=check)
 
-    def ask(self, uid: int, route: str, socket: str = "/run/galley/identity.sock") -> tuple[int, dict[str, Any]]:
-        """Asks the identity socket as a uid: HTTP status and the JSON body."""
-        said = json.loads(self.as_user(uid, "/opt/galley/bin/python3", "-I", "-c", ASK, socket, route))
-        return said["status"], said["body"]
+    def ask(self, uid: int, route: str, socket: str = IDENTITY) -> tuple[int, dict[str, Any]]:
+        """See below."""
+        return ask(self, uid, route, socket)
 
     def main_pid(self, unit: str) -> int:
         """The main process of a unit, as the guest numbers it; 0 when there is none."""
@@ -143,3 +142,15 @@ class SuiteHost(Host):
     def shell(self, text: str, *arguments: object, check: bool = True) -> str:
         """A line of shell as root; `{}` are replaced by quoted arguments."""
         return self.run("bash", "-c", text.format(*(shlex.quote(str(one)) for one in arguments)), check=check)
+
+
+def as_user(host: Host, uid: int, *command: str, check: bool = True) -> str:
+    """Runs a command in there as a uid without further groups or privileges."""
+    drop = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--no-new-privs", "--inh-caps=-all"]
+    return host.run(*drop, *command, check=check)
+
+
+def ask(host: Host, uid: int, route: str, socket: str = IDENTITY) -> tuple[int, dict[str, Any]]:
+    """Asks the identity socket as a uid: HTTP status and the JSON body."""
+    said = json.loads(as_user(host, uid, "/opt/galley/bin/python3", "-I", "-c", ASK, socket, route))
+    return said["status"], said["body"]
