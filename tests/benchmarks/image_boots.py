@@ -1,4 +1,4 @@
-"""Boots for the image's benchmark: a node's second start and a bare image's, emulated, and what systemd says of them."""
+"""Boots for the image's benchmark: a node's second start and a bare image's, emulated; what systemd says of them."""
 
 from __future__ import annotations
 
@@ -104,7 +104,18 @@ def installed(built: Built, folder: Path) -> Path:
 
 def put_settings(built: Built, medium: Path, files: Path) -> None:
     """galley.yaml and its files on the medium's esp. The endpoint is out of reach: a start waits for none."""
-    key = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=x"]
+    key = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-subj",
+        "/CN=x",
+    ]
     made = [*key, "-keyout", "/dev/null", "-out", str(files / "galley/ca.pem")]
     subprocess.run(made, check=True, capture_output=True)
     (files / "galley.yaml").write_text(yaml.safe_dump(SETTINGS))

@@ -12,6 +12,7 @@ import pytest
 pytest.register_assert_rewrite("tests.contract.commander.distribution_suite")
 
 from images.containers import build  # noqa: E402
+from images.nuc import build as nuc  # noqa: E402
 from tests.contract.commander import distribution_suite  # noqa: E402 - its assertions are to explain themselves
 from tests.site_in_a_box import cluster_guest, cluster_host, host_tree  # noqa: E402
 
@@ -38,6 +39,14 @@ def suite_images() -> Path:
     return build.ensure()
 
 
+@pytest.fixture(scope="session")
+def image() -> nuc.Built:
+    """What `make image` makes. Fails where the tests do not run as root."""
+    if os.geteuid() != 0:
+        pytest.fail("an image is built and booted as root: run this tier as root (sudo -E make test)")
+    return nuc.ensure()
+
+
 def _make_cluster_parts() -> None:
     cluster_host.programs()
     host_tree.ensure(cluster_guest.PACKAGES)
@@ -60,3 +69,5 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         _make_cluster_parts()
     if "suite_images" in used and os.geteuid() == 0 and not session.config.option.collectonly:
         build.ensure()
+    if "image" in used and os.geteuid() == 0 and not session.config.option.collectonly:
+        nuc.ensure()
