@@ -5,6 +5,7 @@ Its subcommands need a third of them at most; the console is a process of its ow
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -33,6 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments and arguments[0] in MODULES:
         status: int = import_module(MODULES[arguments[0]]).main(arguments[1:])
         return status
+    gc.disable()  # as commands of an image do while they load: nothing of it is garbage
     from edge_commander.__main__ import daemon
 
+    gc.freeze()
+    gc.enable()
     return daemon(arguments)
