@@ -1,4 +1,4 @@
-"""The command `edge-commander`: the daemon, `status` and `hardware`. Builds every adapter."""
+"""The daemon `edge-commander`: builds every adapter. `python -m edge_commander` is the whole command (entry.py)."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from edge_commander.distribution.apart import Apart
 from edge_commander.distribution.choice import make_unprivileged as make_distribution
 from edge_commander.distribution.k3s.settings import problems
 from edge_commander.election.box import BallotBox
+from edge_commander.entry import COMMANDS, main
 from edge_commander.keystore import ChosenKeyStore
 from edge_commander.loop import NodeLoop, Parts
 from edge_commander.machine.client import SOCKET, Machine
@@ -46,39 +47,11 @@ if TYPE_CHECKING:
     from edge_commander.formation.keeping import SnapshotKeeping  # only a node that forms its cluster pays for it
 
 CHECK_SECONDS = 5.0
-COMMANDS = {
-    "status": "what this node is and waits for",
-    "hardware": "what the shipping list must say of this machine",
-    "diagnostics": "makes a bundle of logs and states, without secrets (--dry-run)",
-    "wipe": "what a wipe would do here (--dry-run)",
-    "overlay": "what of /etc differs from the image (diff)",
-}
 MAX_CODE = 256
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the daemon or a subcommand; returns the exit status."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    if arguments[:1] == ["status"]:
-        from edge_commander.status import main as status
-
-        return status(arguments[1:])
-    if arguments[:1] == ["hardware"]:
-        from edge_commander.hardware import main as hardware
-
-        return hardware(arguments[1:])
-    if arguments[:1] == ["wipe"]:
-        from edge_commander.wipe.dry_run import main as wipe
-
-        return wipe(arguments[1:])
-    if arguments[:1] == ["overlay"]:
-        from edge_commander.overlay.diff import main as overlay
-
-        return overlay(arguments[1:])
-    if arguments[:1] == ["diagnostics"]:
-        from edge_commander.diagnostics.command import main as diagnostics
-
-        return diagnostics(arguments[1:])
+def daemon(arguments: Sequence[str]) -> int:
+    """Runs the daemon; returns the exit status."""
     spec = DaemonSpec("edge-commander", "edge_commander", CommanderSettings, build, check, COMMANDS)
     return run_daemon(spec, arguments)
 

@@ -68,6 +68,8 @@ def programs(kube: Path | None, k3s: Path | None, archives: tuple[Path, ...] = (
     if k3s is not None:
         files.append((k3s, "usr/bin/k3s"))
         files += [(one, f"usr/share/galley/k3s-images/{one.name}") for one in sorted(k3s.parent.glob(AIRGAP))]
+    if not files:
+        return NONE
     missing = [str(source) for source, _ in files if isinstance(source, Path) and not source.is_file()]
     if missing:
         raise BuildError(f"not there, so not to be copied in: {', '.join(missing)}")

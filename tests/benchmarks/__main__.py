@@ -9,7 +9,16 @@ import subprocess
 import sys
 import time
 
-ALL = ("bench_vessel", "bench_node", "bench_siblings", "bench_formation", "bench_ingest", "bench_page", "bench_wipe")
+ALL = (
+    "bench_vessel",
+    "bench_node",
+    "bench_siblings",
+    "bench_formation",
+    "bench_ingest",
+    "bench_page",
+    "bench_wipe",
+    "bench_image",
+)
 
 
 def main(chosen: list[str]) -> int:

@@ -15,7 +15,12 @@ PROBE = """
 import json, re, sys
 import agents.io.kube
 rss = int(re.search(r"VmRSS:\\s+(\\d+)", open("/proc/self/status").read()).group(1)) * 1024
-print(json.dumps({"rss": rss, "modules": [m for m in sys.modules if m.startswith("kubernetes_asyncio")]}))
+modules = [m for m in sys.modules if m.startswith(("kubernetes_asyncio", "urllib3", "dateutil"))]
+from kubernetes_asyncio.client import api_client
+given = agents.io.kube_import.Configuration()
+given.username, given.password = "a", "b"
+later = [given.get_basic_auth_token(), api_client.parse("2026-01-01T00:00:00Z").year]
+print(json.dumps({"rss": rss, "modules": modules, "later": later}))
 """
 
 
@@ -31,6 +36,8 @@ def test_models_are_not_loaded_and_memory_is_bounded() -> None:
     ]
     assert heavy == []
     assert "kubernetes_asyncio.client.api_client" in found["modules"]
+    assert [m for m in found["modules"] if not m.startswith("kubernetes_asyncio")] == []
+    assert found["later"] == ["Basic YTpi", 2026], "what it does not load at once is there when it is asked"
     assert found["rss"] < 50e6, f"importing agents.io.kube takes {found['rss'] / 1e6:.1f} MB"
 
 

@@ -1,11 +1,11 @@
 """`make soak`: what takes longer than the tests may. Prints a report in Markdown; docs/soak.md keeps the last one.
 
-python -m tests.soak [--parts daemons etcd full machines] [--kills 200] [--rest 600] [--etcd 100] [--full 5]
+python -m tests.soak [--parts daemons etcd full machines image] [--kills 200] [--rest 600] [--etcd 100] [--full 5]
 [--lives 40] [--seed N]
 
 `daemons`: kills, then a rest watched for growth. `etcd`: sites that form with real etcd alone; `full`: with the whole
-control plane, on three hosts; `machines`: a NUC under QEMU whose power is cut amid a wipe and its boots. A run with the
-same seed deals the same blows.
+control plane, on three hosts; `machines`: a NUC under QEMU whose power is cut amid a wipe and its boots; `image`: the
+image built again elsewhere, all its packages anew. A run with the same seed deals the same blows.
 """
 
 from __future__ import annotations
@@ -21,13 +21,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from images.nuc import build
+from tests.site_in_a_box.image_elsewhere import build_elsewhere, differing
 from tests.site_in_a_box.kill_loop import kill_loop
 from tests.site_in_a_box.restaurant import RestaurantPlan
 from tests.site_in_a_box.town import Town
 from tests.soak.formations import etcd_formations, full_formations
 from tests.soak.machines import machine_lives
 
-PARTS = ("daemons", "etcd", "full", "machines")
+PARTS = ("daemons", "etcd", "full", "machines", "image")
 
 
 async def soak(folder: Path, kills: int, rest: float, seed: int) -> list[str]:
@@ -60,6 +62,16 @@ async def soak(folder: Path, kills: int, rest: float, seed: int) -> list[str]:
 def descriptors(pid: int) -> int:
     """Open file descriptors of a process."""
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def image_elsewhere(folder: Path) -> str:
+    """A second build of the image, with nothing shared but the downloads: the same bytes."""
+    began = time.monotonic()
+    image = build.ensure()
+    different = differing(image.folder, build_elsewhere(image, folder, whole=True))
+    assert not different, f"not the same bytes: {', '.join(different)}"
+    spent = time.monotonic() - began
+    return f"| the image twice, in two folders, under two host names and clocks | the same bytes, {spent:.0f} s |"
 
 
 def main() -> int:
@@ -98,6 +110,8 @@ def rows(folder: Path, options: argparse.Namespace) -> Iterator[str]:
         yield from full_formations(folder / "full", options.full, options.seed)
     if "machines" in options.parts:
         yield from machine_lives(folder / "machines", options.lives, options.seed)
+    if "image" in options.parts:
+        yield image_elsewhere(folder / "image")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,116 @@
+"""The image: boot from firmware to all units against a bare image of the same Debian, imports, memory, sizes.
+
+python -m tests.benchmarks.bench_image [--rounds 3] [--parts imports boot sizes]
+
+Both boot under emulation, in turn, in the same run: a start from the installed disk with settings there, until systemd
+has nothing more to start. Needs root. Exit 1 where a limit is passed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+
+from images.nuc import build
+from images.nuc.build import Built
+from tests.benchmarks import bare_image, image_boots, image_imports
+from tests.benchmarks.image_boots import Boot
+from tests.site_in_a_box.nuc import Nuc
+
+PARTS = ("imports", "boot", "sizes")
+RATIO = 1.9
+IMPORT_SECONDS = 1.5
+REST_MB = 250.0
+COMPRESSED_MB = 700.0
+
+
+def imports(built: Built, rounds: int) -> bool:
+    """CPU of each daemon's modules, by the image's own Python and files, natively."""
+    found = image_imports.measure(built, rounds)
+    total = sum(found.values())
+    print("| process | CPU of its imports, s |\n|---|---|")
+    for name, seconds in found.items():
+        print(f"| {name} | {seconds:.2f} |")
+    print(f"| all (limit {IMPORT_SECONDS}) | {total:.2f} |\n")
+    return total <= IMPORT_SECONDS
+
+
+def boots(built: Built, folder: Path, rounds: int) -> bool:
+    """Boots in turn; then what the daemons need at rest, and what multi-user waited for."""
+    bare = bare_image.ensure()
+    machines = {
+        "bare Debian": Nuc(bare, folder / "bare", [image_boots.copy_of(bare.disk, folder / "bare-disk")]),
+        "Galley": Nuc(built, folder / "node", [image_boots.installed(built, folder)]),
+    }
+    found: dict[str, list[Boot]] = {name: [] for name in machines}
+    memory: dict[str, float] = {}
+    chain = ""
+    for number in range(rounds + 1):
+        for name, machine in machines.items():
+            try:
+                one = image_boots.boot(machine)
+                if number > 0 or name == "Galley":  # the bare one's first start makes what the node's has made already
+                    found[name].append(one)
+                if name == "Galley":
+                    chain = machine.run("systemd-analyze critical-chain --no-pager multi-user.target")
+                    memory = image_boots.pss(machine) if number == rounds else {}
+                machine.run("sync")
+            finally:
+                machine.cut_power()
+    print(
+        "| from firmware to all units started, emulated, median | wall, s | CPU, s | kernel and initrd, s | units, s |"
+    )
+    print("|---|---|---|---|---|")
+    middle = {
+        name: Boot(*(median(column) for column in zip(*map(_row, some), strict=True))) for name, some in found.items()
+    }
+    for name, one in middle.items():
+        print(f"| {name} | {one.wall:.1f} | {one.cpu:.1f} | {one.kernel:.1f} | {one.userspace:.1f} |")
+    ours, theirs = middle["Galley"], middle["bare Debian"]
+    print(f"| ratio (limit {RATIO}) | {ours.wall / theirs.wall:.2f} | {ours.cpu / theirs.cpu:.2f} | | |\n")
+    print("| daemon at rest | PSS, MB |\n|---|---|")
+    for name, size in memory.items():
+        print(f"| {name} | {size:.1f} |")
+    print(f"| all (limit {REST_MB:.0f}) | {sum(memory.values()):.1f} |\n")
+    on_the_way = [line.strip() for line in chain.splitlines() if "galley-" in line]
+    print(f"of Galley on the way to multi-user: {', '.join(on_the_way) or 'nothing'}\n")
+    return ours.wall / theirs.wall <= RATIO and sum(memory.values()) <= REST_MB and not on_the_way
+
+
+def _row(one: Boot) -> tuple[float, float, float, float]:
+    return one.wall, one.cpu, one.kernel, one.userspace
+
+
+def sizes(built: Built) -> bool:
+    """What was built, MB (10^6 bytes)."""
+    found = json.loads((built.folder / "sizes.json").read_text())
+    print("| part of the image | MB |\n|---|---|")
+    for name, size in found.items():
+        print(f"| {name.replace('_', ', ')} | {size / 1e6:.0f} |")
+    return bool(found["disk_compressed"] <= COMPRESSED_MB * 1e6)
+
+
+def main(arguments: list[str]) -> int:
+    """Prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    options = parser.parse_args(arguments)
+    built = build.ensure()
+    held = []
+    with tempfile.TemporaryDirectory(prefix="galley-bench-") as place:
+        if "imports" in options.parts:
+            held.append(imports(built, options.rounds))
+        if "boot" in options.parts:
+            held.append(boots(built, Path(place), options.rounds))
+        if "sizes" in options.parts:
+            held.append(sizes(built))
+    return 0 if all(held) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
