@@ -12,10 +12,13 @@ import pytest
 from agents.contracts.messages import NodeState
 from edge_commander import status
 from edge_commander.advice import ADVICE, STATES, advice
+from edge_commander.console.screen import HEIGHT, WIDTH, lines
+from edge_commander.console.view import Seen
+from edge_commander.console.view import view as seen_as
 from edge_commander.ledger import Past
 from edge_commander.memory import Memory
 from edge_commander.reasons import NodeRecord, Reason, Why
-from edge_commander.shown import HEIGHT, WIDTH, as_text, screen
+from edge_commander.shown import as_text
 from edge_commander.status import console
 from edge_commander.surroundings import wipe_view
 from edge_commander.view import (
@@ -89,10 +92,14 @@ CASES: dict[str, StatusDocument | None] = {
 }  # fmt: skip
 
 
+def screen(document: StatusDocument | None, **more: Any) -> list[str]:
+    return lines(seen_as(Seen(document=document, now_ms=NOW, **more)))
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_the_console_shows_what_it_always_showed(name: str) -> None:
-    lines = screen(CASES[name], now_ms=NOW, version="1.2.0")
-    assert "\n".join(lines) + "\n" == (GOLDEN / f"{name}.console.txt").read_text()
+    shown = screen(CASES[name], version="1.2.0")
+    assert "\n".join(shown) + "\n" == (GOLDEN / f"{name}.console.txt").read_text()
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case is not None])
@@ -132,15 +139,14 @@ def test_no_line_is_wider_and_no_screen_higher_than_the_console() -> None:
             wipe=WipeView(id="d" * 32, phase="failed", problem="p " * 200),
         ),
     )  # fmt: skip
-    lines = screen(long, now_ms=NOW, version="1.2.0")
-    assert len(lines) <= HEIGHT and max(map(len, lines)) <= WIDTH
-    assert any(line.startswith("you can") for line in lines)
+    shown = screen(long, version="1.2.0")
+    assert len(shown) <= HEIGHT and max(map(len, shown)) <= WIDTH
+    assert any(line.startswith("you can") for line in shown)
 
 
 def test_what_others_say_moves_no_cursor() -> None:
     evil = document(reason=f"{Why.TURN.value}: \x1b[2J\x07\u202enuc")
-    lines = screen(evil, now_ms=NOW)
-    assert all(line.isprintable() for line in lines if line)
+    assert all(line.isprintable() for line in screen(evil) if line)
 
 
 class Terminal(io.StringIO):
@@ -156,14 +162,14 @@ def test_a_terminal_is_drawn_anew_until_it_is_ended() -> None:
         if len(naps) == 3:
             raise KeyboardInterrupt
 
-    assert console(document, out, now_ms=lambda: NOW, sleep=sleep) == 0
+    assert console(lambda: Seen(document=document(), now_ms=NOW), out, sleep=sleep) == 0
     assert out.getvalue().count("\x1b[H") == 3 and "\x1b[2J" not in out.getvalue()
     assert naps == [status.DRAW_SECONDS] * 3
 
 
 def test_what_is_no_terminal_gets_one_screen_and_no_control_character() -> None:
     out = io.StringIO()
-    assert console(document, out, now_ms=lambda: NOW) == 0
+    assert console(lambda: Seen(document=document(), now_ms=NOW), out) == 0
     assert "\x1b" not in out.getvalue() and out.getvalue().count("n-abcdefghij234567") == 1
 
 
@@ -183,6 +189,25 @@ def test_a_node_whose_commander_is_down_is_shown_by_its_record(
     assert told["running"] is False and told["state"] == "enrolling" and str(config) in told["advice"]
     assert status.main(["--config", str(config), "--console"]) == 0
     assert "Edge Commander does not answer" in capsys.readouterr().out
+
+
+def test_a_wrong_configuration_is_told_and_does_not_hide_the_state(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "galley.yaml"
+    own = f"keys_dir: {tmp_path}, operators_file: {tmp_path}/nowhere.json"
+    config.write_text(f"v: 1\nnode: {{run_dir: {tmp_path}}}\nedge_commander: {{{own}}}\n")
+    Memory(tmp_path).save_record(NodeRecord(state=NodeState.ENROLLING, since=NOW, node="n-abcdefghij234567"))
+    assert status.main(["--config", str(config)]) == 78
+    told = capsys.readouterr()
+    assert f"{tmp_path}/nowhere.json" in told.err and "n-abcdefghij234567" in told.out
+    config.write_text("v: 1\nedge_commander: {enrol_seconds: 0, colour: red}\n")
+    assert status.main(["--config", str(config)]) == 78
+    told = capsys.readouterr()
+    assert "edge_commander.enrol_seconds" in told.err and "edge_commander.colour" in told.err
+    assert status.main(["--config", str(config), "--console"]) == 0
+    shown = capsys.readouterr().out
+    assert "edge_commander.enrol_seconds" in shown and "edge_commander.colour" in shown and "2 problem(s)" in shown
 
 
 def test_an_older_commanders_answer_is_understood() -> None:
