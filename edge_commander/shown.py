@@ -35,7 +35,7 @@ def as_text(document: StatusDocument, *, running: bool, now_ms: int, config: str
         lines.append(document.snapshot.line())
     lines += [f"{name:<{GUTTER}}{text}" for name, text in around_rows(document.around)]
     lines += [f"{name:<{GUTTER}}{text}" for name, text in command_rows(document, len(document.past))]
-    if hint := advice(document, config):
+    if hint := advice(document, config).desk:
         lines.append(f"you can  {hint}")
     return "\n".join(lines)
 

@@ -18,6 +18,7 @@ from agents.core.errors import ConfigError, Rejected
 from agents.core.settings import NodeSettings, Settings
 from agents.io import config
 from agents.io.machine import open_machine
+from edge_commander.console.addresses import lan
 from edge_commander.console.ask import ask
 from edge_commander.console.view import Seen
 from edge_commander.settings import CommanderSettings
@@ -29,6 +30,7 @@ CHECK_AGAIN_SECONDS = 30.0
 NOTICES = (Path("/run/galley-early/problems"), Path("/run/galley-notices/settings"))
 """A line each: what early boot could not do (images/nuc), and what was wrong with a medium (machine_settings)."""
 MAX_NOTICES = 8192
+MAX_TABLE = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,28 @@ def notices(files: Sequence[Path] = NOTICES) -> tuple[str, ...]:
     return tuple(line.strip() for line in found if line.strip())
 
 
+def network(root: Path = Path("/")) -> tuple[tuple[str, ...], bool | None]:
+    """(Addresses on the LAN, whether a cable is plugged in; None where no wired interface tells)."""
+    proc = root / "proc/net"
+    found = lan(*(_text(proc / name) for name in ("route", "fib_trie", "if_inet6")))
+    states = [_text(one / "carrier").strip() for one in sorted((root / "sys/class/net").glob("*")) if _is_wired(one)]
+    known = [one for one in states if one]
+    return found, "1" in known if known else None
+
+
+def _is_wired(interface: Path) -> bool:
+    """One that is hardware, and no radio."""
+    return (interface / "device").exists() and not (interface / "wireless").exists()
+
+
+def _text(file: Path) -> str:
+    try:
+        with file.open("rb") as stream:
+            return stream.read(MAX_TABLE).decode(errors="replace")
+    except OSError:  # also an interface that is down: its carrier is not known
+        return ""
+
+
 def own_version() -> str:
     """Of the suite, as it is installed here."""
     from importlib.metadata import PackageNotFoundError, version
@@ -103,11 +127,12 @@ class Look:
         *,
         root: Path = config.ROOT,
         noticed: Callable[[], Sequence[str]] = notices,
+        net: Callable[[], tuple[Sequence[str], bool | None]] = network,
         check: Callable[[Path | None], tuple[str, ...]] = daemon_says,
         monotonic: Callable[[], float] = time.monotonic,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 10**6,
     ) -> None:
-        self._path, self._root, self._noticed, self._check = path, root, noticed, check
+        self._path, self._root, self._noticed, self._net, self._check = path, root, noticed, net, check
         self._monotonic, self._now_ms = monotonic, now_ms
         self._version = own_version()
         self._config = Config(None)
@@ -122,6 +147,7 @@ class Look:
         found = self._config
         document = ask(socket_of(found.settings))
         node, serial = self._hardware(found.settings)
+        addresses, cable = self._net()
         return Seen(
             document=document,
             now_ms=self._now_ms(),
@@ -132,6 +158,8 @@ class Look:
             notices=tuple(self._noticed()),
             node=node,
             serial=serial,
+            addresses=addresses,
+            cable=cable,
         )
 
     def _signature(self) -> object:

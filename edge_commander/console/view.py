@@ -8,21 +8,40 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edge_commander.advice import CONFIG, advice
-from edge_commander.shown import around_rows, command_rows, reason_text, span
+from agents.contracts.messages import NodeState
+from edge_commander.advice import CONFIG, Advice, advice
+from edge_commander.shown import around_rows, command_rows, span, stamp
 from edge_commander.view import StatusDocument
 
 SHOWN_PAST = 3
+WELL = "nothing: all is well"
 NO_SETTINGS = "no settings yet"
 WRONG_SETTINGS = "settings are wrong"
 SILENT = "Edge Commander does not answer"
+NO_CABLE = "none: no network cable is plugged in"
+NO_ADDRESS = "none yet: the network has given none"
+
+BRING = Advice(
+    "put galley.yaml on a stick labelled GALLEY, and plug it in: it is read at once",
+    "write {config}, or bring it on a stick labelled GALLEY (docs/image.md)",
+)
+CORRECT = Advice(
+    "have galley.yaml corrected, put it on a stick labelled GALLEY, and plug that in: it is read at once",
+    "correct {config}; edge-commander --check-config says whether it is right",
+)
+WAIT = Advice(
+    "wait for two minutes; if this stays, switch the machine off and on; if it still stays, call the support desk",
+    "journalctl -u galley-edge-commander",
+)
+PLUG_IN = "plug in the network cable"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
     """What was found. `document` None: the commander does not answer. `missing`: there is no configuration; `problems`:
     what is wrong with the one there is, each with its path. `notices`: what early boot could not do, and what was wrong
-    with a medium. `node`, `serial`: as the hardware has them, empty where it says nothing. `now_ms`: Unix ms."""
+    with a medium. `node`, `serial`: as the hardware has them, empty where it says nothing. `addresses`: on the LAN;
+    None: nobody looked. `cable`: whether one is plugged in; None: the hardware does not tell. `now_ms`: Unix ms."""
 
     document: StatusDocument | None
     now_ms: int
@@ -33,12 +52,17 @@ class Seen:
     notices: Sequence[str] = ()
     node: str = ""
     serial: str = ""
-    addresses: Sequence[str] = ()
+    addresses: Sequence[str] | None = None
+    cable: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """What is shown. Texts are not yet cleaned of control characters nor escaped: that is the renderer's."""
+    """What is shown. Texts are not yet cleaned of control characters nor escaped: that is the renderer's.
+
+    `address`: `addresses` in words, or why there is none. `since`: when state and reason became what they are, `span`:
+    how long ago. `reason`: what it waits for; `waits`: it does wait. `here`, `desk`: see Advice. `more`: name and text.
+    """
 
     now_ms: int
     version: str
@@ -46,58 +70,83 @@ class View:
     who: str
     serial: str
     addresses: tuple[str, ...]
+    address: str
     state: str
+    since: str
     span: str
     reason: str
-    advice: str
+    waits: bool
+    here: str
+    desk: str
     problems: tuple[str, ...]
     more: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class _Told:
+    state: str
+    reason: str
+    hint: Advice
+    more: tuple[tuple[str, str], ...] = ()
+    since: int | None = None
+    who: str = ""
+    waits: bool = True
 
 
 def view(seen: Seen) -> View:
     """The same facts give the same view."""
     document = seen.document
-    problems = tuple(dict.fromkeys([*seen.notices, *(() if seen.missing else seen.problems)]))
-    state, reason, hint, more, since, who = _without(seen) if document is None else _with(document, seen)
+    told = _without(seen) if document is None else _with(document, seen)
+    hint = BRING if seen.missing else CORRECT if seen.problems else told.hint
+    addresses = tuple(seen.addresses or ())
+    none = "" if seen.addresses is None else NO_CABLE if seen.cable is False else NO_ADDRESS
+    steps = [PLUG_IN] if none == NO_CABLE else []
+    if hint.here:
+        steps.append(hint.here)
     return View(
         now_ms=seen.now_ms,
         version=seen.version,
         node=(document.node if document else None) or seen.node,
-        who=who,
+        who=told.who,
         serial=seen.serial,
-        addresses=tuple(seen.addresses),
-        state=state,
-        span=span(seen.now_ms - since) if since is not None else "",
-        reason=reason,
-        advice=_settings_advice(seen) or hint,
-        problems=problems,
-        more=tuple(more),
+        addresses=addresses,
+        address=", ".join(addresses) or none,
+        state=told.state,
+        since=stamp(told.since) if told.since is not None else "",
+        span=span(seen.now_ms - told.since) if told.since is not None else "",
+        reason=told.reason,
+        waits=told.waits,
+        here="; then ".join(steps),
+        desk=hint.desk.format(config=seen.config),
+        problems=tuple(dict.fromkeys([*seen.notices, *_wrong(seen)])),
+        more=told.more,
     )
 
 
-def _settings_advice(seen: Seen) -> str:
-    if seen.missing:
-        return "put galley.yaml on a stick labelled GALLEY, and plug it in: it is read at once"
-    if seen.problems:
-        return f"correct {seen.config}: on a stick labelled GALLEY, plugged in again, it is read at once"
-    return ""
-
-
-_Told = tuple[str, str, str, list[tuple[str, str]], "int | None", str]
+def _wrong(seen: Seen) -> list[str]:
+    """Each without the file's name where that is said already, above them all."""
+    said = f"{seen.config}: " if seen.document is None else ""
+    return [] if seen.missing else [one.removeprefix(said) for one in seen.problems]
 
 
 def _without(seen: Seen) -> _Told:
     if seen.missing:
-        return NO_SETTINGS, f"there is no {seen.config}", "", [], None, ""
+        return _Told(NO_SETTINGS, f"there is no {seen.config}", BRING)
     if seen.problems:
-        return WRONG_SETTINGS, f"{len(seen.problems)} problem(s), all shown here", "", [], None, ""
-    hint = "wait: it starts by itself. If it stays so: journalctl -u galley-edge-commander"
-    return SILENT, "", hint, [], None, ""
+        count = len(seen.problems)
+        return _Told(WRONG_SETTINGS, f"{count} problem{'s' if count > 1 else ''} in {seen.config}", CORRECT)
+    return _Told(SILENT, "", WAIT, waits=False)
 
 
 def _with(document: StatusDocument, seen: Seen) -> _Told:
     around = document.around
-    who = f"{around.name} of {document.site}" if around.name else document.site or "no site yet"
     pending = f"{document.pending} message(s) not yet at the endpoint" if document.pending else "all is reported"
-    more = [*command_rows(document, SHOWN_PAST), *around_rows(around), ("outbox", pending)]
-    return document.state.value, reason_text(document), advice(document, seen.config), more, document.since, who
+    return _Told(
+        state=document.state.value,
+        reason=document.reason.removeprefix("waiting: ") or (WELL if document.state is NodeState.READY else ""),
+        hint=advice(document, seen.config),
+        more=(*command_rows(document, SHOWN_PAST), *around_rows(around), ("outbox", pending)),
+        since=document.since,
+        who=f"{around.name} of {document.site}" if around.name else document.site or "no site yet",
+        waits=bool(document.reason),
+    )

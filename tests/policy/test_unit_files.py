@@ -213,7 +213,7 @@ def test_the_console_shows_and_does_nothing_else() -> None:
         "TTYPath=/dev/tty1",
         "ExecStart=/opt/galley/bin/edge-commander status --console",
         "RestrictAddressFamilies=AF_UNIX",
-        "PrivateNetwork=yes",
+        "IPAddressDeny=any",
         "DevicePolicy=closed",
         "DeviceAllow=/dev/tty1 rw",
         "Conflicts=getty@tty1.service",

@@ -24,7 +24,7 @@ class World:
         (root / "machine.json").write_text(FACTS)
         self.look = Look(
             root=root, check=self._check, monotonic=lambda: self.now, now_ms=lambda: NOW,
-            noticed=lambda: self.noticed,
+            noticed=lambda: self.noticed, net=lambda: (["192.0.2.7"], True),
         )  # fmt: skip
 
     def _check(self, _: Path | None) -> tuple[str, ...]:
@@ -39,12 +39,13 @@ class World:
 def test_no_settings_then_wrong_ones_then_good_ones(tmp_path: Path) -> None:
     world = World(tmp_path)
     first = view(world.look())
-    assert first.state == NO_SETTINGS and "stick labelled GALLEY" in first.advice and first.problems == ()
+    assert first.state == NO_SETTINGS and "stick labelled GALLEY" in first.here and first.problems == ()
     world.settings("edge_commander: {enrol_seconds: 0, colour: red}\nendpoint: {urls: []}")
     second = view(world.look())
     assert second.state == WRONG_SETTINGS and len(second.problems) == 4
-    assert all(str(tmp_path / "galley.yaml") in one for one in second.problems)
-    assert "stick labelled GALLEY" in second.advice
+    assert second.reason == f"4 problems in {tmp_path / 'galley.yaml'}"
+    assert all(one.startswith(("edge_commander.", "endpoint.")) for one in second.problems)
+    assert "stick labelled GALLEY" in second.here and "192.0.2.7" in second.address
     world.settings()
     third = view(world.look())
     assert third.state == SILENT and third.problems == ()
