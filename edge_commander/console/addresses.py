@@ -9,7 +9,7 @@ import ipaddress
 import re
 from dataclasses import dataclass
 
-from edge_commander.discovery.interfaces import CLUSTERS
+from edge_commander.discovery.hints import CLUSTERS
 
 MOST = 3
 _UP, _GATEWAY = 0x1, 0x2

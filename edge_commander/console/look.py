@@ -141,10 +141,7 @@ class Look:
 
     def __call__(self) -> Seen:
         """All of it, anew."""
-        mark = self._signature()
-        if mark != self._mark:
-            self._mark, self._checked, self._config = mark, None, read_config(self._path, self._root)
-        found = self._config
+        found = self.config()
         document = ask(socket_of(found.settings))
         node, serial = self._hardware(found.settings)
         addresses, cable = self._net()
@@ -161,6 +158,13 @@ class Look:
             addresses=addresses,
             cable=cable,
         )
+
+    def config(self) -> Config:
+        """The configuration, read anew where a file of it has changed."""
+        mark = self._signature()
+        if mark != self._mark:
+            self._mark, self._checked, self._config = mark, None, read_config(self._path, self._root)
+        return self._config
 
     def _signature(self) -> object:
         """Changes with any file of the configuration; without a stat each look would parse them all."""

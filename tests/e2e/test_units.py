@@ -55,14 +55,14 @@ def host(tmp_path_factory: pytest.TempPathFactory, host_base: Path) -> Iterator[
 
 def test_systemd_finds_no_fault_in_the_units_and_no_ordering_cycle(host: SuiteHost) -> None:
     files = sorted(path.name for path in Path("systemd").iterdir() if path.suffix in (".service", ".socket"))
-    assert len(files) == 14
+    assert len(files) == 15
     said = host.run("systemd-analyze", "verify", "--man=no", *(f"/etc/systemd/system/{name}" for name in files))
     assert said.strip() == ""
     journal = host.run("journalctl", "-b", "--no-pager", "-o", "cat")
     assert "ordering cycle" not in journal.lower()
 
 
-@pytest.mark.parametrize("unit", [*NODE_UNITS, "endpoint", "discovery"])
+@pytest.mark.parametrize("unit", [*NODE_UNITS, "endpoint", "discovery", "console", "lan-page"])
 def test_exposure_is_low(host: SuiteHost, unit: str) -> None:
     said = host.run("systemd-analyze", "security", "--no-pager", f"galley-{unit}.service")
     found = re.search(r"exposure level for \S+: ([0-9.]+)", said)

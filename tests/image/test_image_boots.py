@@ -28,7 +28,8 @@ LABELS = ["esp", "root-a", "root-b", "journal", "ident", "keep", "conf", "var"]
 UNITS = ("edge-commander", "heartbeat", "vessel", "synthetic-client", "discovery")
 LISTENS = {
     ("tcp", "127.0.0.1", 9401), ("tcp", "127.0.0.1", 9402), ("tcp", "127.0.0.1", 9403), ("tcp", "127.0.0.1", 9404),
-    ("tcp", "0.0.0.0", 9411), ("udp", "0.0.0.0", 5353), ("udp", "0.0.0.0", 68), ("udp", "0.0.0.0", 9410),
+    ("tcp", "0.0.0.0", 9411), ("tcp", "0.0.0.0", 9412), ("udp", "0.0.0.0", 5353), ("udp", "0.0.0.0", 68),
+    ("udp", "0.0.0.0", 9410),
 }  # fmt: skip
 """What docs/image.md names; containerd's streaming port, on loopback, is whatever is free."""
 ENROL_SECONDS = 300.0
