@@ -25,7 +25,7 @@ from tests.site_in_a_box.nuc import GATEWAY, Nuc, blank_disk, stick
 SITE = "store-00077"
 PORT = 8443
 LABELS = ["esp", "root-a", "root-b", "journal", "ident", "keep", "conf", "var"]
-UNITS = ("edge-commander", "heartbeat", "vessel", "synthetic-client", "discovery")
+UNITS = ("edge-commander", "heartbeat", "vessel", "synthetic-client", "discovery", "console", "lan-page")
 LISTENS = {
     ("tcp", "127.0.0.1", 9401), ("tcp", "127.0.0.1", 9402), ("tcp", "127.0.0.1", 9403), ("tcp", "127.0.0.1", 9404),
     ("tcp", "0.0.0.0", 9411), ("tcp", "0.0.0.0", 9412), ("udp", "0.0.0.0", 5353), ("udp", "0.0.0.0", 68),
@@ -217,6 +217,40 @@ def test_nothing_listens_that_the_docs_do_not_name(machine: Nuc) -> None:
         found.add((kind, address.partition("%")[0].strip("[]") or "*", int(port)))
     unknown = {one for one in found if one not in LISTENS and (one[0], "0.0.0.0", one[2]) not in LISTENS}
     assert not unknown
+
+
+def screen(machine: Nuc) -> str:
+    """What a telephone reads off the machine's screen."""
+    machine.qmp("screendump", filename="/run/vm/screen.ppm")
+    picture = machine.folder / "screen.ppm"
+    command = ["zbarimg", "--quiet", "--raw", "-Sdisable", "-Sqrcode.enable", str(picture)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60).stdout.strip()
+
+
+def test_a_telephone_reads_off_its_screen_who_it_is(shop: Shop, machine: Nuc) -> None:
+    """In the kernel's own font; the console was there before the settings, and did not give up."""
+    node = (shop.node(machine.serial) or {})["node"]
+    said = wait(lambda: node in (found := screen(machine)) and found, "a code on the screen", machine)
+    assert said.splitlines()[1:4] == [node, machine.serial, "10.0.2.15"], said
+    assert machine.run("systemctl show -P NRestarts galley-console galley-lan-page").split() == ["0", "0"]
+
+
+def test_the_page_on_the_lan_shows_the_same(shop: Shop, machine: Nuc) -> None:
+    ask = "python3 -I -c 'import urllib.request as r; print(r.urlopen(\"http://10.0.2.15:9412/\").read().decode())'"
+    text = machine.run(ask)
+    for known in ((shop.node(machine.serial) or {})["node"], machine.serial, "10.0.2.15", SITE):
+        assert known in text, text
+    assert "<dt>wrong</dt>" not in text, text
+
+
+def test_a_node_without_settings_says_what_it_needs(machine: Nuc) -> None:
+    machine.run("mv /etc/galley/galley.yaml /etc/galley/away; systemctl stop galley-edge-commander")
+    try:
+        wait(lambda: "no settings yet" in screen(machine), "the state on the screen", machine)
+    finally:
+        machine.run("mv /etc/galley/away /etc/galley/galley.yaml; systemctl start galley-edge-commander")
+    wait(lambda: "no settings yet" not in screen(machine), "the settings again", machine)
+    assert machine.run("systemctl show -P NRestarts galley-console").strip() == "0"
 
 
 def test_nobody_can_log_in(machine: Nuc) -> None:
