@@ -211,7 +211,7 @@ def test_the_console_shows_and_does_nothing_else() -> None:
         "StandardInput=null",
         "StandardOutput=tty",
         "TTYPath=/dev/tty1",
-        "ExecStart=/opt/galley/bin/edge-commander status --console",
+        "ExecStart=/opt/galley/bin/python3 -I -m edge_commander.console",
         "RestrictAddressFamilies=AF_UNIX",
         "IPAddressDeny=any",
         "DevicePolicy=closed",

@@ -14,9 +14,9 @@ import pytest
 from agents.contracts.messages import NodeState
 from edge_commander.console import qr
 from edge_commander.console.screen import lines
+from edge_commander.console.terminal import Drawn, console
 from edge_commander.console.view import Seen, view
 from edge_commander.reasons import Reason, Why
-from edge_commander.status import Drawn, console
 from edge_commander.view import StatusDocument
 
 NOW = 1_800_000_000_000
@@ -90,9 +90,9 @@ def test_what_a_terminal_gets_is_the_screen_that_is_read(tmp_path: Path) -> None
     reader.join(timeout=10)
     os.close(master)
     plain = got.decode()
-    for sequence in ("\x1b[?25l", "\x1b[H", "\x1b[K", "\x1b[J", "\r"):
+    for sequence in ("\x1b[?25l", "\x1b[H", "\r"):
         plain = plain.replace(sequence, "")
-    assert "\x1b" not in plain
+    assert "\x1b" not in plain and [len(row) for row in plain.split("\n")] == [80] * 25
     assert read(plain.split("\n"), tmp_path) == qr.text(view(seen(Why.APPROVAL.value)))
 
 

@@ -10,15 +10,14 @@ import msgspec
 import pytest
 
 from agents.contracts.messages import NodeState
-from edge_commander import status
 from edge_commander.advice import ADVICE, NONE, STATES, advice
 from edge_commander.console.screen import HEIGHT, WIDTH, lines
+from edge_commander.console.terminal import DRAW_SECONDS, console
 from edge_commander.console.view import Seen
 from edge_commander.console.view import view as seen_as
 from edge_commander.ledger import Past
 from edge_commander.reasons import NodeRecord, Reason, Why
 from edge_commander.shown import as_text
-from edge_commander.status import console
 from edge_commander.surroundings import wipe_view
 from edge_commander.view import (
     Around,
@@ -188,7 +187,7 @@ def test_a_terminal_is_drawn_anew_until_it_is_ended() -> None:
 
     assert console(lambda: Seen(document=document(), now_ms=NOW), out, sleep=sleep, draw=lambda _: []) == 0
     assert out.getvalue().count("\x1b[H") == 3 and "\x1b[2J" not in out.getvalue()
-    assert naps == [status.DRAW_SECONDS] * 3
+    assert naps == [DRAW_SECONDS] * 3
 
 
 def test_what_is_no_terminal_gets_one_screen_and_no_control_character() -> None:
