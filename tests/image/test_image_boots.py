@@ -235,12 +235,30 @@ def test_a_telephone_reads_off_its_screen_who_it_is(shop: Shop, machine: Nuc) ->
     assert machine.run("systemctl show -P NRestarts galley-console galley-lan-page").split() == ["0", "0"]
 
 
+def page(machine: Nuc) -> str:
+    """The page that it serves on the LAN."""
+    ask = "import urllib.request as r; print(r.urlopen('http://10.0.2.15:9412/', timeout=60).read().decode())"
+    return machine.run(f'python3 -I -c "{ask}"')
+
+
 def test_the_page_on_the_lan_shows_the_same(shop: Shop, machine: Nuc) -> None:
-    ask = "python3 -I -c 'import urllib.request as r; print(r.urlopen(\"http://10.0.2.15:9412/\").read().decode())'"
-    text = machine.run(ask)
+    text = page(machine)
     for known in ((shop.node(machine.serial) or {})["node"], machine.serial, "10.0.2.15", SITE):
         assert known in text, text
     assert "<dt>wrong</dt>" not in text, text
+
+
+def test_all_that_is_wrong_with_a_stick_is_shown_at_once(machine: Nuc) -> None:
+    wrong = "v: 1\\nheartbeat: {interval_seconds: 0}\\nvessel: {nonsense: 1}\\nmachine: {ntp: [not a name]}\\n"
+    machine.run(f"mkdir /run/wrong; printf '{wrong}' > /run/wrong/galley.yaml")
+    apply = "/opt/galley/bin/python3 -I -B -m edge_commander.machine_settings.apply"
+    machine.run(f"{apply} /run/wrong --name 'the stick'", check=False, seconds=300)
+    try:
+        text = wait(lambda: "wrong</dt>" in (found := page(machine)) and found, "the problems on the page", machine)
+        for path in ("heartbeat.interval_seconds", "vessel.nonsense", "machine.ntp"):
+            assert f"the stick: {path}" in text or re.search(rf"the stick: \S+: {path}", text), text
+    finally:
+        machine.run("rm /run/galley-notices/settings")
 
 
 def test_a_node_without_settings_says_what_it_needs(machine: Nuc) -> None:
