@@ -27,8 +27,10 @@ CHECK_SECONDS = 60.0
 """How long the daemon's own check may take."""
 CHECK_AGAIN_SECONDS = 30.0
 """Files that the configuration names may come late: looked at again this often while the commander is silent."""
-NOTICES = (Path("/run/galley-early/problems"), Path("/run/galley-notices/settings"))
-"""A line each: what early boot could not do (images/nuc), and what was wrong with a medium (machine_settings)."""
+EARLY = Path("/run/galley-early/problems")
+"""A line each: what early boot could not do (images/nuc)."""
+MEDIUM = Path("/run/galley-notices/settings")
+"""A line each: what was wrong with the last stick, or the esp (machine_settings)."""
 MAX_NOTICES = 8192
 MAX_TABLE = 1024 * 1024
 
@@ -74,15 +76,13 @@ def daemon_says(path: Path | None) -> tuple[str, ...]:
     return tuple(line.removeprefix("edge-commander: ") for line in done.stderr.splitlines() if line.strip())
 
 
-def notices(files: Sequence[Path] = NOTICES) -> tuple[str, ...]:
-    """Lines of the files that are there; each may be anybody's who is root, and is bounded."""
-    found: list[str] = []
-    for file in files:
-        try:
-            with file.open("rb") as stream:
-                found += stream.read(MAX_NOTICES).decode(errors="replace").splitlines()
-        except OSError:
-            continue
+def notices(file: Path) -> tuple[str, ...]:
+    """Lines of a file of notices, bounded; none where there is none."""
+    try:
+        with file.open("rb") as stream:
+            found = stream.read(MAX_NOTICES).decode(errors="replace").splitlines()
+    except OSError:
+        return ()
     return tuple(line.strip() for line in found if line.strip())
 
 
@@ -126,7 +126,7 @@ class Look:
         path: Path | None = None,
         *,
         root: Path = config.ROOT,
-        noticed: Callable[[], Sequence[str]] = notices,
+        noticed: Callable[[Path], Sequence[str]] = notices,
         net: Callable[[], tuple[Sequence[str], bool | None]] = network,
         check: Callable[[Path | None], tuple[str, ...]] = daemon_says,
         monotonic: Callable[[], float] = time.monotonic,
@@ -152,7 +152,8 @@ class Look:
             version=self._version,
             missing=found.missing,
             problems=found.problems or (self._daemon_says() if document is None else ()),
-            notices=tuple(self._noticed()),
+            early=tuple(self._noticed(EARLY)),
+            medium=tuple(self._noticed(MEDIUM)),
             node=node,
             serial=serial,
             addresses=addresses,

@@ -62,16 +62,19 @@ def console(
 
 class Drawn:
     """The code of a text, drawn by a process that ends, and kept until the text is another. Empty where it cannot be
-    drawn: the screen stands without it."""
+    drawn: the screen stands without it, and it is tried again a minute later."""
 
-    def __init__(self) -> None:
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
         self._text = ""
         self._rows: list[str] = []
+        self._at = 0.0
 
     def __call__(self, text: str) -> list[str]:
         """Rows of blocks."""
-        if text != self._text:
-            self._text, self._rows = text, self._draw(text)
+        failed = not self._rows and self._monotonic() - self._at >= DRAWING_SECONDS
+        if text != self._text or failed:
+            self._text, self._rows, self._at = text, self._draw(text), self._monotonic()
         return self._rows
 
     def _draw(self, text: str) -> list[str]:

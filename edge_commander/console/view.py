@@ -33,15 +33,19 @@ WAIT = Advice(
     "wait for two minutes; if this stays, switch the machine off and on; if it still stays, call the support desk",
     "journalctl -u galley-edge-commander",
 )
+TELL = Advice(
+    "call the support desk, and read out what is wrong here", "look at what is wrong here, and at the journal"
+)
 PLUG_IN = "plug in the network cable"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
     """What was found. `document` None: the commander does not answer. `missing`: there is no configuration; `problems`:
-    what is wrong with the one there is, each with its path. `notices`: what early boot could not do, and what was wrong
-    with a medium. `node`, `serial`: as the hardware has them, empty where it says nothing. `addresses`: on the LAN;
-    None: nobody looked. `cable`: whether one is plugged in; None: the hardware does not tell. `now_ms`: Unix ms."""
+    what is wrong with the one there is, each with its path. `early`: what early boot could not do; `medium`: what was
+    wrong with the last stick, or the esp. `node`, `serial`: as the hardware has them, empty where it says nothing.
+    `addresses`: on the LAN; None: nobody looked. `cable`: whether one is plugged in; None: the hardware does not tell.
+    `now_ms`: Unix ms."""
 
     document: StatusDocument | None
     now_ms: int
@@ -49,7 +53,8 @@ class Seen:
     version: str = ""
     missing: bool = False
     problems: Sequence[str] = ()
-    notices: Sequence[str] = ()
+    early: Sequence[str] = ()
+    medium: Sequence[str] = ()
     node: str = ""
     serial: str = ""
     addresses: Sequence[str] | None = None
@@ -97,7 +102,7 @@ def view(seen: Seen) -> View:
     """The same facts give the same view."""
     document = seen.document
     told = _without(seen) if document is None else _with(document, seen)
-    hint = BRING if seen.missing else CORRECT if seen.problems else told.hint
+    hint = _hint(seen, told)
     addresses = tuple(seen.addresses or ())
     none = "" if seen.addresses is None else NO_CABLE if seen.cable is False else NO_ADDRESS
     steps = [PLUG_IN] if none == NO_CABLE else []
@@ -118,9 +123,21 @@ def view(seen: Seen) -> View:
         waits=told.waits,
         here="; then ".join(steps),
         desk=hint.desk.format(config=seen.config),
-        problems=tuple(dict.fromkeys([*seen.notices, *_wrong(seen)])),
+        problems=tuple(dict.fromkeys([*seen.early, *seen.medium, *_wrong(seen)])),
         more=told.more,
     )
+
+
+def _hint(seen: Seen, told: _Told) -> Advice:
+    """What the settings need comes first: without them nothing else gets on. A stick that was wrong may be long gone:
+    said where nothing else is to be done."""
+    if seen.problems and not seen.missing:
+        return CORRECT
+    if seen.missing:
+        return CORRECT if seen.medium else BRING
+    if told.hint.here:
+        return told.hint
+    return CORRECT if seen.medium else TELL if seen.early else told.hint
 
 
 def _wrong(seen: Seen) -> list[str]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edge_commander.console.look import CHECK_AGAIN_SECONDS, Look, notices
+from agents.contracts.messages import NodeState
+from edge_commander.console.look import CHECK_AGAIN_SECONDS, EARLY, MEDIUM, Look, notices
 from edge_commander.console.screen import HEIGHT, WIDTH, lines
 from edge_commander.console.view import NO_SETTINGS, SILENT, WRONG_SETTINGS, Seen, view
+from edge_commander.reasons import Why
+from edge_commander.view import StatusDocument
 
 NOW = 1_800_000_000_000
 FACTS = '{"hardware_id": "NUC-77", "serial": "S-77", "boot_id": "b", "hostname": "h", "hardware": "NUC"}'
@@ -20,11 +23,11 @@ class World:
         self.now = 0.0
         self.wrong: tuple[str, ...] = ()
         self.checks = 0
-        self.noticed: list[str] = []
+        self.noticed: dict[Path, list[str]] = {}
         (root / "machine.json").write_text(FACTS)
         self.look = Look(
             root=root, check=self._check, monotonic=lambda: self.now, now_ms=lambda: NOW,
-            noticed=lambda: self.noticed, net=lambda: (["192.0.2.7"], True),
+            noticed=lambda file: self.noticed.get(file, []), net=lambda: (["192.0.2.7"], True),
         )  # fmt: skip
 
     def _check(self, _: Path | None) -> tuple[str, ...]:
@@ -71,9 +74,22 @@ def test_what_early_boot_and_the_settings_unit_left_is_shown_and_bounded(tmp_pat
     early, medium = tmp_path / "problems", tmp_path / "settings"
     early.write_text("vda: cannot be partitioned (install)\n\n")
     medium.write_bytes(b"the stick: galley.yaml: v: must be 1\n" + b"x\xff" * 100_000)
-    found = notices([early, tmp_path / "none", medium])
-    assert found[:2] == ("vda: cannot be partitioned (install)", "the stick: galley.yaml: v: must be 1")
-    assert sum(map(len, found)) < 10_000
+    assert notices(early) == ("vda: cannot be partitioned (install)",)
+    found = notices(medium)
+    assert found[0] == "the stick: galley.yaml: v: must be 1" and sum(map(len, found)) < 10_000
+    assert notices(tmp_path / "none") == ()
+
+
+def test_who_put_a_wrong_stick_in_is_told_to_have_it_corrected(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.noticed = {MEDIUM: ["the stick: galley.yaml: v: must be 1"], EARLY: ["keep: cannot be mounted"]}
+    first = view(world.look())
+    assert first.state == NO_SETTINGS and first.here.startswith("have galley.yaml corrected")
+    assert first.problems == ("keep: cannot be mounted", "the stick: galley.yaml: v: must be 1")
+    well = StatusDocument(state=NodeState.READY, reason="", since=1, node=None, site=None)
+    assert view(Seen(document=well, now_ms=NOW, early=["keep: cannot be mounted"])).here.startswith("call the support")
+    waits = StatusDocument(state=NodeState.FORMING, reason=Why.TURN.value, since=1, node=None, site=None)
+    assert view(Seen(document=waits, now_ms=NOW, medium=["the stick: x"])).here.startswith("nothing: one node")
 
 
 def test_every_problem_is_on_the_screen_at_once() -> None:

@@ -50,7 +50,7 @@ def test_a_detail_of_any_length_leaves_room_for_the_step() -> None:
 
 def test_the_code_gives_way_to_problems_that_need_the_room() -> None:
     few = ["vda: cannot be partitioned (install)"]
-    assert chr(0x2588) in "".join(lines(seen(document=False, notices=few), CODE))
+    assert chr(0x2588) in "".join(lines(seen(document=False, early=few), CODE))
     many = [f"/etc/galley/galley.yaml: edge_commander.setting{i:02}: must be larger than zero" for i in range(11)]
     rows = lines(seen(document=False, problems=many), CODE)
     assert chr(0x2588) not in "".join(rows)

@@ -54,7 +54,7 @@ def seen(reason: str = Why.APPROVAL.value, text: str = "kitchen-1", **more: obje
 
 
 def test_it_shows_what_the_console_shows() -> None:
-    shown = view(seen(Reason(Why.TURN, "kitchen-2 is joining").text, notices=["vda: cannot be partitioned"]))
+    shown = view(seen(Reason(Why.TURN, "kitchen-2 is joining").text, early=["vda: cannot be partitioned"]))
     told = re.sub(r"\s+", " ", Tags(page(shown).decode()).text)
     for text in ("n-abcdefghij234567", "GEXX12345678", "192.168.2.7", "forming", "turn: kitchen-2 is joining", "1 min",
                  "nothing: one node after another", "vda: cannot be partitioned", "1.4.0",
@@ -67,7 +67,7 @@ def test_it_shows_what_the_console_shows() -> None:
 
 def test_what_others_say_is_text_and_nothing_else() -> None:
     plain, evil = (
-        Tags(page(view(seen(reason, text, serial=text, version=text, problems=[text], notices=[text]))).decode())
+        Tags(page(view(seen(reason, text, serial=text, version=text, problems=[text], early=[text]))).decode())
         for reason, text in ((Why.TURN.value, "harmless"), (f"{Why.TURN.value}: {EVIL}", EVIL))
     )
     # The same page, but for the one problem that is not the same as the notice once it was cleaned.
