@@ -11,6 +11,9 @@ from agents.contracts.identity import Role
 ROOT = 0
 CONSOLE = 776
 """`galley-console`, which draws the status on the machine's first console."""
+LAN_PAGE = 777
+"""`galley-lan-page`, which shows the same on the LAN."""
+BYSTANDERS = frozenset({ROOT, CONSOLE, LAN_PAGE})
 
 
 class Route(StrEnum):
@@ -33,7 +36,7 @@ ALLOWED: dict[Role, frozenset[Route]] = {
 
 @dataclass(frozen=True)
 class Caller:
-    """Who is at the other end. `role` None: a uid without one; root and the console may read the status alone."""
+    """Who is at the other end. `role` None: a uid without one; bystanders may read the status alone."""
 
     uid: int
     role: Role | None
@@ -41,7 +44,7 @@ class Caller:
     def may(self, route: Route) -> bool:
         """Whether this caller gets an answer on this route."""
         if self.role is None:
-            return self.uid in (ROOT, CONSOLE) and route is Route.STATUS
+            return self.uid in BYSTANDERS and route is Route.STATUS
         return route in ALLOWED[self.role]
 
 

@@ -118,6 +118,8 @@ class CommanderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     for a machine where every daemon runs as one user.
     `siblings`: where the siblings' channel (mutual TLS) listens; this port is also where siblings are looked for,
     unless the roster's address names one. 0 turns the listener off.
+    `page`: where galley-lan-page serves what the console shows, read-only and without a secret, over plain http for a
+    telephone on the LAN. 0 turns it off.
     `snapshot_seconds`: how often each member takes a snapshot of the cluster by itself; 0: never.
     `hints_file`: where galley-discovery leaves what it heard on the LAN: addresses to try a sibling at that does not
     answer at the roster's; they must prove themselves as everywhere. Empty: no hints are used.
@@ -126,6 +128,7 @@ class CommanderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
     health: Listener = Listener(port=9404)
     siblings: Listener = Listener(bind="0.0.0.0", port=9411)  # noqa: S104 - the LAN's; who may talk is in the roster
+    page: Listener = Listener(bind="0.0.0.0", port=9412)  # noqa: S104 - the LAN's; read-only, and holds no secret
     hints_file: str = "/run/galley-discovery/hints.json"
     keys_dir: str = "/var/lib/galley-ident"
     keys: Literal["auto", "file", "tpm"] = "auto"

@@ -34,6 +34,7 @@ TEST = [
     "systemd-container",
     "systemd-repart",
     "tpm2-tools",
+    "zbar-tools",
 ]
 GROUPS = {"venv": ["python3-venv"], "demo": DEMO, "test": TEST}
 OPTIONAL = {"chromium", "chromium-driver", "systemd-repart"}

@@ -15,6 +15,13 @@ import msgspec
 
 from agents.contracts.ids import NODE_PATTERN, is_node_id
 
+CLUSTERS = (
+    "lo", "cni", "flannel", "cali", "tunl", "vxlan", "veth", "docker", "br-", "kube", "nodelocaldns", "cilium", "lxc",
+    "virbr", "dummy", "wg", "tun",
+)  # fmt: skip
+"""What the names of interfaces begin with that a cluster or a tunnel makes: their networks are no LAN, and pods are on
+them."""
+
 SERVICE = "_galley._tcp.local."
 """The service's type (RFC 6763). An instance is called by its node id, and its host `<node id>.local.`"""
 MAX_HINTS = 64

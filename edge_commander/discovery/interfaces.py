@@ -5,14 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from edge_commander.discovery.hints import lan_address
-
-CLUSTERS = (
-    "lo", "cni", "flannel", "cali", "tunl", "vxlan", "veth", "docker", "br-", "kube", "nodelocaldns", "cilium", "lxc",
-    "virbr", "dummy", "wg", "tun",
-)  # fmt: skip
-"""What the names of interfaces begin with that a cluster or a tunnel makes: their networks are no LAN, and pods are on
-them."""
+from edge_commander.discovery.hints import CLUSTERS, lan_address
 
 
 @dataclass(frozen=True)

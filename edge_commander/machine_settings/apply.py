@@ -23,6 +23,7 @@ from edge_commander.machine_settings import files, medium
 from edge_commander.machine_settings.settings import MachineSettings, problems
 
 ETC = Path("/etc")
+NOTICES = Path("/run/galley-notices/settings")
 CODE = "enrol-code"
 """The one file that only Edge Commander may read."""
 OWNER = "galley-commander"
@@ -43,8 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not found and not wrong:
         if not (ETC / "galley/galley.yaml").exists():
             _say(f"there is no galley.yaml on {options.name}: write one onto a stick labelled GALLEY (docs/image.md)")
+        _notice([f"{options.name}: there is no galley.yaml on it"] if options.restart else [])
         return 0
     if not wrong and _in_force(found):
+        _notice([])
         return 0
     made: Mapping[str, str] = {}
     if not wrong:
@@ -53,10 +56,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         for problem in wrong:
             _say(f"{options.name}: {problem}")
         _say(f"{options.name}: {len(wrong)} problems; nothing of it is taken over")
+        _notice([f"{options.name}: {problem}" for problem in wrong])
         return 78
     _take_over(found, made)
     if options.esp is not None:
         _keep(options.esp, found)
+    _notice([])
     _say(f"{options.name}: taken over ({', '.join(sorted(found))})")
     if options.restart:
         _run("systemctl", "restart", "--no-block", *UNITS)
@@ -171,6 +176,18 @@ def _run(*command: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     if done.returncode != 0:
         _say(f"{' '.join(command)}: {done.stderr.strip()[-200:]}")
+
+
+def _notice(said: Sequence[str]) -> None:
+    """Leaves it for the console to show, instead of what the last medium left there."""
+    try:
+        if not said:
+            NOTICES.unlink(missing_ok=True)
+            return
+        NOTICES.parent.mkdir(mode=0o755, exist_ok=True)
+        _replace(NOTICES, "".join(f"{line}\n" for line in said).encode(), 0o644)
+    except OSError as error:
+        _say(f"{NOTICES}: cannot be written: {error.strerror}")
 
 
 def _say(text: str) -> None:

@@ -18,9 +18,9 @@ from agents.contracts.messages import NodeState
 from agents.core.errors import ConfigError
 from agents.io import config
 from agents.io.state import StateFile
+from edge_commander.console.ask import ask
 from edge_commander.reasons import Why
 from edge_commander.settings import CommanderSettings
-from edge_commander.status import ask
 from edge_commander.update.record import OPEN, UpdateRecord
 from edge_commander.update.store import NAME
 from edge_commander.view import StatusDocument

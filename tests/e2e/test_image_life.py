@@ -7,6 +7,7 @@ one's is years ahead at its first boot, and after the wipe both are decades behi
 
 from __future__ import annotations
 
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -23,12 +24,14 @@ from tests.site_in_a_box.nuc_cluster import NucCluster
 from tests.site_in_a_box.nuc_life import IDENT, KEEP, LINES, Life
 from tests.site_in_a_box.nuc_moments import Moment, cut, stage_of
 from tests.site_in_a_box.nuc_shop import Shop, wait
+from tests.site_in_a_box.nuc_sight import ADDRESS, page, screen
 
 SITES = ("store-00077", "store-00078")
 LABELS = ["esp", "root-a", "root-b", "journal", "ident", "keep", "conf", "var"]
 LISTENS = {
     ("tcp", "127.0.0.1", 9401), ("tcp", "127.0.0.1", 9402), ("tcp", "127.0.0.1", 9403), ("tcp", "127.0.0.1", 9404),
-    ("tcp", "0.0.0.0", 9411), ("udp", "0.0.0.0", 5353), ("udp", "0.0.0.0", 68), ("udp", "0.0.0.0", 9410),
+    ("tcp", "0.0.0.0", 9411), ("tcp", "0.0.0.0", 9412), ("udp", "0.0.0.0", 5353), ("udp", "0.0.0.0", 68),
+    ("udp", "0.0.0.0", 9410),
 }  # fmt: skip
 """What docs/image.md names; containerd's streaming port, on loopback, is whatever is free."""
 DISK_GIB = 6
@@ -168,6 +171,46 @@ def test_nobody_can_log_in(life: Life) -> None:
     )
     assert not [line for line in units.splitlines() if " active " in line]
     assert life.machine.run("ls /usr/sbin/sshd /usr/bin/sshd 2>/dev/null", check=False).strip() == ""
+
+
+def test_a_telephone_reads_off_its_screen_who_it_is(life: Life) -> None:
+    """In the kernel's own font; the console was there before the settings, and did not give up."""
+    machine, node = life.machine, life.node["node"]
+    said = wait(lambda: node in (found := screen(machine)) and found, "a code on the screen", machine)
+    assert said.splitlines()[1:4] == [node, machine.serial, ADDRESS], said
+    assert machine.run("systemctl show -P NRestarts galley-console galley-lan-page").split() == ["0", "0"]
+
+
+def test_the_page_on_the_lan_shows_the_same(life: Life) -> None:
+    text = page(life.machine)
+    for known in (life.node["node"], life.machine.serial, ADDRESS, life.site):
+        assert known in text, text
+    assert "<dt>wrong</dt>" not in text, text
+
+
+def test_all_that_is_wrong_with_a_stick_is_shown_at_once(lives: list[Life]) -> None:
+    machine = lives[1].machine
+    wrong = "v: 1\\nheartbeat: {interval_seconds: 0}\\nvessel: {nonsense: 1}\\nmachine: {ntp: [not a name]}\\n"
+    machine.run(f"mkdir /run/wrong; printf '{wrong}' > /run/wrong/galley.yaml")
+    apply = "/opt/galley/bin/python3 -I -B -m edge_commander.machine_settings.apply"
+    machine.run(f"{apply} /run/wrong --name 'the stick'", check=False, seconds=300)
+    try:
+        text = wait(lambda: "wrong</dt>" in (found := page(machine)) and found, "the problems on the page", machine)
+        for path in ("heartbeat.interval_seconds", "vessel.nonsense", "machine.ntp"):
+            assert f"the stick: {path}" in text or re.search(rf"the stick: \S+: {path}", text), text
+    finally:
+        machine.run("rm /run/galley-notices/settings")
+
+
+def test_a_node_without_settings_says_what_it_needs(lives: list[Life]) -> None:
+    machine = lives[1].machine
+    machine.run("mv /etc/galley/galley.yaml /etc/galley/away; systemctl stop galley-edge-commander")
+    try:
+        wait(lambda: "no settings yet" in screen(machine), "the state on the screen", machine)
+    finally:
+        machine.run("mv /etc/galley/away /etc/galley/galley.yaml; systemctl start galley-edge-commander")
+    wait(lambda: "no settings yet" not in screen(machine), "the settings again", machine)
+    assert machine.run("systemctl show -P NRestarts galley-console").strip() == "0"
 
 
 def test_with_a_tpm_the_keys_are_in_it_and_else_in_a_file(lives: list[Life]) -> None:

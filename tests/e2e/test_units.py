@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from agents.contracts.ids import node_id
+from edge_commander.access import LAN_PAGE
 from tests.site_in_a_box.host_suite import NODE_UNITS, PORTS, USERS, SuiteHost, free_name
 from tests.site_in_a_box.ports import free_port
 
@@ -44,6 +45,7 @@ def host(tmp_path_factory: pytest.TempPathFactory, host_base: Path) -> Iterator[
     settings: dict[str, Any] = {**host.settings(), "endpoint": NOWHERE}
     settings["vessel"]["atlas"] = {"url": "file:///srv/no-atlas", "branch": "main"}
     settings["vessel"]["kubeconfig"] = "/etc/galley/kubeconfig"
+    settings["edge_commander"]["page"] = {"bind": host.address}
     host.lay_out(settings, SCENARIO, {"/etc/galley/kubeconfig": (USERS["vessel"], json.dumps(KUBECONFIG))})
     try:
         host.boot()
@@ -55,14 +57,14 @@ def host(tmp_path_factory: pytest.TempPathFactory, host_base: Path) -> Iterator[
 
 def test_systemd_finds_no_fault_in_the_units_and_no_ordering_cycle(host: SuiteHost) -> None:
     files = sorted(path.name for path in Path("systemd").iterdir() if path.suffix in (".service", ".socket"))
-    assert len(files) == 14
+    assert len(files) == 15
     said = host.run("systemd-analyze", "verify", "--man=no", *(f"/etc/systemd/system/{name}" for name in files))
     assert said.strip() == ""
     journal = host.run("journalctl", "-b", "--no-pager", "-o", "cat")
     assert "ordering cycle" not in journal.lower()
 
 
-@pytest.mark.parametrize("unit", [*NODE_UNITS, "endpoint", "discovery"])
+@pytest.mark.parametrize("unit", [*NODE_UNITS, "endpoint", "discovery", "console", "lan-page"])
 def test_exposure_is_low(host: SuiteHost, unit: str) -> None:
     said = host.run("systemd-analyze", "security", "--no-pager", f"galley-{unit}.service")
     found = re.search(r"exposure level for \S+: ([0-9.]+)", said)
@@ -154,6 +156,33 @@ def _listening(host: SuiteHost) -> set[str]:
     """Listening TCP and unconnected UDP sockets of the suite (those of other programs show no process here)."""
     lines = host.run("ss", "-H", "-l", "-t", "-u", "-n", "-p").splitlines()
     return {line.split()[4] for line in lines if "pid=" in line}
+
+
+def test_the_page_on_the_lan_shows_the_node_and_gets_at_nothing_else(host: SuiteHost) -> None:
+    host.wait_active("edge-commander")
+    host.run("systemctl", "start", "galley-lan-page")
+    try:
+        with urllib.request.urlopen(f"http://{host.address}:9412/", timeout=30) as answer:
+            text = answer.read().decode()
+        assert node_id(SERIAL) in text and SERIAL in text and "enrolling" in text
+        status = host.run("cat", f"/proc/{host.main_pid('lan-page')}/status")
+        assert f"Uid:\t{LAN_PAGE}\t" in status and "CapEff:\t0000000000000000" in status and "Seccomp:\t2" in status
+        assert host.ask(LAN_PAGE, "/v1/status")[0] == 200
+        assert {host.ask(LAN_PAGE, route)[0] for route in ("/v1/token", "/v1/site", "/v1/git-credential")} == {403}
+        assert "Permission denied" in host.as_user(LAN_PAGE, "ls", "/var/lib/galley-ident", check=False)
+        host.run("systemctl", "stop", "galley-edge-commander")
+        deadline = time.monotonic() + 60
+        while "does not answer" not in text and time.monotonic() < deadline:
+            with urllib.request.urlopen(f"http://{host.address}:9412/", timeout=30) as answer:
+                text = answer.read().decode()
+            time.sleep(0.5)
+        assert "does not answer" in text and SERIAL in text
+        assert host.property("galley-lan-page", "NRestarts") == "0", host.journal("lan-page")
+    finally:
+        host.run("systemctl", "stop", "galley-lan-page")
+        host.run("systemctl", "start", "galley-edge-commander")
+    assert host.property("galley-lan-page", "Result") == "success", host.journal("lan-page")
+    host.wait_active("edge-commander")
 
 
 @unit

@@ -9,7 +9,7 @@ import pytest
 
 from agents.contracts.identity import Role
 from cloud_endpoint.settings import EndpointOwn, Tls
-from edge_commander.access import CONSOLE
+from edge_commander.access import CONSOLE, LAN_PAGE
 from edge_commander.overlay.places import KEEP, UPPER
 from edge_commander.settings import DEFAULT_ROLES, CommanderSettings
 from heartbeat.settings import HeartbeatSettings
@@ -17,13 +17,13 @@ from synthetic_client.settings import SyntheticSettings
 from vessel.settings import VesselSettings
 
 ROOT = Path(__file__).resolve().parents[2]
-NO_DAEMONS = ("wipe", "overlay", "console", "boot-gate")
+NO_DAEMONS = ("wipe", "overlay", "console", "lan-page", "boot-gate")
 UNITS = {
     path.stem.removeprefix("galley-"): path
     for path in sorted((ROOT / "systemd").glob("*[!@].service"))
     if path.stem.removeprefix("galley-") not in NO_DAEMONS
 }
-"""The daemons'. The root halves, one process a request, early boot and the console have tests of their own."""
+"""The daemons'. The root halves, one process a request, early boot, console and page have tests of their own."""
 COMMANDS = {"endpoint": "galley-endpoint", "discovery": "python3 -I -m edge_commander.discovery"}
 STATE = {"endpoint": "galley/galley-endpoint", "edge-commander": "galley/edge-commander galley-ident"}
 USERS = {
@@ -215,17 +215,41 @@ def test_the_console_shows_and_does_nothing_else() -> None:
         "StandardInput=null",
         "StandardOutput=tty",
         "TTYPath=/dev/tty1",
-        "ExecStart=/opt/galley/bin/edge-commander status --console",
+        "ExecStart=/opt/galley/bin/python3 -I -m edge_commander.console",
         "RestrictAddressFamilies=AF_UNIX",
-        "PrivateNetwork=yes",
+        "IPAddressDeny=any",
         "DevicePolicy=closed",
         "DeviceAllow=/dev/tty1 rw",
         "Conflicts=getty@tty1.service",
     ]
     confined = set(HARDENING) - {"PrivateDevices=yes"}  # its terminal is a device
     assert [line for line in (*wanted, *confined) if line not in said] == []
-    assert not [line for line in said if line.startswith(("StateDirectory", "LoadCredential", "ReadWritePaths"))]
+    assert not [line for line in said if line.startswith(("StateDirectory", "ReadWritePaths"))]
+    assert not [line for line in said if line.startswith("RestartPreventExitStatus")]  # it never gives up
     assert str(CONSOLE) not in DEFAULT_ROLES  # it may read the status alone
+
+
+def test_the_page_on_the_lan_shows_and_does_nothing_else() -> None:
+    said = [line for line in (ROOT / "systemd/galley-lan-page.service").read_text().splitlines() if line]
+    wanted = [
+        "Type=notify",
+        "WatchdogSec=60",
+        "User=galley-lan-page",
+        "ExecStart=/opt/galley/bin/python3 -I -m edge_commander.lan_page",
+        "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6",
+        "IPAddressDeny=any",
+    ]
+    assert [
+        line for line in (*wanted, *HARDENING, "ProtectClock=yes", "ProtectProc=invisible") if line not in said
+    ] == []
+    hidden = next(line for line in said if line.startswith("InaccessiblePaths=")).partition("=")[2].split()
+    kept = {"/run/galley-access", "/var/lib/galley", "/var/lib/galley-ident", "/var/lib/galley-keep", "/etc/kubernetes"}
+    assert {path.removeprefix("-") for path in hidden} == kept
+    assert not [line for line in said if line.startswith(("StateDirectory", "ReadWritePaths", "BindPaths"))]
+    assert not [line for line in said if line.startswith("RestartPreventExitStatus")]  # it never gives up
+    for bound in ("CPUQuota=", "MemoryMax=", "TasksMax=", "LimitNOFILE="):
+        assert any(line.startswith(bound) for line in said), bound
+    assert str(LAN_PAGE) not in DEFAULT_ROLES  # it may read the status alone
 
 
 def test_nothing_waits_for_the_network() -> None:
@@ -236,7 +260,7 @@ def test_nothing_waits_for_the_network() -> None:
 def test_users_are_the_same_in_sysusers_and_at_the_identity_socket() -> None:
     entries = [line.split() for line in (ROOT / "systemd/sysusers.d/galley.conf").read_text().splitlines()]
     found = {entry[1]: int(entry[2]) for entry in entries if entry[:1] == ["u"]}
-    assert found == {**dict(USERS.values()), "galley-console": CONSOLE}
+    assert found == {**dict(USERS.values()), "galley-console": CONSOLE, "galley-lan-page": LAN_PAGE}
     roles = {"vessel": Role.VESSEL, "heartbeat": Role.HEARTBEAT, "synthetic-client": Role.SYNTHETIC}
     roles["edge-commander"] = Role.COMMANDER
     assert {str(USERS[unit][1]): role for unit, role in roles.items()} == DEFAULT_ROLES
@@ -259,7 +283,9 @@ def test_the_documentation_names_every_port_and_user() -> None:
         "edge-commander": 9404,
         "endpoint": 8080,
     }
-    for unit, port in {**ports, "endpoint tls": tls.port}.items():
+    page = CommanderSettings().page
+    assert (page.bind, page.port) == ("0.0.0.0", 9412)
+    for unit, port in {**ports, "endpoint tls": tls.port, "page": page.port}.items():
         assert re.search(rf"\| {port} \|", text), f"{unit}: {port}"
-    for user, uid in (*USERS.values(), ("galley-console", CONSOLE)):
+    for user, uid in (*USERS.values(), ("galley-console", CONSOLE), ("galley-lan-page", LAN_PAGE)):
         assert re.search(rf"\| `{user}` \| {uid} \|", text), user

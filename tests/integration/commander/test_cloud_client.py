@@ -21,7 +21,7 @@ from agents.core.settings import EndpointSettings
 from agents.io.clock import SystemClock
 from agents.io.tls import client_context
 from edge_commander.cloud import ClockSuspect, Cloud, TokenRefused
-from edge_commander.status import ask
+from edge_commander.console.ask import ask
 
 DAY = datetime.timedelta(days=1)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

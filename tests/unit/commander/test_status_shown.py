@@ -10,13 +10,14 @@ import msgspec
 import pytest
 
 from agents.contracts.messages import NodeState
-from edge_commander import status
-from edge_commander.advice import ADVICE, STATES, advice
+from edge_commander.advice import ADVICE, NONE, STATES, advice
+from edge_commander.console.screen import HEIGHT, WIDTH, lines
+from edge_commander.console.terminal import DRAW_SECONDS, console
+from edge_commander.console.view import Seen
+from edge_commander.console.view import view as seen_as
 from edge_commander.ledger import Past
-from edge_commander.memory import Memory
 from edge_commander.reasons import NodeRecord, Reason, Why
-from edge_commander.shown import HEIGHT, WIDTH, as_text, screen
-from edge_commander.status import console
+from edge_commander.shown import as_text
 from edge_commander.surroundings import wipe_view
 from edge_commander.view import (
     Around,
@@ -89,10 +90,14 @@ CASES: dict[str, StatusDocument | None] = {
 }  # fmt: skip
 
 
+def screen(document: StatusDocument | None, **more: Any) -> list[str]:
+    return lines(seen_as(Seen(document=document, now_ms=NOW, **more)))
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_the_console_shows_what_it_always_showed(name: str) -> None:
-    lines = screen(CASES[name], now_ms=NOW, version="1.2.0")
-    assert "\n".join(lines) + "\n" == (GOLDEN / f"{name}.console.txt").read_text()
+    shown = screen(CASES[name], version="1.2.0")
+    assert "\n".join(shown) + "\n" == (GOLDEN / f"{name}.console.txt").read_text()
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case is not None])
@@ -106,13 +111,38 @@ def test_the_text_shows_what_it_always_showed(name: str) -> None:
 def test_every_reason_has_advice_and_none_is_left_unfilled() -> None:
     assert set(ADVICE) == set(Why) - {Why.NONE}
     for why in ADVICE:
-        text = advice(document(reason=Reason(why, "a detail").text), "/srv/other.yaml")
-        assert text == ADVICE[why].replace("{config}", "/srv/other.yaml") and "{" not in text
+        found = advice(document(reason=Reason(why, "a detail").text), "/srv/other.yaml")
+        assert found.desk == ADVICE[why].desk.replace("{config}", "/srv/other.yaml") and "{" not in found.desk
+        assert found.here == ADVICE[why].here
+
+
+def test_who_stands_at_the_machine_is_asked_for_nothing_that_needs_a_login() -> None:
+    """And can do it: look at cables and power, put a stick in, wait, call; in words of no trade, and not many."""
+    trade = (
+        "kubectl",
+        "journalctl",
+        "endpoint",
+        "roster",
+        "epoch",
+        "cluster",
+        "API",
+        "DHCP",
+        "NTP",
+        "TPM",
+        "{",
+        "/",
+    )
+    for why, found in ADVICE.items():
+        known = [word for word in trade if word in found.here and why is not Why.CONFIG]
+        assert not known, (why, known)
+        assert 10 < len(found.here) <= 120 and not found.here.endswith("."), why
+        begins = ("see that", "wait", "call", "leave", "switch", "put", "nothing", "this disk")
+        assert found.here.startswith(begins), why
 
 
 def test_advice_is_the_longest_reasons_and_else_the_states() -> None:
     assert advice(document(reason=Why.WIPE_FAILED.value)) == ADVICE[Why.WIPE_FAILED]
-    assert advice(document()) == ""
+    assert advice(document()) == NONE
     for state, text in STATES.items():
         assert advice(document(state=state)) == text
 
@@ -132,15 +162,14 @@ def test_no_line_is_wider_and_no_screen_higher_than_the_console() -> None:
             wipe=WipeView(id="d" * 32, phase="failed", problem="p " * 200),
         ),
     )  # fmt: skip
-    lines = screen(long, now_ms=NOW, version="1.2.0")
-    assert len(lines) <= HEIGHT and max(map(len, lines)) <= WIDTH
-    assert any(line.startswith("you can") for line in lines)
+    shown = screen(long, version="1.2.0")
+    assert len(shown) <= HEIGHT and max(map(len, shown)) <= WIDTH
+    assert any(line.startswith("do now") for line in shown)
 
 
 def test_what_others_say_moves_no_cursor() -> None:
     evil = document(reason=f"{Why.TURN.value}: \x1b[2J\x07\u202enuc")
-    lines = screen(evil, now_ms=NOW)
-    assert all(line.isprintable() for line in lines if line)
+    assert all(line.isprintable() for line in screen(evil) if line)
 
 
 class Terminal(io.StringIO):
@@ -156,33 +185,15 @@ def test_a_terminal_is_drawn_anew_until_it_is_ended() -> None:
         if len(naps) == 3:
             raise KeyboardInterrupt
 
-    assert console(document, out, now_ms=lambda: NOW, sleep=sleep) == 0
+    assert console(lambda: Seen(document=document(), now_ms=NOW), out, sleep=sleep, draw=lambda _: []) == 0
     assert out.getvalue().count("\x1b[H") == 3 and "\x1b[2J" not in out.getvalue()
-    assert naps == [status.DRAW_SECONDS] * 3
+    assert naps == [DRAW_SECONDS] * 3
 
 
 def test_what_is_no_terminal_gets_one_screen_and_no_control_character() -> None:
     out = io.StringIO()
-    assert console(document, out, now_ms=lambda: NOW) == 0
+    assert console(lambda: Seen(document=document(), now_ms=NOW), out, draw=lambda _: []) == 0
     assert "\x1b" not in out.getvalue() and out.getvalue().count("n-abcdefghij234567") == 1
-
-
-def test_a_node_whose_commander_is_down_is_shown_by_its_record(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    config = tmp_path / "galley.yaml"
-    config.write_text(f"v: 1\nnode: {{run_dir: {tmp_path}}}\nedge_commander: {{keys_dir: {tmp_path}}}\n")
-    assert status.main(["--config", str(config)]) == 4
-    Memory(tmp_path).save_record(
-        NodeRecord(state=NodeState.ENROLLING, reason=Reason(Why.CONFIG), since=NOW, node="n-abcdefghij234567")
-    )
-    assert status.main(["--config", str(config)]) == 3
-    assert f"name an endpoint in {config}" in capsys.readouterr().out
-    assert status.main(["--config", str(config), "--output", "json"]) == 3
-    told = msgspec.json.decode(capsys.readouterr().out)
-    assert told["running"] is False and told["state"] == "enrolling" and str(config) in told["advice"]
-    assert status.main(["--config", str(config), "--console"]) == 0
-    assert "Edge Commander does not answer" in capsys.readouterr().out
 
 
 def test_an_older_commanders_answer_is_understood() -> None:

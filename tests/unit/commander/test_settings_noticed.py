@@ -1,0 +1,46 @@
+"""What was wrong with a medium stays for the console to show, until a good one, or nothing wrong, is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edge_commander.console.look import MEDIUM, notices
+from edge_commander.machine_settings import apply
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """(What is noticed, a stick)."""
+    monkeypatch.setattr(apply, "ETC", tmp_path / "etc")
+    monkeypatch.setattr(apply, "NOTICES", tmp_path / "run/settings")
+    (tmp_path / "stick").mkdir()
+    return tmp_path / "run/settings", tmp_path / "stick"
+
+
+def test_the_console_looks_where_it_is_left() -> None:
+    assert apply.NOTICES == MEDIUM
+
+
+def test_what_is_wrong_stays_until_it_is_right(places: tuple[Path, Path]) -> None:
+    noticed, stick = places
+    arguments = [str(stick), "--name", "the stick", "--restart"]
+    assert apply.main(arguments) == 0
+    assert notices(noticed) == ("the stick: there is no galley.yaml on it",)
+    (stick / "galley.yaml").write_text("v: 1\nnode: [\n")
+    assert apply.main(arguments) == 78
+    found = notices(noticed)
+    assert len(found) >= 1 and found[0].startswith("the stick: galley.yaml:")
+    assert noticed.stat().st_mode & 0o777 == 0o644
+    (stick / "galley.yaml").write_text("v: 1\n")
+    (apply.ETC / "galley").mkdir(parents=True)
+    (apply.ETC / "galley/galley.yaml").write_text("v: 1\n")
+    assert apply.main(arguments) == 0  # it is in force already
+    assert notices(noticed) == ()
+
+
+def test_an_esp_without_settings_is_no_notice_as_the_state_says_it(places: tuple[Path, Path]) -> None:
+    noticed, esp = places
+    assert apply.main([str(esp), "--name", "the esp"]) == 0
+    assert notices(noticed) == ()
