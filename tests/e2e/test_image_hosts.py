@@ -20,10 +20,10 @@ from tests.site_in_a_box.lan import address
 SITE, ELSEWHERE = "store-00031", "store-00032"
 SERIALS = ["GALLEY-IMG-1", "GALLEY-IMG-2", "GALLEY-IMG-3"]
 STRANGERS = ["never-shipped", "shipped-elsewhere", "anothers-serial"]
-UNITS = ("edge-commander", "heartbeat", "vessel", "synthetic-client", "discovery")
+UNITS = ("edge-commander", "heartbeat", "vessel", "synthetic-client", "discovery", "lan-page")
 LISTENS = {
     ("tcp", "127.0.0.1", 9401), ("tcp", "127.0.0.1", 9402), ("tcp", "127.0.0.1", 9403), ("tcp", "127.0.0.1", 9404),
-    ("tcp", "0.0.0.0", 9411), ("udp", "0.0.0.0", 5353),
+    ("tcp", "0.0.0.0", 9411), ("tcp", "0.0.0.0", 9412), ("udp", "0.0.0.0", 5353),
 }  # fmt: skip
 """What docs/image.md names, where there is no witness and no DHCP; containerd's streaming port, on loopback, is any."""
 SECONDS = 120.0

@@ -22,7 +22,7 @@ SECRET = "customer %06d paid with card 4929\\n"
 ETC_FILE, VAR_FILE = "/etc/secret", "/var/lib/secret"
 IDENT, KEEP = "/var/lib/galley-ident", "/var/lib/galley-keep"
 KEPT_FILE = f"{KEEP}/by-a-person"
-UNITS = ("edge-commander", "heartbeat", "vessel", "synthetic-client", "discovery")
+UNITS = ("edge-commander", "heartbeat", "vessel", "synthetic-client", "discovery", "console", "lan-page")
 KEYS = f"cat {IDENT}/*keys.json | sha256sum; cat {KEPT_FILE}"
 
 
