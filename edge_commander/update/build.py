@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Callable
 from pathlib import Path
 
+from agents.contracts.command import SignedCommand
 from agents.contracts.messages import NodeState
 from agents.core.operators import Operators
 from agents.core.ports import Outbox
@@ -52,9 +53,9 @@ class Root:
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
 
-    async def install(self, version: str) -> None:
+    async def install(self, signed: SignedCommand) -> None:
         """See updater.Root."""
-        await self._machine.ask(UPDATE, version)
+        await self._machine.ask(UPDATE, command=signed)
 
     async def reboot(self) -> None:
         """See updater.Root."""
@@ -84,6 +85,10 @@ def build(
     def command() -> str:
         return store.record.id if store.record is not None else ""
 
+    def signed(command_id: str) -> SignedCommand | None:
+        taken = memory.ledger.current
+        return taken.signed if taken is not None and taken.command.id == command_id else None
+
     fetcher = Fetcher(folder, tls, context.clock, rate=own.bytes_per_second)
     context.stack.push_async_callback(fetcher.aclose)
     turns = Alone() if apart is None else InTurn(ActsCluster(apart, apart.client, times.now_ms), me, command)
@@ -95,6 +100,7 @@ def build(
             root=Root(Machine(context.run_dir / SOCKET)),
             turns=turns,
             operators=operators,
+            signed=signed,
             member=lambda: memory.record.state is NodeState.READY,
             boot=context.machine.facts().boot_id,
             outbox=outbox,

@@ -14,7 +14,7 @@ from typing import Protocol
 import msgspec
 from structlog.typing import FilteringBoundLogger
 
-from agents.contracts.command import Command
+from agents.contracts.command import Command, SignedCommand
 from agents.contracts.messages import Alert, Severity
 from agents.contracts.release import DOCUMENT, ImageRelease
 from agents.core.backoff import Backoff
@@ -53,8 +53,8 @@ class Image(Protocol):
 class Root(Protocol):
     """The root half. Each raises Retryable, Rejected."""
 
-    async def install(self, version: str) -> None:
-        """Puts what was fetched into the idle slot."""
+    async def install(self, signed: SignedCommand) -> None:
+        """Puts what was fetched into the idle slot, where this command orders it."""
 
     async def reboot(self) -> None:
         """Starts the machine again."""
@@ -75,7 +75,8 @@ class Turns(Protocol):
 
 @dataclass(frozen=True)
 class Parts:
-    """`boot`: boot id. `member`: whether this node is a Ready member now."""
+    """`boot`: boot id. `member`: whether this node is a Ready member now. `signed`: the command in hand, by its id, as
+    it came."""
 
     store: UpdateStore
     fetcher: Fetcher
@@ -83,6 +84,7 @@ class Parts:
     root: Root
     turns: Turns
     operators: Callable[[], Operators | None]
+    signed: Callable[[str], SignedCommand | None]
     member: Callable[[], bool]
     boot: str
     outbox: Outbox
@@ -107,7 +109,7 @@ class Updater:
             text = "this machine does not run from one of two roots; Kubernetes is upgraded by `galley site upgrade`"
             return Outcome("refused", text)
         try:
-            new = records.wanted(command)
+            new = msgspec.structs.replace(records.wanted(command), signed=self._p.signed(command.id))
         except ValueError as error:
             return Outcome("refused", str(error))
         present = self._p.store.record
@@ -207,7 +209,8 @@ class Updater:
                 await p.turns.take()
             case plans.Install():
                 p.log.info("a release is put into the idle root", audit=True, version=record.version, id=record.id)
-                await p.root.install(record.version)
+                assert record.signed is not None
+                await p.root.install(record.signed)
                 p.store.save(msgspec.structs.replace(record, stage=Stage.INSTALLED))
                 await asyncio.to_thread(p.store.clear)
             case plans.Reboot(first):

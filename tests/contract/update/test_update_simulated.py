@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import structlog
 
-from agents.contracts.command import Command, Verb
+from agents.contracts.command import Command, JwsSignature, SignedCommand, Verb
 from agents.contracts.messages import Alert
 from agents.contracts.release import ImageRelease, ReleaseFile
 from agents.core.errors import Rejected, Retryable
@@ -35,6 +35,7 @@ RELEASE = ImageRelease(
     version="1.3.0", root=file("root.img"), kernel_a=file("kernel-a.efi"), kernel_b=file("kernel-b.efi"),
     issued=trust_kit.NOW,
 )  # fmt: skip
+SIGNED = SignedCommand(payload="as it came", signatures=[JwsSignature(protected="p", signature="s")])
 
 
 class Cut(BaseException):
@@ -80,6 +81,7 @@ class Box:
                 root=Half(self),
                 turns=Site(self),
                 operators=trust_kit.operators,
+                signed=lambda command_id: SIGNED,
                 member=lambda: True,
                 boot=f"boot-{self.boot}",
                 outbox=Told(self),  # type: ignore[arg-type]
@@ -125,13 +127,14 @@ class Half:
     def __init__(self, box: Box) -> None:
         self.box = box
 
-    async def install(self, version: str) -> None:
+    async def install(self, signed: SignedCommand) -> None:
         box = self.box
+        assert signed == SIGNED
         data = (box.folder / "fetched" / "root.img").read_bytes()
         assert data == FILES["root.img"]
         box.entry_b, box.versions["b"] = False, ""
         box.tick()
-        box.versions["b"] = version
+        box.versions["b"] = "1.3.0"
         box.tick()
         box.entry_b, box.tries = True, 3
         box.tick()
@@ -317,7 +320,7 @@ async def test_while_one_is_on_trial_no_other_is_taken(tmp_path: Path) -> None:
 async def test_a_root_half_that_refuses_ends_it(tmp_path: Path) -> None:
     box = Box(tmp_path)
 
-    async def refuses(version: str) -> None:
+    async def refuses(signed: SignedCommand) -> None:
         raise Rejected("the partition is too small")
 
     box.updater._p.root.install = refuses  # type: ignore[method-assign]
