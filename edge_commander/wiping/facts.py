@@ -64,6 +64,7 @@ async def observe(m: Means, own: Progress, command: Command) -> Facts:
         rebuild=rebuilds(command),
         state=state,
         me=duty.node,
+        noted=duty.lease,
         grant=_grant_of(own.grant),
         grant_why=own.grant.why if own.grant is not None else "",
         snapshot=_ended(own.snapshot),

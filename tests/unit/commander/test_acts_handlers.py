@@ -131,7 +131,7 @@ async def test_a_power_cut_at_any_point_ends_in_one_answer_and_at_most_one_reboo
 @pytest.mark.parametrize("mute", [False, True])
 @pytest.mark.parametrize("point", range(2, POINTS + 1))
 async def test_once_it_is_noted_anywhere_the_node_boots_once(point: int, mute: bool) -> None:
-    """Whatever boots it: the power, or the command. Only a cut before the first note, of which nobody knows, is more."""
+    """Whatever boots it, power or command. Only a cut before the first note, of which nobody knows, is one more."""
     host = Host()
     host.cut_at, host.mute = point, mute
     assert await host.until_answered() == Outcome("done", "the node was booted anew")
