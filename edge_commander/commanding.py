@@ -71,7 +71,7 @@ class Commanding:
             log=context.log,
         )
         updates = [] if updater is None else [Loop("update", updater.run)]
-        return CommandLoop(parts), [Loop("wiping", self.wiping.keep), *uploads, *updates]
+        return CommandLoop(parts), [Loop("wiping", self.wiping.keep), Loop("acts", acts.keep), *uploads, *updates]
 
     def _updater(self) -> Updater | None:
         """Only a machine that runs from one of two roots pays for it."""

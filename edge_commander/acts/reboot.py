@@ -90,18 +90,17 @@ class Reboots:
         """Notes the reboot, on ident first; why not, where it is refused."""
         m, me = self._m, self._m.me()
         seen, last = await self._look(me)
-        before = m.store.acts.rebooted
         if last.command == command and last.boot:  # noted before a crash; also where the record is lost
-            m.store.save(Acts(act=Act(id=command, boot=last.boot), rebooted=before))
+            m.store.save(m.store.acts.at(Act(id=command, boot=last.boot)))
             return ""
-        text = why_not(RebootFacts(me, command, m.now_ms(), last=last, own_ms=before, seen=seen))
+        text = why_not(RebootFacts(me, command, m.now_ms(), last=last, own_ms=m.store.acts.rebooted, seen=seen))
         if not text:
             boot = m.boot()
-            m.store.save(Acts(act=Act(id=command, boot=boot), rebooted=before))
+            m.store.save(m.store.acts.at(Act(id=command, boot=boot)))
             if seen is None or m.cluster is None or await m.cluster.reboots(me, command, boot):
                 return ""
             text = "another node of this site was faster, and a site is given one reboot an hour"
-        m.store.save(Acts(rebooted=before))
+        m.store.save(m.store.acts.at(None))
         return text
 
     async def _look(self, me: str) -> tuple[Seen | None, Last]:
@@ -121,7 +120,8 @@ class Reboots:
         if act.tries >= TRIES:
             return Outcome("failed", self._said or f"the machine was told {TRIES} times to reboot, and did not")
         told = msgspec.structs.replace(act, tries=act.tries + 1)
-        m.store.save(Acts(act=told, rebooted=m.store.acts.rebooted if act.tries else m.now_ms()))
+        at = m.store.acts.rebooted if act.tries else m.now_ms()
+        m.store.save(msgspec.structs.replace(m.store.acts, act=told, rebooted=at))
         self._told_at = now
         try:
             await m.machine()

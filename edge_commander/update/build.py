@@ -14,7 +14,7 @@ from agents.core.ports import Outbox
 from agents.supervise.daemon import Context
 from edge_commander.acts.cluster import ActsCluster
 from edge_commander.distribution.apart import Apart
-from edge_commander.forming import own_name
+from edge_commander.forming import own_name, site_names
 from edge_commander.machine.client import SOCKET, Machine
 from edge_commander.machine.wire import REBOOT, UPDATE
 from edge_commander.memory import Memory
@@ -25,7 +25,7 @@ from edge_commander.update.fetch import Fetcher
 from edge_commander.update.gate import COUNTED
 from edge_commander.update.store import FOLDER, UpdateStore
 from edge_commander.update.turns import Alone, InTurn
-from edge_commander.update.updater import Parts, Updater
+from edge_commander.update.updater import Parts, Turns, Updater
 
 
 class Image:
@@ -91,7 +91,10 @@ def build(
 
     fetcher = Fetcher(folder, tls, context.clock, rate=own.bytes_per_second)
     context.stack.push_async_callback(fetcher.aclose)
-    turns = Alone() if apart is None else InTurn(ActsCluster(apart, apart.client, times.now_ms), me, command)
+    turns: Turns = Alone()
+    if apart is not None:
+        cluster = ActsCluster(apart, apart.client, times.now_ms, lambda: site_names(memory.site))
+        turns = InTurn(cluster, me, command)
     return Updater(
         Parts(
             store=store,
