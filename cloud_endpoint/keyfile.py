@@ -14,18 +14,23 @@ import msgspec
 
 from agents.core.errors import Rejected
 from agents.core.jose import SignatureRefused, SoftwareKey
+from cloud_endpoint.signing.foreign import is_public, what_to_do
 
 
 def load(path: Path) -> SoftwareKey:
     """Reads a private key; raises Rejected naming the file. The key's content is in no error."""
     try:
-        if path.stat().st_mode & 0o077:
-            raise Rejected("a private key must not be readable by others (mode 0600)", file=str(path))
-        return SoftwareKey(msgspec.json.decode(path.read_bytes(), type=dict))
+        open_to_others, data = path.stat().st_mode & 0o077, path.read_bytes()
     except OSError as error:
         raise Rejected(f"cannot be read: {error.strerror}", file=str(path)) from None
+    if open_to_others and not is_public(data):
+        text = f"a private key must not be readable by others (mode 0600): chmod 600 {path}"
+        raise Rejected(text, file=str(path))
+    try:
+        return SoftwareKey(msgspec.json.decode(data, type=dict))
     except (msgspec.MsgspecError, UnicodeDecodeError, SignatureRefused):
-        raise Rejected("holds no private JWK on P-256 or Ed25519", file=str(path)) from None
+        text = f"holds no private JWK (JSON) on P-256 or Ed25519{what_to_do(data, str(path))}"
+        raise Rejected(text, file=str(path)) from None
 
 
 def create(path: Path, key: SoftwareKey) -> None:
