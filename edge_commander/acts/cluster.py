@@ -12,7 +12,7 @@ from typing import Any
 from edge_commander.acts.away import Seen
 from edge_commander.acts.reboot_rules import Last
 from edge_commander.distribution.port import Distribution
-from edge_commander.formation.kube_lease import KubeLease
+from edge_commander.formation.kube_lease import KubeLease, number
 from edge_commander.formation.lease import NAME as JOIN
 from edge_commander.formation.lease import UPGRADE, WIPE
 from edge_commander.formation.slot import HOLD_SECONDS
@@ -65,7 +65,7 @@ class ActsCluster:
         await self._reboot.read()
         notes = self._reboot.notes
         node, command, boot = (str(notes.get(one, "")) for one in (_NODE, _COMMAND, _BOOT))
-        return Last(node, _number(notes.get(_AT)), command, boot)
+        return Last(node, number(notes.get(_AT)), command, boot)
 
     async def reboots(self, me: str, command: str, boot: str) -> bool:
         """Notes this node's, in place of what `last_reboot` read; False where another was faster. Raises Retryable."""
@@ -113,7 +113,3 @@ def _stamp(text: object) -> int:
         return int(datetime.fromisoformat(str(text)).timestamp() * 1000)
     except ValueError:
         return 0
-
-
-def _number(text: object) -> int:
-    return int(text) if isinstance(text, str) and text.isascii() and text.isdecimal() and len(text) < 17 else 0

@@ -119,7 +119,7 @@ async def _of_cluster(m: Means, command: Command, state: NodeState) -> dict[str,
     names = site_names(m.memory.site)
     holder = await m.cluster.holder()
     stale = gone(holder, names, members)
-    busy = await m.cluster.busy(me, {one.name for one in members if one.ready}, names)
+    busy = await m.cluster.busy(me, members, names)
     return found | {"holder": holder, "stale": stale, "busy": busy}
 
 

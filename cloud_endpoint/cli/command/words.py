@@ -1,4 +1,4 @@
-"""Commands in words, for who signs them. Pure. What comes from a file or the endpoint cannot steer the terminal."""
+"""Commands in words, for who signs them. What comes from a file or the endpoint cannot steer the terminal. Pure."""
 
 from __future__ import annotations
 
