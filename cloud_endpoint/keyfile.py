@@ -14,6 +14,7 @@ import msgspec
 
 from agents.core.errors import Rejected
 from agents.core.jose import SignatureRefused, SoftwareKey
+from agents.io.state import create_durably
 from cloud_endpoint.signing.foreign import is_public, what_to_do
 
 
@@ -35,24 +36,13 @@ def load(path: Path) -> SoftwareKey:
 
 def create(path: Path, key: SoftwareKey) -> None:
     """Writes a new key file whole or not at all; raises Rejected when there is one already."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(msgspec.json.encode(key.private()) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        path.hardlink_to(temporary)  # fails where the name exists: two starters never overwrite each other's key
-        folder = os.open(path.parent, os.O_RDONLY)
-        os.fsync(folder)
-        os.close(folder)
+        create_durably(path, msgspec.json.encode(key.private()) + b"\n")
     except FileExistsError:
         raise Rejected("exists already", file=str(path)) from None
     except OSError as error:
         raise Rejected(f"cannot be written: {error.strerror}", file=str(path)) from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load_or_create(path: Path) -> SoftwareKey:

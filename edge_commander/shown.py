@@ -73,6 +73,8 @@ def _around(around: Around) -> list[tuple[str, str]]:
     found = []
     if around.wipe is not None:
         found.append(("wipe", _wipe(around.wipe)))
+    if around.update:
+        found.append(("update", around.update))
     if around.members:
         ready = sum(one.ready for one in around.members)
         each = ", ".join(map(_member, around.members))

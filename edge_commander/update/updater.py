@@ -35,6 +35,7 @@ from edge_commander.verbs import Outcome
 IDLE_SECONDS = 3600.0
 LOOK_SECONDS = 15.0
 BUSY_SECONDS = 1800.0
+_STAGES = {Stage.FETCH: "is fetched", Stage.INSTALLED: "is in the idle root", Stage.TRIAL: "is on trial"}
 
 
 class Image(Protocol):
@@ -102,6 +103,13 @@ class Updater:
         self._asked: float | None = None
         self._wake = asyncio.Event()
         self.why = ""
+
+    def shown(self) -> str:
+        """How far an update is, in words; empty where none is under way."""
+        record = self._p.store.record
+        if record is None or record.stage not in OPEN:
+            return ""
+        return f"image {record.version}, {_STAGES[record.stage]}{f'; waits: {self.why}' if self.why else ''}"
 
     async def upgrade(self, command: Command) -> Outcome:
         """The verb `upgrade`: taken up, or refused with the reason. Raises Retryable."""

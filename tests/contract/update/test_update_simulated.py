@@ -229,6 +229,7 @@ async def test_undisturbed_it_runs_the_new_image_and_says_so_once(tmp_path: Path
     assert (box.slot, box.versions["b"], box.holder) == ("b", "1.3.0", "")
     assert [one.code for one in box.alerts] == ["image-updated"]
     assert not (tmp_path / "fetched").exists()
+    assert box.updater.shown() == ""
 
 
 @pytest.mark.parametrize("bad", ["starts", "well"])
@@ -306,7 +307,7 @@ async def test_while_one_is_on_trial_no_other_is_taken(tmp_path: Path) -> None:
     box.holder = "nuc-2"
     for _ in range(12):
         await box.updater.turn()
-    assert box.updater.why == "nuc-2 is updated first"
+    assert box.updater.shown() == "image 1.3.0, is fetched; waits: nuc-2 is updated first"
     box.holder = ""
     with pytest.raises(Cut):
         for _ in range(12):
