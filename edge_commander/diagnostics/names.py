@@ -18,7 +18,7 @@ CORE = (  # what stands before it in the name does not matter, and looking for i
 NAME = CORE + rb"[A-Za-z0-9_.-]{0,64}"
 FILES = (
     rb"(?<!file)(?<!path)(?<!dir)(?<!files)(?<!name)(?<!names)(?<!ttl)(?<!mode)(?<!webhook)"
-    rb"(?<!v1\.secret)"
+    rb"(?<!v1\.secret)(?<!seconds)(?<!count)(?<!type)"
 )
 """Names of places, of times and of ways are no secrets: `token_file: /etc/...`, `--authorization-mode=Node`."""
 PLAIN = rb"(?!(?:true|false|null|nil|none|<nil>|\"\"|'')\s{0,4}(?:[,;}\]]|--|$))"
