@@ -106,6 +106,13 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
         from edge_commander.overlay.loop import build as build_overlay
 
         more = [*more, *build_overlay(context, outbox)]
+    surroundings = Surroundings(
+        memory,
+        times,
+        disks=_disks(context),
+        members=lambda: node.members,
+        wipe=lambda: Machine(context.run_dir / SOCKET).ask(WIPE_STATE),
+    )
     told = routes(
         memory,
         tokens,
@@ -113,13 +120,7 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
         trust.view,
         generations=lambda: formation.generations if formation else (0, 0),
         snapshot=lambda: keeping.view() if keeping is not None else None,
-        around=Surroundings(
-            memory,
-            times,
-            disks=_disks(context),
-            members=lambda: node.members,
-            wipe=lambda: Machine(context.run_dir / SOCKET).ask(WIPE_STATE),
-        ).around,
+        around=surroundings.around,
     )
     wiping = Wiping(context, memory, distribution, cloud, tokens, times, outbox)
     context.stack.push_async_callback(wiping.aclose)
@@ -149,7 +150,7 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
     loops = [*more, Loop("node", node.run), Loop("identity socket", lambda pulse: _keep_socket(socket, context, pulse))]
     if endpoint is None or cloud is None or tokens is None:
         return [*loops, Loop("outbox", LogOnlySender(outbox, log=context.log).run)]
-    built = Commanding(context, memory, outbox, reporter, times, trust, distribution, formation, wiping)
+    built = Commanding(context, memory, outbox, reporter, times, trust, distribution, formation, wiping, surroundings)
     commands, more = built.loops(cloud, tokens)
 
     def answered(answer: IngestAnswer) -> None:

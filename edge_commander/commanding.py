@@ -24,6 +24,7 @@ from edge_commander.memory import Memory
 from edge_commander.operators import command_keys
 from edge_commander.report import Reporter
 from edge_commander.settings import CommanderSettings
+from edge_commander.surroundings import Surroundings
 from edge_commander.times import Times
 from edge_commander.tokens import Tokens
 from edge_commander.trust.keeper import NodeTrust
@@ -48,6 +49,7 @@ class Commanding:
     distribution: Distribution
     formation: Formation | None
     wiping: Wiping
+    surroundings: Surroundings
 
     def loops(self, cloud: Cloud, tokens: Tokens) -> tuple[CommandLoop, list[Loop]]:
         """The loop of commands, and those that go with it. Raises Retryable."""
@@ -70,8 +72,11 @@ class Commanding:
             uniform=random.uniform,
             log=context.log,
         )
-        updates = [] if updater is None else [Loop("update", updater.run)]
-        return CommandLoop(parts), [Loop("wiping", self.wiping.keep), *uploads, *updates]
+        updates = []
+        if updater is not None:
+            self.surroundings.update = updater.shown
+            updates = [Loop("update", updater.run)]
+        return CommandLoop(parts), [Loop("wiping", self.wiping.keep), Loop("acts", acts.keep), *uploads, *updates]
 
     def _updater(self) -> Updater | None:
         """Only a machine that runs from one of two roots pays for it."""

@@ -37,6 +37,11 @@ def own_name(document: SiteDocument | None, node: str) -> str | None:
     return next((one.name for one in document.roster if one.node == node), None)
 
 
+def site_names(document: SiteDocument | None) -> frozenset[str]:
+    """The names in Kubernetes of all the roster's nodes; none when there is no document."""
+    return frozenset(one.name for one in document.roster) if document is not None else frozenset()
+
+
 def look(name: str, seen: Observation) -> Outlook:
     """What the observation means for the node called `name`. Details name no error text that may flicker."""
     if seen.rejected:

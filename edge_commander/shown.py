@@ -50,6 +50,8 @@ def around_rows(around: Around) -> list[tuple[str, str]]:
     found = []
     if around.wipe is not None:
         found.append(("wipe", _wipe(around.wipe)))
+    if around.update:
+        found.append(("update", around.update))
     if around.members:
         ready = sum(one.ready for one in around.members)
         each = ", ".join(map(_member, around.members))

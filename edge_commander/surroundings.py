@@ -27,7 +27,7 @@ _WIPES = frozenset({Verb.WIPE, Verb.RETIRE})
 
 class Surroundings:
     """`disks`: name to path, of what is shown; `members`: as they were last seen; `wipe`: asks for the journal's
-    record, see machine/wiping.py."""
+    record, see machine/wiping.py. `update`: how far an image's update is, where this machine has what makes them."""
 
     def __init__(
         self,
@@ -43,6 +43,7 @@ class Surroundings:
         self._disks = disks
         self._members = members
         self._wipe = wipe
+        self.update: Callable[[], str] = str
 
     async def around(self) -> Around:
         """All of it, now."""
@@ -53,6 +54,7 @@ class Surroundings:
                 MemberView(name=o.name, ready=o.ready, server=o.server, version=o.version) for o in self._members()
             ],
             wipe=await self._wiped() if self._is_wiped else None,
+            update=self.update(),
             clock=ClockView(now=times.now_ms(), confirmed=times.confirmed, problem=times.problem().text),
             disks=[one for name, path in self._disks.items() if (one := disk(name, path)) is not None],
         )

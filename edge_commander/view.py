@@ -81,11 +81,13 @@ class DiskView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Around(msgspec.Struct, frozen=True, kw_only=True):
-    """What the status shows besides the durable record. `name`: of the Node."""
+    """What the status shows besides the durable record. `name`: of the Node. `update`: how far an image's update is,
+    and what it waits for; empty: none is under way."""
 
     name: str = ""
     members: list[MemberView] = []
     wipe: WipeView | None = None
+    update: str = ""
     clock: ClockView | None = None
     disks: list[DiskView] = []
 

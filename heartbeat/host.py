@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 
 from agents.contracts.messages import Disk, Link
+from agents.core.os_release import parse
 from heartbeat.judge import watched_link
 
 _TIME_ERROR = 5
@@ -87,11 +88,10 @@ def clock_synchronized() -> bool | None:
 def os_name(os_release: str) -> str:
     """PRETTY_NAME of os-release(5); empty where it cannot be read."""
     try:
-        lines = Path(os_release).read_text(errors="replace").splitlines()
+        said = parse(Path(os_release).read_text(errors="replace"))
     except OSError:
         return ""
-    found = [line.split("=", 1)[1] for line in lines if line.startswith("PRETTY_NAME=")]
-    return found[0].strip().strip("\"'")[:256] if found else ""
+    return said.get("PRETTY_NAME", "")[:256]
 
 
 def load() -> list[float]:

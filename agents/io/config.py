@@ -20,6 +20,10 @@ from agents.io.yamlfile import read
 S = TypeVar("S", bound=msgspec.Struct)
 
 ROOT = Path("/etc/galley")
+_MISSING = {
+    False: "there is no such file: make it (docs/operations.md, docs/settings.md), or name another with --config FILE",
+    True: "there is no such file: --config FILE must name the configuration",
+}
 
 
 def load(
@@ -47,7 +51,11 @@ def load(
         try:
             documents.append((str(file), read(file)))
         except Rejected as error:
-            problems.append(str(error))
+            problems.append(
+                f"{file}: {_MISSING[path is not None]}"
+                if isinstance(error.__context__, FileNotFoundError)
+                else str(error)
+            )
     if problems:
         raise ConfigError(problems)
     variables = os.environ if environ is None else environ

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -109,18 +110,36 @@ class StateFile(Generic[T]):
 
 
 def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Replaces a file's content so that after a crash either the old or the new is there, whole. Raises OSError."""
+    """Replaces a file's content so that after a crash either the old or the new is there, whole. `mode` is the file's,
+    whatever the umask. Raises OSError."""
     temporary = path.with_name(f".{path.name}.new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    _fill(temporary, data, mode, os.O_TRUNC)
+    temporary.replace(path)
+    sync_directory(path.parent)
+
+
+def create_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Makes a new file, whole or not at all; of two that make it at once one does. Raises OSError, and of these
+    FileExistsError where the name is taken."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
+        _fill(temporary, data, mode, os.O_EXCL)
+        path.hardlink_to(temporary)  # a rename would replace what another made meanwhile
+        sync_directory(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _fill(path: Path, data: bytes, mode: int, how: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | how | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    try:
+        os.fchmod(descriptor, mode)
         view = memoryview(data)
         while view:
             view = view[os.write(descriptor, view) :]
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    temporary.replace(path)
-    sync_directory(path.parent)
 
 
 def sync_directory(path: Path) -> None:

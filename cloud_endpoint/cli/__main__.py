@@ -13,6 +13,7 @@ from typing import Any
 from agents.core.errors import ConfigError, Rejected, Retryable
 from cloud_endpoint.cli import profile
 from cloud_endpoint.cli.client import Client
+from cloud_endpoint.cli.command import help as command_help
 from cloud_endpoint.cli.commands import COMMANDS, DEVICE_COLUMNS, WAITING_COLUMNS
 from cloud_endpoint.cli.output import as_json, table
 from cloud_endpoint.cli.problems import BadInput
@@ -50,6 +51,7 @@ def _interrupted(number: int, frame: object) -> None:
 
 
 GROUPS = {
+    "command": command_help.GROUP,
     "operator": "people and scripts that may ask the endpoint",
     "operators": "documents of the keys that sign for the whole fleet",
     "epoch": "how often a site had a cluster",
@@ -71,7 +73,13 @@ def build_parser() -> argparse.ArgumentParser:
                 group = top.add_parser(command.words[0], help=GROUPS.get(command.words[0], f"{command.words[0]}s"))
                 groups[command.words[0]] = group.add_subparsers(metavar="VERB", required=True)
             under = groups[command.words[0]]
-        own = under.add_parser(command.words[-1], help=command.help, description=command.help)
+        own = under.add_parser(
+            command.words[-1],
+            help=command.help,
+            description=command.help,
+            epilog=command.more() if command.more else None,
+            formatter_class=argparse.RawDescriptionHelpFormatter if command.more else argparse.HelpFormatter,
+        )
         for name, keywords in command.flags:
             own.add_argument(name, **keywords)
         # After the verb too, where one looks for it; the default there must not undo what stood before.

@@ -13,6 +13,8 @@ from cloud_endpoint import keyfile
 from cloud_endpoint.cli.acceptance import ACCEPTANCE
 from cloud_endpoint.cli.client import Client
 from cloud_endpoint.cli.command.table import COMMAND
+from cloud_endpoint.cli.command.terminal import tell
+from cloud_endpoint.cli.command.words import plain
 from cloud_endpoint.cli.diagnostics import DIAGNOSTICS
 from cloud_endpoint.cli.entries import ENTRY_FLAGS, EPOCH, KEY, PIN_FLAGS, sign_shipped, sign_withdrawal
 from cloud_endpoint.cli.operators import OPERATORS
@@ -114,7 +116,19 @@ async def device_ship(client: Client, options: argparse.Namespace) -> Any:
         "ek_hash": options.ek_hash,
     }
     shipped = await client.call("POST", "/v1/admin/shipping", body)
+    if not options.key:
+        tell(_unsigned(options))
     return {**shipped["line"], "code": shipped["code"]}
+
+
+def _unsigned(options: argparse.Namespace) -> list[str]:
+    """What it means that the entry has no operator's signature, and what gives it one."""
+    sign = f"galley device sign {options.hardware_id} --site {options.site} --name {options.name} --key KEY"
+    return [
+        "not signed, as no --key was given: the endpoint's word alone puts this device on the list. Nodes that trust"
+        " operators (edge_commander.trust: operators) refuse it as a sibling until an operator signs for it:",
+        f"  {plain(sign)}",
+    ]
 
 
 async def device_approve(client: Client, options: argparse.Namespace) -> Any:
@@ -299,7 +313,10 @@ COMMANDS: tuple[Command, ...] = (
                 "--ek-hash",
                 {"default": "", "metavar": "HASH", "help": "no code: the TPM with this key proves it"},
             ),
-            ("--key", {**KEY, "required": False}),
+            (
+                "--key",
+                {**KEY, "required": False, "help": f"{HELP}; without it the entry is not signed, and says what then"},
+            ),
             *ENTRY_FLAGS,
         ],
         ("node", "site", "name", "proof", "code"),

@@ -16,7 +16,7 @@ class Command:
 
     `run(client, options)` is awaited for the answer. `local`: it asks no endpoint, so `client` is None; a function
     where the flags tell. `rows`: the table's lines out of the answer; None: the answer itself. `status(answer,
-    options)`: the exit status; None: 0.
+    options)`: the exit status; None: 0. `more`: below the flags in its `--help`, as it is.
     """
 
     words: tuple[str, ...]
@@ -27,6 +27,7 @@ class Command:
     local: bool | Callable[[argparse.Namespace], bool] = False
     rows: Callable[[Any], list[dict[str, Any]]] | None = None
     status: Callable[[Any, argparse.Namespace], int] | None = None
+    more: Callable[[], str] | None = None
 
     def is_local(self, options: argparse.Namespace) -> bool:
         """Whether it asks no endpoint with these flags."""

@@ -1,4 +1,4 @@
-"""Whether a cluster can do without one of its nodes for a while: quorum, and whose turn something is. Pure.
+"""Whether a cluster can do without one of its nodes for a while: quorum, and what another is at. Pure.
 
 The rule of the quorum is etcd's (etcd.io, Fault Tolerance): more than half of the voting members must be there. Servers
 that are not Ready are counted as gone, as nothing is known of their etcd.
@@ -19,33 +19,6 @@ class Seen:
 
     members: Sequence[ClusterMember]
     busy: str = ""
-
-
-@dataclass(frozen=True)
-class Turns:
-    """Whose turn something is, Nodes' names, empty while it is nobody's. `joining` is told only while its time runs."""
-
-    joining: str = ""
-    upgrading: str = ""
-    renewing: str = ""
-    leaving: str = ""
-
-
-def busy(turns: Turns, me: str, members: Sequence[ClusterMember]) -> str:
-    """What another node is at, in words. A turn that its holder left lying, when it became a Ready member or left the
-    cluster, counts for nothing; of those that a Ready member may well hold, only that it is gone."""
-    ready = {one.name for one in members if one.ready}
-    there = {one.name for one in members}
-    if turns.joining not in ("", me) and turns.joining not in ready:
-        return f"{turns.joining} is joining"
-    if turns.leaving not in ("", me) and turns.leaving in there:
-        return f"{turns.leaving} is being wiped, or joins anew"
-    if turns.upgrading in there:
-        return "this node is upgraded just now" if turns.upgrading == me else f"{turns.upgrading} is upgraded"
-    if turns.renewing in ready:
-        who = "this node renews its" if turns.renewing == me else f"{turns.renewing} renews its"
-        return f"{who} certificates just now"
-    return ""
 
 
 def why_not_away(me: str, seen: Seen) -> str:

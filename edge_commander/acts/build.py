@@ -7,13 +7,16 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 from structlog.typing import FilteringBoundLogger
 
 from agents.contracts.command import Command, Verb
+from agents.core.errors import GalleyError
 from agents.core.ports import Clock
+from agents.supervise.daemon import Pulse
 from edge_commander.acts.upgrade import SECOND_ROOT, OsImage, Upgrades
 from edge_commander.distribution.port import Distribution
-from edge_commander.forming import own_name
+from edge_commander.forming import own_name, site_names
 from edge_commander.memory import Memory
 from edge_commander.times import Times
 from edge_commander.verbs import Handler, Outcome
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
     from edge_commander.distribution.apart import Apart
     from edge_commander.formation.assemble import Formation
 
+ACTS = "acts.json"
+"""As acts/store.py has it, which a node that was never told anything does not import."""
+OWED_SECONDS = 60.0
 Execute = Callable[[Command], Awaitable[Outcome | None]]
 NOT_OURS = "its cluster is kept by others (edge_commander.distribution.kind: existing)"
 
@@ -75,6 +81,34 @@ class Acts:
         }
         return {verb: Handler(self._late(verb, make), repeatable=True) for verb, make in makers.items()}
 
+    async def keep(self, pulse: Pulse) -> None:
+        """Gives back what a command could not before it was answered, until the daemon stops. No clock ends a turn to
+        leave (docs/decisions/0060), so its holder must."""
+        while not pulse.stopping:
+            if self._memory.ledger.current is None:
+                await self.give_back()
+            await pulse.sleep(OWED_SECONDS, grace=120.0)
+
+    async def give_back(self) -> None:
+        """One try."""
+        if self._apart is None or (self._store is None and not (Path(self._memory.directory) / ACTS).exists()):
+            return
+        store = self._acts()
+        if not (owed := store.acts.owed):
+            return
+        from edge_commander.acts.rejoin import MARK, put_back
+        from edge_commander.rolling.gate import Gate
+
+        cluster = self._cluster()
+        assert cluster is not None
+        try:
+            await put_back(Gate(self._apart.client, MARK), cluster, self._me(), owed)
+            store.save(msgspec.structs.replace(store.acts, owed=""))
+        except GalleyError as error:
+            self._log.info("what a command owes has to wait", cause=str(error))
+        else:
+            self._log.info("what a command owed was given back", audit=True, id=owed)
+
     async def aclose(self) -> None:
         """Ends what is under way; it is begun again at the next start."""
         for close in self._closing:
@@ -103,7 +137,8 @@ class Acts:
 
         if self._apart is None:
             return None
-        return ActsCluster(self._apart, self._apart.client, self._times.now_ms)
+        memory = self._memory
+        return ActsCluster(self._apart, self._apart.client, self._times.now_ms, lambda: site_names(memory.site))
 
     def _snapshot(self) -> Execute:
         from edge_commander.acts.beside import Beside

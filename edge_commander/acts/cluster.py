@@ -5,47 +5,58 @@ By the commander's own user, with the rights that distribution/settle.py gives.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from datetime import datetime
 from typing import Any
 
-from edge_commander.acts.away import Seen, Turns, busy
+from edge_commander.acts.away import Seen
 from edge_commander.acts.reboot_rules import Last
 from edge_commander.distribution.port import Distribution
-from edge_commander.formation.kube_lease import KubeLease
+from edge_commander.formation.kube_lease import KubeLease, number
 from edge_commander.formation.lease import NAME as JOIN
 from edge_commander.formation.lease import UPGRADE, WIPE
 from edge_commander.formation.slot import HOLD_SECONDS
 from edge_commander.rotation.lease import NAME as ROTATION
+from edge_commander.turns import Turns, busy, gone
 
 REBOOT = "galley-reboot"
-LEAVE_SECONDS = 7200.0
-"""Of `galley-wipe`, which a wipe and a rejoin share: one node of a site leaves at a time. A turn that was not given
-back for so long keeps nobody waiting any more."""
 _AT, _COMMAND, _NODE, _BOOT = (f"galley/{one}" for one in ("at", "command", "node", "boot"))
 
 
 class ActsCluster:
-    """`connect` gives a connection; raises Retryable while there is none. `now_ms`: Unix ms."""
+    """`connect` gives a connection; raises Retryable while there is none. `now_ms`: Unix ms. `names`: of the roster.
+
+    `galley-wipe` is the turn to leave, which wipe, rejoin and a new image share: one node of a site is away at a time.
+    """
 
     def __init__(
-        self, distribution: Distribution, connect: Callable[[], Awaitable[Any]], now_ms: Callable[[], int]
+        self,
+        distribution: Distribution,
+        connect: Callable[[], Awaitable[Any]],
+        now_ms: Callable[[], int],
+        names: Callable[[], Collection[str]],
     ) -> None:
         self._distribution = distribution
         self._connect = connect
         self._now_ms = now_ms
+        self._names = names
         self._reboot = KubeLease(connect, REBOOT)
         self._leave = KubeLease(connect, WIPE)
 
     async def see(self, me: str) -> Seen:
         """One look. Raises Retryable, Rejected."""
-        members = await self._distribution.members()
         await self._leave.read()
+        return await self.others(me)
+
+    async def others(self, me: str) -> Seen:
+        """The same, with the turn to leave as it was read last."""
+        members = await self._distribution.members()
+        leaving = self._leave.holder
         turns = Turns(
             joining=await self._joining(),
             upgrading=await self._holder(UPGRADE),
             renewing=await self._holder(ROTATION),
-            leaving=self._fresh(self._leave, LEAVE_SECONDS),
+            leaving="" if gone(leaving, self._names(), members) else leaving,
         )
         return Seen(members, busy(turns, me, members))
 
@@ -54,7 +65,7 @@ class ActsCluster:
         await self._reboot.read()
         notes = self._reboot.notes
         node, command, boot = (str(notes.get(one, "")) for one in (_NODE, _COMMAND, _BOOT))
-        return Last(node, _number(notes.get(_AT)), command, boot)
+        return Last(node, number(notes.get(_AT)), command, boot)
 
     async def reboots(self, me: str, command: str, boot: str) -> bool:
         """Notes this node's, in place of what `last_reboot` read; False where another was faster. Raises Retryable."""
@@ -70,10 +81,9 @@ class ActsCluster:
         """The turn to leave the cluster; True also where this command has it already. Raises Retryable."""
         if await self.has_leave(me, command):
             return True
-        if self._fresh(self._leave, LEAVE_SECONDS) not in ("", me):
-            there = {one.name for one in await self._distribution.members()}
-            if self._leave.holder in there:
-                return False
+        holder = self._leave.holder
+        if holder not in ("", me) and not gone(holder, self._names(), await self._distribution.members()):
+            return False
         return await self._leave.write(me, {_COMMAND: command}, turns=self._leave.turns + 1)
 
     async def give_leave_back(self, me: str, command: str) -> None:
@@ -103,7 +113,3 @@ def _stamp(text: object) -> int:
         return int(datetime.fromisoformat(str(text)).timestamp() * 1000)
     except ValueError:
         return 0
-
-
-def _number(text: object) -> int:
-    return int(text) if isinstance(text, str) and text.isascii() and text.isdecimal() and len(text) < 17 else 0

@@ -1,7 +1,8 @@
-"""`reboot`: judged, noted in the cluster and on ident, told to the machine, and answered after the boot.
+"""`reboot`: judged, noted on ident, then in the cluster, told to the machine, and answered after the boot.
 
 Each step is durable before the next. What tells the end is the boot id: once it is another, the machine was booted,
-whoever did it. Touches ident, the cluster and the machine half.
+whoever did it. It is noted on ident first: of a cut after that, the next start knows by itself that the boot which the
+command wanted has been, also where the cluster does not answer. Touches ident, the cluster and the machine half.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ class Reboots:
     async def execute(self, command: Command) -> Outcome | None:
         """See Handler. Raises Retryable, Rejected while nothing was begun."""
         act = self._m.store.of(command.id)
-        if act is None:
+        if act is None or (not act.tries and act.boot == self._m.boot()):  # not told yet, so maybe not noted everywhere
             refused = await self._begin(command.id)
             if refused:
                 return Outcome("refused", refused)
@@ -86,20 +87,21 @@ class Reboots:
         return await self._tell(act)
 
     async def _begin(self, command: str) -> str:
-        """Notes the reboot, in the cluster first; why not, where it is refused."""
+        """Notes the reboot, on ident first; why not, where it is refused."""
         m, me = self._m, self._m.me()
         seen, last = await self._look(me)
-        facts = RebootFacts(me, command, m.now_ms(), last=last, own_ms=m.store.acts.rebooted, seen=seen)
-        if last.command == command and last.boot:  # a crash came before the record was written, or the record is lost
-            m.store.save(Acts(act=Act(id=command, boot=last.boot), rebooted=m.now_ms()))
+        if last.command == command and last.boot:  # noted before a crash; also where the record is lost
+            m.store.save(m.store.acts.at(Act(id=command, boot=last.boot)))
             return ""
-        if text := why_not(facts):
-            return text
-        boot = m.boot()
-        if seen is not None and m.cluster is not None and not await m.cluster.reboots(me, command, boot):
-            return "another node of this site was faster, and a site is given one reboot an hour"
-        m.store.save(Acts(act=Act(id=command, boot=boot), rebooted=m.now_ms()))
-        return ""
+        text = why_not(RebootFacts(me, command, m.now_ms(), last=last, own_ms=m.store.acts.rebooted, seen=seen))
+        if not text:
+            boot = m.boot()
+            m.store.save(m.store.acts.at(Act(id=command, boot=boot)))
+            if seen is None or m.cluster is None or await m.cluster.reboots(me, command, boot):
+                return ""
+            text = "another node of this site was faster, and a site is given one reboot an hour"
+        m.store.save(m.store.acts.at(None))
+        return text
 
     async def _look(self, me: str) -> tuple[Seen | None, Last]:
         """The cluster, where there is one that answers."""
@@ -118,7 +120,8 @@ class Reboots:
         if act.tries >= TRIES:
             return Outcome("failed", self._said or f"the machine was told {TRIES} times to reboot, and did not")
         told = msgspec.structs.replace(act, tries=act.tries + 1)
-        m.store.save(msgspec.structs.replace(m.store.acts, act=told))
+        at = m.store.acts.rebooted if act.tries else m.now_ms()
+        m.store.save(msgspec.structs.replace(m.store.acts, act=told, rebooted=at))
         self._told_at = now
         try:
             await m.machine()

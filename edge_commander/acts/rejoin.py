@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
 from structlog.typing import FilteringBoundLogger
 
 from agents.contracts.command import Command
@@ -21,7 +22,7 @@ from edge_commander.acts import rejoin_plan as plans
 from edge_commander.acts.away import Seen
 from edge_commander.acts.reboot import Store
 from edge_commander.acts.rejoin_plan import RejoinFacts, next_step
-from edge_commander.acts.store import Act, Acts
+from edge_commander.acts.store import Act
 from edge_commander.reasons import NodeRecord, Reason
 from edge_commander.rolling.pods import Pod
 from edge_commander.states import Event
@@ -113,6 +114,12 @@ class _Run:
     waits: str = ""
 
 
+async def put_back(own: Own, cluster: Cluster, me: str, command: str) -> None:
+    """The mark and the turn; safe to do twice. Raises Retryable, Rejected."""
+    await own.uncordon(me)
+    await cluster.give_leave_back(me, command)
+
+
 class Rejoins:
     """One node's."""
 
@@ -175,21 +182,23 @@ class Rejoins:
             case plans.Refuse(why):
                 return Outcome("refused", why)
             case plans.Take():
-                m.store.save(Acts(act=Act(id=command), rebooted=m.store.acts.rebooted))  # first: it may have to go back
+                m.store.save(m.store.acts.at(Act(id=command)))  # first: it may have to go back
                 if not await m.cluster.take_leave(me, command):
-                    m.store.save(Acts(rebooted=m.store.acts.rebooted))
+                    m.store.save(m.store.acts.at(None))
                     return Outcome("refused", "another node of this site is away, or goes, just now")
             case plans.Drain():
                 await self._drain(me, command)
             case plans.Leave():
                 m.log.info("leaves the cluster", audit=True, id=command)
-                m.store.save(Acts(act=Act(id=command, tries=1), rebooted=m.store.acts.rebooted))
+                m.store.save(m.store.acts.at(Act(id=command, tries=1)))
                 await self._leave(command)
             case plans.Forming():
                 m.memory.save_record(m.memory.record.happened(Event.REJOIN, m.now_ms()))
             case plans.End(done, why):
-                if not await self._put_back(me, command) and not self._waited(2 * LONGEST_SECONDS):
-                    return None
+                if not await self._put_back(me, command):
+                    if not self._waited(2 * LONGEST_SECONDS):
+                        return None
+                    m.store.save(msgspec.structs.replace(m.store.acts, owed=command))
                 return Outcome("done" if done else "failed", why)
             case plans.Wait():
                 pass
@@ -221,8 +230,7 @@ class Rejoins:
     async def _put_back(self, me: str, command: str) -> bool:
         """The mark and the turn; False where they could not be, and should be tried again."""
         try:
-            await self._m.own.uncordon(me)
-            await self._m.cluster.give_leave_back(me, command)
+            await put_back(self._m.own, self._m.cluster, me, command)
         except GalleyError as error:
             self._m.log.warning("what was begun could not be put back", audit=True, cause=str(error))
             return False

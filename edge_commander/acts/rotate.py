@@ -12,7 +12,7 @@ from typing import Protocol
 from agents.contracts.command import Command
 from agents.core.ports import Clock
 from edge_commander.acts.reboot import Store
-from edge_commander.acts.store import Act, Acts
+from edge_commander.acts.store import Act
 from edge_commander.reasons import Reason
 from edge_commander.rotation.plan import Life
 from edge_commander.verbs import Outcome
@@ -55,7 +55,7 @@ class Rotates:
         life = await self._renewing.certificates()
         if act is None and life is not None:
             act = Act(id=command.id, mark=life.begin)
-            self._store.save(Acts(act=act, rebooted=self._store.acts.rebooted))
+            self._store.save(self._store.acts.at(act))
         if act is not None and life is not None and life.begin != act.mark:
             self._renewing.renew(None)
             self._renewing.renew_leaf()

@@ -25,10 +25,15 @@ class Act(msgspec.Struct, frozen=True, kw_only=True):
 
 class Acts(msgspec.Struct, frozen=True, kw_only=True):
     """What the file holds. `act`: the newest one. `rebooted`: when a command last rebooted this node, Unix ms; 0: never
-    yet."""
+    yet. `owed`: the command whose turn to leave, and cordon, could not be given back before it was answered."""
 
     act: Act | None = None
     rebooted: Count = 0
+    owed: str = ""
+
+    def at(self, act: Act | None) -> Acts:
+        """The same with that act."""
+        return msgspec.structs.replace(self, act=act)
 
 
 class ActFile:

@@ -15,6 +15,11 @@ from agents.io.kube_errors import KubeRejected
 PATH = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases"
 
 
+def number(text: object) -> int:
+    """A number that stands in a Lease's annotation; 0 for what is none: anybody with the right may have written it."""
+    return int(text) if isinstance(text, str) and text.isascii() and text.isdecimal() and len(text) < 17 else 0
+
+
 class Requests(Protocol):
     """The part of agents.io.kube.Kube that is used here."""
 

@@ -96,13 +96,11 @@ async def _overlay_diff(ask: Ask, own: CommanderSettings) -> Any:
 
 
 async def _update(ask: Ask, settings: Configuration) -> str:
-    from edge_commander.update.install import install
+    from edge_commander.machine.updating import update
     from edge_commander.update.store import FOLDER
-    from edge_commander.wipe.evidence import operators
 
-    own = settings.own
     folder = Path(settings.node.state_dir) / "edge-commander" / FOLDER
-    return await asyncio.to_thread(install, ask.argument, folder, own.update, operators(own), say)
+    return await asyncio.to_thread(update, ask, settings.own, folder, say)
 
 
 TABLE: Mapping[str, Operation] = {

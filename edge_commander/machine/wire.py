@@ -19,7 +19,6 @@ OVERLAY_DIFF = "overlay-diff"
 DIAGNOSTICS = "diagnostics"
 UPDATE = "update"
 COMMAND_ID = re.compile(r"[0-9a-f]{32}")
-IMAGE = re.compile(r"\d{1,6}(\.\d{1,6}){0,3}")
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -52,7 +51,7 @@ OPERATIONS: Mapping[str, Takes] = {
     ARM: Takes(command=True),
     REPORTED: Takes("a command's id", lambda text: COMMAND_ID.fullmatch(text) is not None),
     DIAGNOSTICS: Takes("a command's id", lambda text: COMMAND_ID.fullmatch(text) is not None),
-    UPDATE: Takes("an image's version, such as 1.4.0", lambda text: IMAGE.fullmatch(text) is not None),
+    UPDATE: Takes(command=True),
 }
 """The closed list."""
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from agents.core.errors import ConfigError, Rejected
 from agents.core.settings import EndpointSettings, build_section
+from agents.io.state import write_durably
 from agents.io.yamlfile import parse
 from edge_commander.machine_settings import files, medium
 from edge_commander.machine_settings.settings import MachineSettings, problems
@@ -131,7 +132,7 @@ def _take_over(found: Mapping[str, bytes], wanted: Mapping[str, str]) -> None:
             changed.add(name)
         elif text is not None and (not file.exists() or file.read_text() != text):
             file.parent.mkdir(parents=True, exist_ok=True)
-            _replace(file, text.encode(), 0o644)
+            write_durably(file, text.encode(), 0o644)
             changed.add(name)
     if files.PROXY in changed:
         _run("systemctl", "try-restart", "--no-block", "containerd.service")  # pods go on under their shims
@@ -144,7 +145,7 @@ def _write(folder: Path, found: Mapping[str, bytes]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     # galley.yaml last: what it names is there before.
     for name in sorted(found, key=lambda one: one == medium.MAIN):
-        _replace(folder / name, found[name], 0o600 if name == CODE else 0o644)
+        write_durably(folder / name, found[name], 0o600 if name == CODE else 0o644)
         if name == CODE:
             owner = pwd.getpwnam(OWNER)
             os.chown(folder / name, owner.pw_uid, owner.pw_gid)
@@ -156,20 +157,9 @@ def _keep(esp: Path, found: Mapping[str, bytes]) -> None:
     try:
         (esp / medium.FOLDER).mkdir(exist_ok=True)
         for name in sorted(found, key=lambda one: one == medium.MAIN):
-            _replace(esp / name if name == medium.MAIN else esp / medium.FOLDER / name, found[name], 0o600)
+            write_durably(esp / name if name == medium.MAIN else esp / medium.FOLDER / name, found[name], 0o600)
     finally:
         _run("mount", "-o", "remount,ro", str(esp))
-
-
-def _replace(file: Path, data: bytes, mode: int) -> None:
-    new = file.with_name(f"{file.name}.new")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
-    with os.fdopen(descriptor, "wb") as stream:
-        os.fchmod(descriptor, mode)
-        stream.write(data)
-        stream.flush()
-        os.fsync(descriptor)
-    new.rename(file)
 
 
 def _run(*command: str) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from agents.core import os_release
 from agents.core.errors import GalleyError
 from edge_commander.overlay.allowed import Allowed
 from edge_commander.overlay.layers import Tree, plain
@@ -144,6 +145,6 @@ def version(lower: Path) -> str:
         text = (lower.parent / "usr/lib/os-release").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
-    said = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
-    named = [said[name].strip("\"'") for name in ("IMAGE_VERSION", "BUILD_ID") if name in said]
-    return " ".join([said.get("IMAGE_ID", "").strip("\"'"), *named]).strip() if any(named) else ""
+    said = os_release.parse(text)
+    named = [said[name] for name in ("IMAGE_VERSION", "BUILD_ID") if name in said]
+    return " ".join([said.get("IMAGE_ID", ""), *named]).strip() if any(named) else ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from edge_commander.formation.kube_lease import KubeLease
+from edge_commander.formation.kube_lease import KubeLease, number
 from edge_commander.formation.lease import UPGRADE as LEASE
 from edge_commander.rolling.gate import Gate
 from edge_commander.rolling.plan import Turn
@@ -42,8 +42,8 @@ def read_turn(found: KubeLease) -> Turn:
     notes = found.notes
     return Turn(
         holder=found.holder,
-        order=_number(notes.get(_ORDER)),
-        tries=_number(notes.get(_TRIES)),
+        order=number(notes.get(_ORDER)),
+        tries=number(notes.get(_TRIES)),
         stopped=str(notes.get(_STOPPED, "")),
         why=str(notes.get(_WHY, "")),
     )
@@ -53,7 +53,3 @@ def notes_of(turn: Turn) -> dict[str, str]:
     """The annotations that say it."""
     notes = {_ORDER: str(turn.order), _TRIES: str(turn.tries)}
     return notes | {_STOPPED: turn.stopped, _WHY: turn.why[:_WHY_CHARS]} if turn.stopped else notes
-
-
-def _number(text: object) -> int:
-    return int(text) if isinstance(text, str) and text.isascii() and text.isdigit() and len(text) < 17 else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from edge_commander.formation.kube_lease import KubeLease, Requests
+from edge_commander.formation.kube_lease import KubeLease, Requests, number
 from edge_commander.rotation.plan import Turn
 
 NAME = "galley-rotation"
@@ -25,7 +25,7 @@ class RotationLease:
         await self._lease.read()
         said = self._lease.notes
         return Turn(
-            self._lease.holder, _number(said.get(_EPOCH)), _number(said.get(_GENERATION)), str(said.get(_DIGEST, ""))
+            self._lease.holder, number(said.get(_EPOCH)), number(said.get(_GENERATION)), str(said.get(_DIGEST, ""))
         )
 
     async def holder(self) -> str:
@@ -45,7 +45,3 @@ class RotationLease:
 
     async def _write(self, holder: str, notes: dict[str, Any]) -> bool:
         return await self._lease.write(holder, notes, turns=self._lease.turns + 1)
-
-
-def _number(text: object) -> int:
-    return int(text) if isinstance(text, str) and text.isascii() and text.isdecimal() else 0

@@ -7,13 +7,14 @@ import ssl
 from collections.abc import Callable
 from pathlib import Path
 
+from agents.contracts.command import SignedCommand
 from agents.contracts.messages import NodeState
 from agents.core.operators import Operators
 from agents.core.ports import Outbox
 from agents.supervise.daemon import Context
 from edge_commander.acts.cluster import ActsCluster
 from edge_commander.distribution.apart import Apart
-from edge_commander.forming import own_name
+from edge_commander.forming import own_name, site_names
 from edge_commander.machine.client import SOCKET, Machine
 from edge_commander.machine.wire import REBOOT, UPDATE
 from edge_commander.memory import Memory
@@ -24,7 +25,7 @@ from edge_commander.update.fetch import Fetcher
 from edge_commander.update.gate import COUNTED
 from edge_commander.update.store import FOLDER, UpdateStore
 from edge_commander.update.turns import Alone, InTurn
-from edge_commander.update.updater import Parts, Updater
+from edge_commander.update.updater import Parts, Turns, Updater
 
 
 class Image:
@@ -52,9 +53,9 @@ class Root:
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
 
-    async def install(self, version: str) -> None:
+    async def install(self, signed: SignedCommand) -> None:
         """See updater.Root."""
-        await self._machine.ask(UPDATE, version)
+        await self._machine.ask(UPDATE, command=signed)
 
     async def reboot(self) -> None:
         """See updater.Root."""
@@ -84,9 +85,16 @@ def build(
     def command() -> str:
         return store.record.id if store.record is not None else ""
 
+    def signed(command_id: str) -> SignedCommand | None:
+        taken = memory.ledger.current
+        return taken.signed if taken is not None and taken.command.id == command_id else None
+
     fetcher = Fetcher(folder, tls, context.clock, rate=own.bytes_per_second, endpoint=context.settings.endpoint)
     context.stack.push_async_callback(fetcher.aclose)
-    turns = Alone() if apart is None else InTurn(ActsCluster(apart, apart.client, times.now_ms), me, command)
+    turns: Turns = Alone()
+    if apart is not None:
+        cluster = ActsCluster(apart, apart.client, times.now_ms, lambda: site_names(memory.site))
+        turns = InTurn(cluster, me, command)
     return Updater(
         Parts(
             store=store,
@@ -95,6 +103,7 @@ def build(
             root=Root(Machine(context.run_dir / SOCKET)),
             turns=turns,
             operators=operators,
+            signed=signed,
             member=lambda: memory.record.state is NodeState.READY,
             boot=context.machine.facts().boot_id,
             outbox=outbox,

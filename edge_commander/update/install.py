@@ -23,6 +23,7 @@ from agents.io.state import sync_directory
 from edge_commander.settings import UpdateSettings
 from edge_commander.update import entries, slots
 from edge_commander.update.plan import other
+from edge_commander.update.record import UpdateRecord
 from edge_commander.wipe.blocks import CHUNK
 from edge_commander.wipe.disk import ALIGNMENT, Disk
 
@@ -32,14 +33,23 @@ is there or not, as a sector is."""
 
 
 def install(
-    version: str, folder: Path, settings: UpdateSettings, operators: Operators | None, say: Callable[[str], None]
+    order: UpdateRecord,
+    folder: Path,
+    settings: UpdateSettings,
+    operators: Operators | None,
+    say: Callable[[str], None],
+    *,
+    take: Callable[[], None] = lambda: None,
 ) -> str:
-    """The slot that it is in now. Asked again after a crash it does all anew. Raises Rejected, Retryable."""
+    """The slot that the ordered release is in now. Asked again after a crash it does all anew. `take`: called once the
+    release was judged, before anything is changed. Raises Rejected, Retryable."""
     running = slots.running(settings)
     if not running:
         raise Rejected("this machine does not run from one of two roots")
     slot = other(running)
-    put(slot, _release(folder, operators, version), folder, settings, say)
+    release = _release(folder, operators, order)
+    take()
+    put(slot, release, folder, settings, say)
     return slot
 
 
@@ -99,12 +109,14 @@ def _add(source: Path, wanted: ReleaseFile, target: Path) -> None:
     sync_directory(target.parent)
 
 
-def _release(folder: Path, operators: Operators | None, version: str) -> ImageRelease:
+def _release(folder: Path, operators: Operators | None, order: UpdateRecord) -> ImageRelease:
     file = folder / DOCUMENT
     try:
         with file.open("rb") as stream:
             data = stream.read(MAX_BYTES + 1)
-        return verify_release(data, operators, version)
+        if hashlib.sha256(data).hexdigest() != order.sha256:
+            raise Rejected("is not the document that the command names", file=str(file))
+        return verify_release(data, operators, order.version)
     except OSError as error:
         raise Rejected(f"cannot be read: {error.strerror}", file=str(file)) from None
     except SignatureRefused as error:

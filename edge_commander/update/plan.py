@@ -111,6 +111,8 @@ def next_step(facts: Facts) -> Step:
 def _impossible(facts: Facts) -> str:
     if not facts.slot:
         return "this machine does not run from one of two roots, so it has none to update"
+    if facts.record.stage is Stage.FETCH and facts.record.signed is None:
+        return "an older version took it up, and did not keep the command's signature: send it again"
     if facts.record.mismatches >= MAX_MISMATCHES:
         return f"{MAX_MISMATCHES} times a file came with other bytes than the release says"
     return ""

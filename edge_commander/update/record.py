@@ -8,7 +8,7 @@ from typing import Annotated
 
 import msgspec
 
-from agents.contracts.command import Command
+from agents.contracts.command import Command, SignedCommand
 from agents.contracts.release import ImageVersion
 
 _VERSION = re.compile(r"\d+(\.\d+)*")
@@ -31,7 +31,8 @@ OPEN = frozenset({Stage.FETCH, Stage.INSTALLED, Stage.TRIAL})
 class UpdateRecord(msgspec.Struct, frozen=True, kw_only=True):
     """`id`: of the command. `sha256`: of `release.json`; `address`: of its folder. `boot`: the boot id in which the
     reboot was asked for. `member`: the node was a Ready member before the image could start. `problem`: why it failed.
-    `told`: the end is in the outbox. `mismatches`: how often a file came with other bytes than the release says."""
+    `told`: the end is in the outbox. `mismatches`: how often a file came with other bytes than the release says.
+    `signed`: the command as it came, which the root half judges again; None in records of older versions."""
 
     id: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
     version: ImageVersion
@@ -43,6 +44,7 @@ class UpdateRecord(msgspec.Struct, frozen=True, kw_only=True):
     problem: str = ""
     told: bool = False
     mismatches: Annotated[int, msgspec.Meta(ge=0)] = 0
+    signed: SignedCommand | None = None
 
 
 def wanted(command: Command) -> UpdateRecord:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from agents.core import os_release
 from edge_commander.settings import UpdateSettings
 from edge_commander.update import entries
 
@@ -48,8 +49,6 @@ def on_trial(settings: UpdateSettings, slot: str, version: str) -> bool:
 def version(file: Path = OS_RELEASE) -> str:
     """`IMAGE_VERSION` of the image that runs (os-release(5)); empty where it has none."""
     try:
-        lines = file.read_text().splitlines()
-    except (OSError, UnicodeDecodeError):
+        return os_release.parse(file.read_text(errors="replace")).get("IMAGE_VERSION", "")
+    except OSError:
         return ""
-    found = [line.partition("=")[2].strip("\"'") for line in lines if line.startswith("IMAGE_VERSION=")]
-    return found[-1] if found else ""

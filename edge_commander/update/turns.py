@@ -35,7 +35,7 @@ class InTurn:
         me = self._me()
         if await self._cluster.has_leave(me, self._command()):
             return True, "", ""
-        seen = await self._cluster.see(me)
+        seen = await self._cluster.others(me)
         unready = next((one.name for one in seen.members if not one.ready and one.name != me), "")
         return False, seen.busy, unready
 

@@ -14,7 +14,7 @@ from typing import Protocol
 import msgspec
 from structlog.typing import FilteringBoundLogger
 
-from agents.contracts.command import Command
+from agents.contracts.command import Command, SignedCommand
 from agents.contracts.messages import Alert, Severity
 from agents.contracts.release import DOCUMENT, ImageRelease
 from agents.core.backoff import Backoff
@@ -35,6 +35,7 @@ from edge_commander.verbs import Outcome
 IDLE_SECONDS = 3600.0
 LOOK_SECONDS = 15.0
 BUSY_SECONDS = 1800.0
+_STAGES = {Stage.FETCH: "is fetched", Stage.INSTALLED: "is in the idle root", Stage.TRIAL: "is on trial"}
 
 
 class Image(Protocol):
@@ -53,8 +54,8 @@ class Image(Protocol):
 class Root(Protocol):
     """The root half. Each raises Retryable, Rejected."""
 
-    async def install(self, version: str) -> None:
-        """Puts what was fetched into the idle slot."""
+    async def install(self, signed: SignedCommand) -> None:
+        """Puts what was fetched into the idle slot, where this command orders it."""
 
     async def reboot(self) -> None:
         """Starts the machine again."""
@@ -75,7 +76,8 @@ class Turns(Protocol):
 
 @dataclass(frozen=True)
 class Parts:
-    """`boot`: boot id. `member`: whether this node is a Ready member now."""
+    """`boot`: boot id. `member`: whether this node is a Ready member now. `signed`: the command in hand, by its id, as
+    it came."""
 
     store: UpdateStore
     fetcher: Fetcher
@@ -83,6 +85,7 @@ class Parts:
     root: Root
     turns: Turns
     operators: Callable[[], Operators | None]
+    signed: Callable[[str], SignedCommand | None]
     member: Callable[[], bool]
     boot: str
     outbox: Outbox
@@ -101,13 +104,20 @@ class Updater:
         self._wake = asyncio.Event()
         self.why = ""
 
+    def shown(self) -> str:
+        """How far an update is, in words; empty where none is under way."""
+        record = self._p.store.record
+        if record is None or record.stage not in OPEN:
+            return ""
+        return f"image {record.version}, {_STAGES[record.stage]}{f'; waits: {self.why}' if self.why else ''}"
+
     async def upgrade(self, command: Command) -> Outcome:
         """The verb `upgrade`: taken up, or refused with the reason. Raises Retryable."""
         if not self._p.image.slot():
             text = "this machine does not run from one of two roots; Kubernetes is upgraded by `galley site upgrade`"
             return Outcome("refused", text)
         try:
-            new = records.wanted(command)
+            new = msgspec.structs.replace(records.wanted(command), signed=self._p.signed(command.id))
         except ValueError as error:
             return Outcome("refused", str(error))
         present = self._p.store.record
@@ -214,7 +224,8 @@ class Updater:
                 # From its entry on, any start is its trial: what it must be as good as is recorded before.
                 record = msgspec.structs.replace(record, member=record.member or p.member())
                 p.store.save(record)
-                await p.root.install(record.version)
+                assert record.signed is not None
+                await p.root.install(record.signed)
                 p.store.save(msgspec.structs.replace(record, stage=Stage.INSTALLED))
                 await asyncio.to_thread(p.store.clear)
             case plans.Reboot(first):

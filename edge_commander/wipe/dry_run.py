@@ -52,5 +52,8 @@ def _look(disks: Partitions, target: Target) -> TargetState | None:
             size = file.seek(0, 2)
     except OSError as error:
         print(f"edge-commander: {target.value}: {path}: {error.strerror}", file=sys.stderr)
+        if isinstance(error, FileNotFoundError):
+            where = f"this machine has no partition of that name; another place is set by edge_commander.wipe.{target}"
+            print(f"edge-commander: {target.value} is looked for at {path}: {where}", file=sys.stderr)
         return None
     return plans.state_of(target, size, start)

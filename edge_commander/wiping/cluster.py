@@ -6,14 +6,16 @@ cluster, and given back once that node is a Ready member again, or was not wiped
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any
 
+from edge_commander.distribution.port import ClusterMember
 from edge_commander.formation.kube_lease import KubeLease
 from edge_commander.formation.lease import NAME as JOIN
 from edge_commander.formation.lease import UPGRADE, WIPE
 from edge_commander.rolling.gate import Gate
 from edge_commander.rotation.lease import NAME as ROTATION
+from edge_commander.turns import Turns, busy
 
 MARK = "galley/cordoned-for-wipe"
 """Annotation of a Node that a wipe cordoned: the command's id."""
@@ -44,14 +46,12 @@ class WipeCluster(Gate):
             return True
         return await self._lease.write("", {}, turns=self._lease.turns + 1)
 
-    async def busy(self, me: str, ready: Collection[str], names: Collection[str]) -> str:
-        """Why no node may go now, in words; empty where none joins, is upgraded or renews. `ready`: Nodes that are;
-        `names`: the roster's. Raises Retryable."""
+    async def busy(self, me: str, members: Sequence[ClusterMember], names: Collection[str]) -> str:
+        """Why no node may go now, in words; empty where none joins, is upgraded or renews. `names`: the roster's, of
+        whom one that joins is waited for: for how long it holds that turn is the members' own to say. Raises
+        Retryable."""
         join, upgrade, rotation = self._others
         for lease in self._others:
             await lease.read()
-        if join.holder in names and join.holder not in ready and join.holder != me:
-            return f"{join.holder} joins"
-        if upgrade.holder in ready:
-            return f"{upgrade.holder} is upgraded"
-        return f"{rotation.holder} renews its certificates" if rotation.holder in ready else ""
+        joining = join.holder if join.holder in names else ""
+        return busy(Turns(joining=joining, upgrading=upgrade.holder, renewing=rotation.holder), me, members)

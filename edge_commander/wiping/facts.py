@@ -15,7 +15,9 @@ from agents.contracts.wipe import Target, WipeGrant
 from agents.core.command_rules import SNAPSHOT, rebuilds
 from agents.core.errors import GalleyError
 from edge_commander.distribution.port import ClusterMember
+from edge_commander.forming import site_names
 from edge_commander.machine.wire import WIPE_STATE
+from edge_commander.turns import gone
 from edge_commander.verbs import Outcome
 from edge_commander.wiping.duty import Duty
 from edge_commander.wiping.means import Means
@@ -64,6 +66,7 @@ async def observe(m: Means, own: Progress, command: Command) -> Facts:
         rebuild=rebuilds(command),
         state=state,
         me=duty.node,
+        noted=duty.lease,
         grant=_grant_of(own.grant),
         grant_why=own.grant.why if own.grant is not None else "",
         snapshot=_ended(own.snapshot),
@@ -113,10 +116,10 @@ async def _of_cluster(m: Means, command: Command, state: NodeState) -> dict[str,
     }  # fmt: skip
     if m.cluster is None or not (inside and api and server) or rebuilds(command):
         return found
-    names = {one.name for one in m.memory.site.roster} if m.memory.site is not None else set[str]()
+    names = site_names(m.memory.site)
     holder = await m.cluster.holder()
-    stale = holder not in names and not any(one.name == holder for one in members)
-    busy = await m.cluster.busy(me, {one.name for one in members if one.ready}, names)
+    stale = gone(holder, names, members)
+    busy = await m.cluster.busy(me, members, names)
     return found | {"holder": holder, "stale": stale, "busy": busy}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,7 +13,7 @@ from agents.contracts.ids import Stream
 from agents.contracts.ingest import IngestAnswer, IngestRequest
 from agents.contracts.wipe import WipeGrant
 from agents.core.ports import Clock
-from edge_commander.distribution.port import Distribution
+from edge_commander.distribution.port import ClusterMember, Distribution
 from edge_commander.memory import Memory
 from edge_commander.rolling.pods import Pod
 from edge_commander.settings import WipeSettings
@@ -39,7 +39,7 @@ class Cluster(Protocol):
     async def give_back(self, node: str) -> bool:
         """The Lease."""
 
-    async def busy(self, me: str, ready: Collection[str], names: Collection[str]) -> str:
+    async def busy(self, me: str, members: Sequence[ClusterMember], names: Collection[str]) -> str:
         """Who joins, is upgraded or renews."""
 
     async def cordon(self, name: str, word: object) -> None:

@@ -43,7 +43,8 @@ class Facts:
 
     `kept_here`: the cluster is formed by this suite; `in_cluster`: this node was a Ready member of it. `api`: it
     answers; `server`: this node is one of its servers. `quorum`: why it may not go. `holder`: of the Lease, empty for
-    nobody; `stale`: nobody will give it back. `busy`: who joins, is upgraded or renews. `held`: the Lease is ours.
+    nobody; `stale`: nobody will give it back. `busy`: who joins, is upgraded or renews. `held`: the Lease is ours;
+    `noted`: that it is to be given back stands on `ident`.
     `snapshot_due`: one must be kept first; `snapshot`: what came of it, None: not yet; `snapshot_problem`: why not.
     `drained`, `heard`: that part is over, in whatever way. `waited`: s since the part that may be given up began.
     `boots`: starts since it was armed; `rebooting`: asked for just now. `ended`: the node's state tells the journal's
@@ -63,6 +64,7 @@ class Facts:
     holder: str = ""
     stale: bool = False
     busy: str = ""
+    noted: bool = True
     grant: Grant = Grant.UNKNOWN
     grant_why: str = ""
     snapshot_due: bool = False
@@ -161,7 +163,7 @@ def _lease(facts: Facts) -> Step | None:
         return End("refused", f"another node of this site is being wiped: {facts.holder}")
     if facts.busy:
         return _patient(facts, Reason(Why.TURN, facts.busy), "refused", facts.busy)
-    return None if facts.held else Do("take the lease")
+    return None if facts.held and facts.noted else Do("take the lease")
 
 
 def _grant(facts: Facts) -> Step | None:

@@ -7,12 +7,13 @@ import structlog
 from agents.contracts.command import Command, Verb
 from agents.contracts.messages import NodeState
 from agents.core.errors import Retryable
-from edge_commander.acts.away import Seen, Turns, busy
+from edge_commander.acts.away import Seen
 from edge_commander.acts.rejoin import Means, Rejoins
 from edge_commander.acts.store import Act, Acts
 from edge_commander.reasons import NodeRecord, Reason
 from edge_commander.rolling.pods import Pod
 from edge_commander.states import Event
+from edge_commander.turns import Turns, busy
 from edge_commander.verbs import Handler, Outcome, run
 from tests.fakes.formation_world import Crash, Node, World
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -340,7 +340,7 @@ class FakeCluster:
         self.world.point("given back")
         return True
 
-    async def busy(self, me: str, ready: Collection[str], names: Collection[str]) -> str:
+    async def busy(self, me: str, members: Sequence[ClusterMember], names: Collection[str]) -> str:
         return self.world.busy
 
     async def cordon(self, name: str, word: object) -> None:

@@ -25,6 +25,12 @@ ONE_AT_A_TIME = (
     f"one node of a site is wiped at a time. For one: name it, and the next one when it is back. For all of them:"
     f" {_REBUILD_FLAG}, which sets the quorum aside. The site's cluster ends, and with it what only it held"
 )
+NODE_IDS = "such as n-abcdefghijklmnop; `galley node list` shows them"
+NO_CHALLENGE = (
+    "it published none yet, or its last one is used up. A node that is enrolled and online publishes another within a"
+    " minute: see that it is (`galley node list`), wait until an earlier command has ended (`galley command status NODE"
+    " --wait`), then do this again"
+)
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,7 @@ def refused_by(asked: Asked, ready: Sequence[NextCommand]) -> list[str]:
         if asked.site and one.site != asked.site:
             problems.append(f"{one.node} is of site {one.site or 'none'}, says the endpoint, not of {asked.site}")
         if not one.challenge:
-            problems.append(f"{one.node} has no challenge to sign: it published none yet, or its last one is used up")
+            problems.append(f"{one.node} has no challenge to sign: {NO_CHALLENGE}")
     sites = Counter(one.site for one in ready)
     if _one_at_a_time(asked) and any(count > 1 for count in sites.values()):
         problems.append(f"{asked.verb.value}: {ONE_AT_A_TIME}")
@@ -110,12 +116,12 @@ def _one_at_a_time(asked: Asked) -> bool:
 
 
 def _whom(nodes: Sequence[str], site: str) -> list[str]:
-    problems = [f"{node[:64]!r} is no node id" for node in nodes if not is_node_id(node)]
+    problems = [f"{node[:64]!r} is no node id: {NODE_IDS}" for node in nodes if not is_node_id(node)]
     problems += [f"{node} is named twice" for node, count in Counter(nodes).items() if count > 1]
     if site and not is_site_id(site):
-        problems.append(f"--site: {site[:64]!r} is no site id")
+        problems.append(f"--site: {site[:64]!r} is no site id: such as store-01234; `galley site list` shows them")
     if not nodes and not site:
-        problems.append("NODE or --site is needed")
+        problems.append(f"NODE or --site is needed: {NODE_IDS}, `galley site list` the sites")
     return problems
 
 

@@ -6,7 +6,6 @@ What counts in it are the payloads: words about them are made anew wherever the 
 from __future__ import annotations
 
 import os
-import secrets
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,6 +16,7 @@ from agents.contracts.command import Command, SignedCommand
 from agents.core.command_rules import ill_formed
 from agents.core.command_verify import CommandRefused, read_command
 from agents.core.errors import Rejected
+from agents.io.state import create_durably, write_durably
 from cloud_endpoint.cli.command.words import line, signers
 from cloud_endpoint.cli.problems import BadInput
 
@@ -87,20 +87,9 @@ def write(path: Path, commands: list[SignedCommand], *, replace: bool = False) -
     content = (
         msgspec.json.format(encode(CommandFile(kind="galley-signed-commands", commands=commands)), indent=1) + b"\n"
     )
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        if replace:
-            temporary.replace(path)
-        else:
-            path.hardlink_to(temporary)
+        (write_durably if replace else create_durably)(path, content)
     except FileExistsError:
         raise Rejected("exists already", file=str(path)) from None
     except OSError as error:
         raise Rejected(f"cannot be written: {error.strerror}", file=str(path)) from None
-    finally:
-        temporary.unlink(missing_ok=True)

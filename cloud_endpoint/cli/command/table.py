@@ -5,15 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from cloud_endpoint.cli.command import help as texts
 from cloud_endpoint.cli.command import send, sign, status
 from cloud_endpoint.cli.command.asked import VALID
 from cloud_endpoint.cli.spec import Command, Flag
 from cloud_endpoint.signing.keys import HELP
 
-_VERB: dict[str, Any] = {"metavar": "VERB", "help": "such as wipe, rejoin, reboot: docs/commands.md lists them"}
-_NODES: Flag = ("node", {"nargs": "*", "metavar": "NODE", "help": "node ids"})
+_VERB: dict[str, Any] = {"metavar": "VERB", "help": "what it is to do: listed below"}
+_NODES: Flag = ("node", {"nargs": "*", "metavar": "NODE", "help": "node ids, as `galley node list` shows them"})
 _SITE: Flag = ("--site", {"default": "", "help": "all nodes of that site; with NODE: they must be of it"})
-_ARG: Flag = ("--arg", {"action": "append", "default": [], "metavar": "KEY=VALUE"})
+_ARG: Flag = ("--arg", {"action": "append", "default": [], "metavar": "KEY=VALUE", "help": texts.args()})
 _VALID: Flag = (
     "--valid",
     {"metavar": "TIME", "help": f"until it expires, such as 30m, at most 24h (default: {VALID})"},
@@ -24,13 +25,13 @@ _SENT = ("node", "sequence", "verb", "result", "outcome", "command_id", "detail"
 COMMAND: tuple[Command, ...] = (
     Command(
         ("command", "sign"),
-        "sign commands to nodes into a file, or with --add put one more signature into one",
+        "sign commands to nodes with an operator's key, into a file; or with --add put one more signature into one",
         sign.sign,
         [
             ("verb", {**_VERB, "nargs": "?"}),
             _NODES,
             _SITE,
-            ("--target", {"action": "append", "default": [], "metavar": "NAME", "help": "var, conf, keep or ident"}),
+            ("--target", {"action": "append", "default": [], "metavar": "NAME", "help": texts.targets()}),
             _ARG,
             _VALID,
             ("--key", {"metavar": "KEY", "help": HELP}),
@@ -40,6 +41,7 @@ COMMAND: tuple[Command, ...] = (
         ],
         _SIGNED,
         local=lambda options: options.add is not None,
+        more=texts.signed,
     ),
     Command(("command", "show"), "what a file of signed commands says", sign.show, [_FILE], _SIGNED, local=True),
     Command(
@@ -52,11 +54,12 @@ COMMAND: tuple[Command, ...] = (
     ),
     Command(
         ("command", "ask"),
-        "a command that the endpoint may sign itself: sync, snapshot, collect-diagnostics, reboot",
+        "have the endpoint sign and send a command that needs no operator: sync, snapshot, collect-diagnostics, reboot",
         send.ask,
         [("verb", _VERB), _NODES, _SITE, _ARG, _VALID],
         _SENT,
         status=send.status,
+        more=texts.asked,
     ),
     Command(
         ("command", "status"),

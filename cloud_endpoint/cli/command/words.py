@@ -1,4 +1,4 @@
-"""Commands in words, for who signs them. Pure. What comes from a file or the endpoint cannot steer the terminal."""
+"""Commands in words, for who signs them. What comes from a file or the endpoint cannot steer the terminal. Pure."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from agents.contracts.wipe import Target
 from agents.core.command_rules import ERASES, rebuilds, wide
 from agents.core.jose import check_header
 
-_LOST = {
+LOST = {
     Target.VAR: "var (cluster state, images, volumes)",
     Target.CONF: "conf (what was changed in /etc)",
     Target.KEEP: "keep (logs, snapshots)",
     Target.IDENT: "ident (the node's identity)",
 }
+"""What is gone with each, in words."""
 REBUILDS = (
     "this belongs to a rebuild of the whole site: no quorum is spared, the cluster ends, and with it what only it held"
 )
@@ -41,7 +42,7 @@ def told(commands: Sequence[Command], now: int, threshold: int | None = None) ->
     lines = [f"  {line(one)}" for one in commands]
     erased = {name for one in commands if one.verb in ERASES for name in one.targets}
     if erased:
-        lines.append(f"erased for good: {plain(', '.join(_LOST.get(name, name) for name in Target if name in erased))}")
+        lines.append(f"erased for good: {plain(', '.join(LOST.get(name, name) for name in Target if name in erased))}")
     lines += [REBUILDS] if any(map(rebuilds, commands)) else []
     many = "" if threshold is None else f", {threshold}"
     lines += [

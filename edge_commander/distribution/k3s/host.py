@@ -117,7 +117,6 @@ class Host:
         with _disk():
             _make(target.parent)
             write_durably(target, file.content, file.mode)
-            target.chmod(file.mode)  # whatever the umask is
 
     def remove(self, path: str) -> None:
         """Removes a file durably. Raises Retryable."""

@@ -159,7 +159,6 @@ def _write(path: Path, data: bytes, mode: int) -> None:
     try:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         write_durably(path, data, mode)
-        path.chmod(mode)
     except OSError as error:
         raise Retryable(f"{path}: cannot be written: {error.strerror}") from None
 

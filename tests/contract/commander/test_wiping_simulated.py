@@ -18,6 +18,7 @@ WHOLE: dict[str, dict[str, Any]] = {
     "early boot gives it up": {"ends": "failed"},
     "early boot does not believe it": {"ends": "refused"},
     "a worker": {"worker": True},
+    "the Lease is its own already": {"lease": ME},
 }
 REFUSED: dict[str, dict[str, Any]] = {
     "a member is down": {"unready": {"nuc-3"}},
@@ -106,6 +107,20 @@ async def test_what_cannot_be_spared_is_answered_and_leaves_nothing_behind(
         assert one.lease == first.lease and one.memory.record.state is NodeState.READY
         if at > 0 and not one.crashes:
             break
+
+
+async def test_a_lease_that_was_its_own_before_is_given_back_by_a_wipe_that_is_refused(
+    world: Callable[..., World],
+) -> None:
+    """Left lying by a rejoin, or by a wipe whose file is lost: whoever finds it so owes it."""
+    for at in range(-1, 60):
+        one = world(lease=ME, grant_why="another node", crash_at=at)
+        one.command()
+        await one.until_quiet()
+        assert [result.outcome for result in one.results[-1:]] == ["refused"] and not one.lease
+        if at > 0 and not one.crashes:
+            return
+    raise AssertionError("it has more points than were walked")
 
 
 async def test_a_rebuild_asks_no_cluster_and_keeps_no_quorum(world: Callable[..., World]) -> None:

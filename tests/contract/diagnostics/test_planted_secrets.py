@@ -65,7 +65,10 @@ def test_a_private_key_that_nobody_knew(before, after, head, tail, cuts, form, p
     assert base64.b64encode(PEM.encode())[20:80] not in found
 
 
-NAMES = st.sampled_from(["password", "TOKEN", "client_secret", "K3S_TOKEN", "api-key", "db.passwd", "accessKey"])
+NAMES = st.sampled_from(
+    ["password", "TOKEN", "client_secret", "K3S_TOKEN", "api-key", "db.passwd", "accessKey", "DB_PASS", "mysql_pwd",
+     "client-key-data", "certificate-key"]
+)  # fmt: skip
 TEMPLATES = st.sampled_from(
     [
         "{n}={v}",
@@ -76,6 +79,22 @@ TEMPLATES = st.sampled_from(
         "--{n} {v}",
         '\\"{n}\\":\\"{v}\\"',
         "{n}:\n  {v}",
+        "{n}: !!str {v}",
+        "{n}: !!str\n  {v}",
+        "{n}: | # comment\n  {v}",
+        "{n}: &a >-\n  {v}",
+        "{n}:  # comment\n  {v}",
+        "? {n}\n: {v}",
+        "{n} = {v}",
+        "{n} := {v}",
+        "-{n} {v}",
+        '{{"name":"{n}","value":"{v}"}}',
+        '{{\\"name\\":\\"{n}\\",\\"value\\":\\"{v}\\"}}',
+        "- name: {n}\n  value: {v}",
+        "<{n}>{v}</{n}>",
+        "%22{n}%22%3A%22{v}%22",
+        "&quot;{n}&quot;:&quot;{v}&quot;",
+        '{{"a":"{{\\"b\\":\\"{{\\\\\\"{n}\\\\\\":\\\\\\"{v}\\\\\\"}}\\"}}"}}',
     ]
 )
 PLAIN = st.text(string.ascii_letters + string.digits, min_size=6, max_size=30)
@@ -86,6 +105,28 @@ PLAIN = st.text(string.ascii_letters + string.digits, min_size=6, max_size=30)
 def test_a_value_under_a_telling_name(before, after, name, template, value, cuts):  # type: ignore[no-untyped-def]
     value = "Q7z" + value
     body = template.format(n=name, v=value).encode()
+    found = out("\n".join([*before, ""]).encode() + body + "\n".join(["", *after]).encode(), [], cuts)
+    assert value.encode() not in found
+
+
+FRAMES = st.sampled_from(
+    [
+        "the password is {v}", "password was {v}", "the new passphrase of it is: {v}", "password set to {v}",
+        "Password for root: {v}", "the token is {v}", "the api key for it is '{v}'", "using certificate key {v}",
+        "mysql -u root -p{v} db", "sshpass -p {v} ssh x", "docker login -u bob -p {v}", "tool -p {v}",
+        "curl -u bob:{v} https://x", "--creds bob:{v}", "https://bob:{v}@x.example/", "bob:{v}@x.example",
+        "Authorization: {v}", "Authorization Basic {v}", "Cookie: a=b; c={v}", "Set-Cookie: c={v}; Path=/",
+        "K10" + "ab" * 16 + "::server:{v}", "login bob password {v}", "IDENTIFIED BY '{v}'", "--from-literal=a={v}",
+        "Using certificate key:\n{v}", "['mysql', '-p', '{v}']", "X-Amz-Signature={v}",
+    ]
+)  # fmt: skip
+
+
+@settings(max_examples=200, deadline=None)
+@given(LOGS, LOGS, FRAMES, PLAIN, CUTS)
+def test_a_value_in_words_and_on_command_lines(before, after, frame, value, cuts):  # type: ignore[no-untyped-def]
+    value = "Q7z" + value
+    body = frame.format(v=value).encode()
     found = out("\n".join([*before, ""]).encode() + body + "\n".join(["", *after]).encode(), [], cuts)
     assert value.encode() not in found
 

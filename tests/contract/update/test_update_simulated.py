@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import structlog
 
-from agents.contracts.command import Command, Verb
+from agents.contracts.command import Command, JwsSignature, SignedCommand, Verb
 from agents.contracts.messages import Alert
 from agents.contracts.release import ImageRelease, ReleaseFile
 from agents.core.errors import Rejected, Retryable
@@ -35,6 +35,7 @@ RELEASE = ImageRelease(
     version="1.3.0", root=file("root.img"), kernel_a=file("kernel-a.efi"), kernel_b=file("kernel-b.efi"),
     issued=trust_kit.NOW,
 )  # fmt: skip
+SIGNED = SignedCommand(payload="as it came", signatures=[JwsSignature(protected="p", signature="s")])
 
 
 class Cut(BaseException):
@@ -80,6 +81,7 @@ class Box:
                 root=Half(self),
                 turns=Site(self),
                 operators=trust_kit.operators,
+                signed=lambda command_id: SIGNED,
                 member=lambda: True,
                 boot=f"boot-{self.boot}",
                 outbox=Told(self),  # type: ignore[arg-type]
@@ -125,13 +127,14 @@ class Half:
     def __init__(self, box: Box) -> None:
         self.box = box
 
-    async def install(self, version: str) -> None:
+    async def install(self, signed: SignedCommand) -> None:
         box = self.box
+        assert signed == SIGNED
         data = (box.folder / "fetched" / "root.img").read_bytes()
         assert data == FILES["root.img"]
         box.entry_b, box.versions["b"] = False, ""
         box.tick()
-        box.versions["b"] = version
+        box.versions["b"] = "1.3.0"
         box.tick()
         box.entry_b, box.tries = True, 3
         box.tick()
@@ -226,6 +229,7 @@ async def test_undisturbed_it_runs_the_new_image_and_says_so_once(tmp_path: Path
     assert (box.slot, box.versions["b"], box.holder) == ("b", "1.3.0", "")
     assert [one.code for one in box.alerts] == ["image-updated"]
     assert not (tmp_path / "fetched").exists()
+    assert box.updater.shown() == ""
 
 
 async def test_an_older_image_is_not_taken_up_as_the_boot_loader_would_not_start_it(tmp_path: Path) -> None:
@@ -312,7 +316,7 @@ async def test_while_one_is_on_trial_no_other_is_taken(tmp_path: Path) -> None:
     box.holder = "nuc-2"
     for _ in range(12):
         await box.updater.turn()
-    assert box.updater.why == "nuc-2 is updated first"
+    assert box.updater.shown() == "image 1.3.0, is fetched; waits: nuc-2 is updated first"
     box.holder = ""
     with pytest.raises(Cut):
         for _ in range(12):
@@ -326,7 +330,7 @@ async def test_while_one_is_on_trial_no_other_is_taken(tmp_path: Path) -> None:
 async def test_a_root_half_that_refuses_ends_it(tmp_path: Path) -> None:
     box = Box(tmp_path)
 
-    async def refuses(version: str) -> None:
+    async def refuses(signed: SignedCommand) -> None:
         raise Rejected("the partition is too small")
 
     box.updater._p.root.install = refuses  # type: ignore[method-assign]

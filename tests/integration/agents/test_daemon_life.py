@@ -149,7 +149,9 @@ def test_a_missing_file_is_named_and_78(stage: Stage) -> None:
         env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=30, check=False,
     )  # fmt: skip
     assert done.returncode == 78
-    assert done.stderr == "heartbeat: /nonexistent/galley.yaml: cannot be read: No such file or directory\n"
+    assert done.stderr == (
+        "heartbeat: /nonexistent/galley.yaml: there is no such file: --config FILE must name the configuration\n"
+    )
 
 
 def test_check_config_says_so_and_starts_nothing(stage: Stage) -> None:

@@ -23,6 +23,8 @@ from edge_commander.rolling.gate import Gate
 from tests.site_in_a_box.kube_fixtures import NODES
 from tests.site_in_a_box.kube_site import KubeSite
 
+ROSTER = (*NODES, "kitchen-9")
+"""The last of them is no Node now."""
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases"
 
 
@@ -69,7 +71,7 @@ def cluster(kube: Any, kube_site: KubeSite, clock: Clock) -> ActsCluster:
     async def connect() -> Any:
         return kube
 
-    return ActsCluster(ExistingCluster(kube_site.kubeconfig, connect_observer), connect, clock.wall_ms)
+    return ActsCluster(ExistingCluster(kube_site.kubeconfig, connect_observer), connect, clock.wall_ms, lambda: ROSTER)
 
 
 async def test_one_reboot_an_hour_in_a_site_whichever_node_is_told(
@@ -120,12 +122,25 @@ async def test_one_node_at_a_time_leaves_and_the_turn_is_its_commands(kube: Any,
     assert (await one.see(NODES[0])).busy == ""
     await other.give_leave_back(NODES[0], "b" * 32)
     assert not await other.take_leave(NODES[1], "b" * 32), "another command's turn is not ended"
-    clock.now += 7200.0
-    assert (await other.see(NODES[1])).busy == "", "a turn that was never given back has its time"
-    clock.now -= 7200.0
+    clock.now += 365 * 86400.0
+    assert (await other.see(NODES[1])).busy, "no clock ends it"
+    assert not await other.take_leave(NODES[1], "b" * 32)
+    clock.now -= 365 * 86400.0
     await one.give_leave_back(NODES[0], "a" * 32)
     assert await other.take_leave(NODES[1], "b" * 32)
     await other.give_leave_back(NODES[1], "b" * 32)
+
+
+async def test_a_node_that_left_keeps_its_turn_and_a_retired_one_does_not(kube: Any, kube_site: KubeSite) -> None:
+    clock = Clock()
+    other = cluster(kube, kube_site, clock)
+    for holder, kept in (("kitchen-9", True), ("retired-1", False)):
+        one = cluster(kube, kube_site, clock)
+        assert await one.take_leave(holder, "a" * 32)
+        assert bool((await other.see(NODES[1])).busy) is kept, holder
+        assert await other.take_leave(NODES[1], "b" * 32) is not kept, holder
+        await one.give_leave_back(holder, "a" * 32)
+        await other.give_leave_back(NODES[1], "b" * 32)
 
 
 async def test_the_cordon_of_a_command_is_another_than_an_upgrades(kube: Any, kube_site: KubeSite) -> None:

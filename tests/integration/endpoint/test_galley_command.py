@@ -26,7 +26,7 @@ from agents.core.jose import SoftwareKey, thumbprint
 from cloud_endpoint import keyfile
 from cloud_endpoint.cli import __main__ as cli
 from cloud_endpoint.cli import client
-from cloud_endpoint.cli.command import file
+from cloud_endpoint.cli.command import asked, file
 from tests.integration.endpoint.signing_kit import Token, galley, ssh_agent
 from tests.site_in_a_box.endpoint import Endpoint, EndpointClient
 
@@ -236,7 +236,7 @@ async def test_all_that_is_wrong_with_a_command_line_is_said_at_once(desk: Desk,
     said = await desk.run("command", "sign", *words, "--key", tmp_path / "none.json")
     assert said.status == 2
     assert said.err.splitlines() == [
-        "galley: 'node-1' is no node id",
+        f"galley: 'node-1' is no node id: {asked.NODE_IDS}",
         "galley: --arg 'force' is not KEY=VALUE",
         "galley: --valid must be such as 30m or 2h, and at most 24h",
         "galley: wipe takes var, conf, keep, not '/dev/sda'",
@@ -246,7 +246,7 @@ async def test_all_that_is_wrong_with_a_command_line_is_said_at_once(desk: Desk,
     ]
     none = await desk.run("command", "sign")
     assert none.err.splitlines()[1:] == [
-        "galley: NODE or --site is needed",
+        f"galley: NODE or --site is needed: {asked.NODE_IDS}, `galley site list` the sites",
         "galley: --key KEY is needed: a key file, ssh-agent:COMMENT or a pkcs11: URI",
         "galley: -o FILE is needed: where the signed commands go",
     ]

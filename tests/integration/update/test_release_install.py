@@ -18,6 +18,7 @@ from agents.core.errors import Rejected, Retryable
 from agents.core.releases import sign_release
 from edge_commander.settings import UpdateSettings
 from edge_commander.update import entries, install, slots
+from edge_commander.update.record import UpdateRecord
 from tests.fakes import trust_kit
 from tests.site_in_a_box.node_disk import run
 
@@ -32,6 +33,11 @@ def digest(data: bytes) -> ReleaseFile:
 
 RELEASE = ImageRelease(version="1.3.0", root=digest(DATA), kernel_a=digest(b"kernel a"), kernel_b=digest(b"kernel b"),
                        issued=trust_kit.NOW)  # fmt: skip
+
+
+def order(disks: Disks, version: str = "1.3.0") -> UpdateRecord:
+    sha256 = hashlib.sha256((disks.fetched / "release.json").read_bytes()).hexdigest()
+    return UpdateRecord(id="a" * 32, version=version, sha256=sha256, address="https://images.example")
 
 
 class Disks:
@@ -159,7 +165,7 @@ def test_a_partition_that_is_too_small_is_said_before_anything_is_written(disks:
 def test_only_a_machine_that_runs_from_one_of_the_two_has_another(disks: Disks, tmp_path: Path) -> None:
     assert slots.running(disks.settings) == ""
     with pytest.raises(Rejected, match="does not run from one of two roots"):
-        install.install("1.3.0", disks.fetched, disks.settings, trust_kit.operators(), lambda text: None)
+        install.install(order(disks), disks.fetched, disks.settings, trust_kit.operators(), lambda text: None)
     run("mkfs.ext4", "-q", "-F", str(disks.devices[0]))
     place = tmp_path / "root"
     place.mkdir()
@@ -175,6 +181,6 @@ def test_a_release_of_nobody_s_is_refused_as_root_too(disks: Disks, monkeypatch:
     monkeypatch.setattr(slots, "running", lambda settings: "a")
     with pytest.raises(Rejected, match="signed by an unknown key"):
         other = trust_kit.operators_document(keys=[trust_kit.OperatorKey(name="eve", key=trust_kit.BOB.public)])
-        install.install("1.3.0", disks.fetched, disks.settings, trust_kit.operators_of(other), lambda text: None)
+        install.install(order(disks), disks.fetched, disks.settings, trust_kit.operators_of(other), lambda text: None)
     assert "galley_1.1.0_b.efi" in disks.names()
-    assert install.install("1.3.0", disks.fetched, disks.settings, trust_kit.operators(), lambda text: None) == "b"
+    assert install.install(order(disks), disks.fetched, disks.settings, trust_kit.operators(), lambda text: None) == "b"

@@ -11,7 +11,7 @@ import pytest
 
 from agents.core.errors import Rejected, Retryable
 from agents.io import state
-from agents.io.state import StateFile
+from agents.io.state import StateFile, create_durably, write_durably
 
 
 class Value(msgspec.Struct, frozen=True):
@@ -119,3 +119,25 @@ def test_a_disk_that_fails_is_retryable_and_the_old_value_stands(path: Path, mon
         with pytest.raises(Retryable, match="No space left"):
             file.save(Value(2))
     assert StateFile(path, Value).load() == Value(1) and file.generation == 1
+
+
+@pytest.mark.parametrize("write", [write_durably, create_durably])
+def test_a_file_has_the_mode_that_was_asked_for_whatever_the_umask(tmp_path: Path, write: Any) -> None:
+    before = os.umask(0o077)
+    try:
+        write(tmp_path / "file", b"content", mode=0o644)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o644
+    assert [one.name for one in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_new_file_takes_no_name_that_is_taken_and_leaves_nothing_where_it_fails(tmp_path: Path) -> None:
+    create_durably(tmp_path / "file", b"first")
+    with pytest.raises(FileExistsError):
+        create_durably(tmp_path / "file", b"second")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(FileExistsError):
+        create_durably(tmp_path / "link", b"second")
+    assert (tmp_path / "file").read_bytes() == b"first"
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["file", "link"]

@@ -34,14 +34,15 @@ class Cut(BaseException):
 
 
 class Host:
-    """A machine that can be told to reboot, and the cluster that is asked before. `cut_at`: where the power fails."""
+    """A machine that can be told to reboot, and the cluster that is asked before. `cut_at`: where the power fails;
+    `mute`: after a boot the cluster does not answer any more."""
 
     def __init__(self) -> None:
         self.clock, self.store = FakeClock(), DiskStore()
         self.store.world = self  # type: ignore[assignment]
         self.boot, self.boots, self.told, self.deaf = "boot-1", 1, 0, False
         self.members = [ClusterMember(f"nuc-{i}", True, True) for i in (1, 2, 3)]
-        self.api, self.faster = True, False
+        self.api, self.faster, self.mute = True, False, False
         self.error: Exception | None = None
         self.last = Last()
         self.points, self.cut_at = 0, -1
@@ -91,6 +92,7 @@ class Host:
                     return found
                 self.clock.now += 30.0
             except Cut:  # it boots
+                self.api = self.api and not self.mute
                 self.boots += 1
                 self.boot = f"boot-{self.boots}"
                 self.clock.now += 60.0
@@ -123,7 +125,41 @@ async def test_a_power_cut_at_any_point_ends_in_one_answer_and_at_most_one_reboo
     host = Host()
     host.cut_at = point
     assert await host.until_answered() == Outcome("done", "the node was booted anew")
-    assert host.told <= 1 and host.last.command == TOLD.id
+    assert host.told <= 1 and (host.last.command == TOLD.id or not host.told)
+
+
+@pytest.mark.parametrize("mute", [False, True])
+@pytest.mark.parametrize("point", range(2, POINTS + 1))
+async def test_once_it_is_noted_anywhere_the_node_boots_once(point: int, mute: bool) -> None:
+    """Whatever boots it, power or command. Only a cut before the first note, of which nobody knows, is one more."""
+    host = Host()
+    host.cut_at, host.mute = point, mute
+    assert await host.until_answered() == Outcome("done", "the node was booted anew")
+    assert (host.boots, host.told) == (2, int(host.cut_at > host.points))
+
+
+@pytest.mark.parametrize("point", range(1, POINTS + 1))
+async def test_a_commander_that_is_killed_at_any_point_tells_the_same_boot(point: int) -> None:
+    host = Host()
+    host.cut_at = point
+    with pytest.raises(Cut):
+        while True:
+            await host.handler.execute(TOLD)
+    host.start()  # the same boot
+    assert await host.until_answered() == Outcome("done", "the node was booted anew")
+    assert host.told == 1 and host.last.command == TOLD.id and host.store.acts.rebooted
+
+
+async def test_one_that_was_not_noted_in_the_cluster_is_judged_again_and_leaves_no_note() -> None:
+    host = Host()
+    host.cut_at = 2
+    with pytest.raises(Cut):
+        await host.handler.execute(TOLD)
+    assert host.store.of(TOLD.id) is not None and host.last == Last()
+    host.start()
+    host.members[1] = ClusterMember("nuc-2", False, True)
+    answer = await host.handler.execute(TOLD)
+    assert answer is not None and answer.result == "refused" and host.store.acts == Acts()
 
 
 async def test_another_command_within_the_hour_is_refused_on_every_node() -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from edge_commander.acts.away import Seen, Turns, busy, costs_quorum, why_not_away
+from edge_commander.acts.away import Seen, costs_quorum, why_not_away
 from edge_commander.acts.reboot_rules import HOUR_MS, Last, RebootFacts, why_not
 from edge_commander.acts.rejoin_plan import Drain, End, Forming, Leave, RejoinFacts, Take, Wait, next_step
 from edge_commander.distribution.port import ClusterMember
+from edge_commander.turns import Turns, busy, gone
 
 ME, NOW = "nuc-1", 1_800_000_000_000
 
@@ -64,11 +65,25 @@ def test_who_is_down_is_named() -> None:
         (Turns(renewing="nuc-3"), ""),  # not Ready: the quorum's rule counts it
         (Turns(leaving="nuc-2"), "nuc-2 is being wiped, or joins anew"),
         (Turns(leaving=ME), ""),
-        (Turns(leaving="nuc-9"), ""),
+        (Turns(leaving="nuc-9"), "nuc-9 is being wiped, or joins anew"),  # it left, and is no member yet
     ],
 )
 def test_what_another_is_at(turns: Turns, text: str) -> None:
     assert busy(turns, ME, site("yyn")) == text
+
+
+@pytest.mark.parametrize(
+    ("holder", "names", "is_gone"),
+    [
+        ("nuc-2", ("nuc-1", "nuc-2"), False),
+        ("nuc-9", ("nuc-1", "nuc-9"), False),  # wiped, or amid a rejoin: no member now
+        ("nuc-3", ("nuc-1", "nuc-2"), False),  # of an older roster, and still a member
+        ("nuc-9", ("nuc-1", "nuc-2"), True),  # retired
+        ("", ("nuc-1", "nuc-2"), True),
+    ],
+)
+def test_who_gives_a_turn_back_by_himself(holder: str, names: tuple[str, ...], is_gone: bool) -> None:
+    assert gone(holder, names, site("yyn")) is is_gone
 
 
 def test_what_is_under_way_comes_before_the_quorum() -> None:

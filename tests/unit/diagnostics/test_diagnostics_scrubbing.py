@@ -8,7 +8,7 @@ import time
 import pytest
 
 from edge_commander.diagnostics.known import Known
-from edge_commander.diagnostics.rules import scrub_line
+from edge_commander.diagnostics.line import scrub_line
 from edge_commander.diagnostics.scrub import MAX_LINE, Scrubber
 
 JWT = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJuIn0.c2lnbmF0dXJl"
@@ -124,7 +124,7 @@ def test_a_line_too_long_goes_whole_and_the_next_one_stays() -> None:
 
 def test_cut_ends_and_starts_are_dropped() -> None:
     scrubber = Scrubber(Known([]), whole_start=False)
-    assert scrubber.feed(b"unter2\nwhole\nhun") == b"whole\n"
+    assert scrubber.feed(b"unter2\nit is whole\nhun") == b"it is whole\n"
     assert scrubber.finish(whole_end=False) == b""
 
 

@@ -71,7 +71,7 @@ def test_an_endpoint_that_says_otherwise_is_refused() -> None:
     assert asked.refused_by(named, [ready(ONE), ready(TWO)]) == []
     assert asked.refused_by(named, [ready(ONE, "store-2"), ready(TWO, challenge="")]) == [
         f"{ONE} is of site store-2, says the endpoint, not of store-1",
-        f"{TWO} has no challenge to sign: it published none yet, or its last one is used up",
+        f"{TWO} has no challenge to sign: {asked.NO_CHALLENGE}",
     ]
 
 
@@ -96,7 +96,7 @@ def test_nodes_of_one_site_are_wiped_one_at_a_time_unless_the_site_is_rebuilt(ve
         (("sync", [ONE, ONE], ""), "named twice"),
         (("sync", [], "Store 1"), "is no site id"),
         (("wipe", [ONE], ""), "wipe names no target"),
-        (("sync", ["\x1b[2J"], ""), r"'\x1b[2J' is no node id"),
+        (("sync", ["\x1b[2J"], ""), rf"'\x1b[2J' is no node id: {asked.NODE_IDS}"),
     ],
 )
 def test_what_cannot_be_asked(words_: tuple[str, list[str], str], problem: str) -> None:

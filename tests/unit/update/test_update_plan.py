@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from agents.contracts.command import Command, Verb
+from agents.contracts.command import Command, JwsSignature, SignedCommand, Verb
 from agents.contracts.messages import NodeState
 from agents.contracts.release import ImageRelease, ReleaseFile
 from edge_commander.settings import UpdateSettings
@@ -29,13 +29,16 @@ from edge_commander.view import StatusDocument
 
 FILE = ReleaseFile(sha256="1" * 64, size=1000)
 RELEASE = ImageRelease(version="1.3.0", root=FILE, kernel_a=FILE, kernel_b=FILE, issued=5)
-RECORD = UpdateRecord(id="a" * 32, version="1.3.0", sha256="2" * 64, address="https://images.example/1.3.0")
+SIGNED = SignedCommand(payload="as it came", signatures=[JwsSignature(protected="p", signature="s")])
+RECORD = UpdateRecord(
+    id="a" * 32, version="1.3.0", sha256="2" * 64, address="https://images.example/1.3.0", signed=SIGNED
+)
 TRIED = "tried: it must be well before it stays"
 WHOLE = frozenset({"root.img", "kernel-b.efi"})
 
 
 def facts(stage: Stage = Stage.FETCH, **changed: Any) -> Facts:
-    record = {one: changed.pop(one) for one in ("boot_asked", "mismatches", "problem") if one in changed}
+    record = {one: changed.pop(one) for one in ("boot_asked", "mismatches", "problem", "signed") if one in changed}
     record = {"boot" if name == "boot_asked" else name: value for name, value in record.items()}
     known: dict[str, Any] = {"slot": "a", "version": "1.2.0", "boot": "b1", "release": RELEASE, "free": 2**40}
     return Facts(record=msgspec.structs.replace(RECORD, stage=stage, **record), **{**known, **changed})
@@ -45,6 +48,11 @@ def facts(stage: Stage = Stage.FETCH, **changed: Any) -> Facts:
     ("known", "step"),
     [
         (facts(release=None), FetchRelease()),
+        (
+            facts(signed=None),
+            End("an older version took it up, and did not keep the command's signature: send it again"),
+        ),
+        (facts(Stage.INSTALLED, signed=None, turn=True), Reboot(first=True)),
         (facts(), FetchFile("root.img")),
         (facts(whole=frozenset({"root.img"})), FetchFile("kernel-b.efi")),
         (facts(slot="b", whole=frozenset({"root.img", "kernel-a.efi"})), TakeTurn()),
@@ -97,7 +105,7 @@ def command(**args: str) -> Command:
 
 
 def test_the_command_s_words_become_the_record() -> None:
-    assert wanted(command()) == RECORD
+    assert msgspec.structs.replace(wanted(command()), signed=SIGNED) == RECORD
 
 
 @pytest.mark.parametrize(

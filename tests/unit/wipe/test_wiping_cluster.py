@@ -10,6 +10,7 @@ import pytest
 from agents.core.errors import Retryable
 from agents.core.ports import ApiProblem, Object
 from agents.io.kube_errors import KubeRejected
+from edge_commander.distribution.port import ClusterMember
 from edge_commander.distribution.settle import rights
 from edge_commander.formation.lease import JoinLease
 from edge_commander.wiping.cluster import COMMAND, MARK, WipeCluster
@@ -67,13 +68,15 @@ async def test_the_lease_is_taken_against_what_was_read_and_given_back_by_its_ho
 @pytest.mark.parametrize(
     ("lease", "by", "ready", "word"),
     [
-        ("galley-join", "nuc-2", ("nuc-1",), "nuc-2 joins"),
+        ("galley-join", "nuc-2", ("nuc-1",), "nuc-2 is joining"),
         ("galley-join", "nuc-2", READY, ""),  # it has joined
         ("galley-join", "nuc-1", ("nuc-2",), ""),  # that was this node's own
         ("galley-join", "nuc-gone", READY, ""),
         ("galley-upgrade", "nuc-2", READY, "nuc-2 is upgraded"),
-        ("galley-upgrade", "nuc-1", READY, "nuc-1 is upgraded"),
-        ("galley-rotation", "nuc-3", READY, "nuc-3 renews its certificates"),
+        ("galley-upgrade", "nuc-1", READY, "this node is upgraded just now"),
+        ("galley-upgrade", "nuc-2", ("nuc-1",), "nuc-2 is upgraded"),  # it is down meanwhile
+        ("galley-upgrade", "nuc-gone", READY, ""),
+        ("galley-rotation", "nuc-3", READY, "nuc-3 renews its certificates just now"),
         ("galley-rotation", "nuc-3", ("nuc-1",), ""),  # it is down, which is another matter
     ],
 )
@@ -81,7 +84,8 @@ async def test_who_joins_is_upgraded_or_renews_is_waited_for(
     lease: str, by: str, ready: tuple[str, ...], word: str
 ) -> None:
     cluster, _ = made({f"GET {LEASES}/{lease}": held(by)})
-    assert await cluster.busy("nuc-1", ready, NAMES) == word
+    members = [ClusterMember(name, name in ready, True) for name in NAMES]
+    assert await cluster.busy("nuc-1", members, NAMES) == word
 
 
 async def test_a_cordon_of_ours_is_not_an_upgrades_and_a_persons_stays() -> None:
