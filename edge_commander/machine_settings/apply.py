@@ -175,7 +175,7 @@ def _notice(said: Sequence[str]) -> None:
             NOTICES.unlink(missing_ok=True)
             return
         NOTICES.parent.mkdir(mode=0o755, exist_ok=True)
-        _replace(NOTICES, "".join(f"{line}\n" for line in said).encode(), 0o644)
+        write_durably(NOTICES, "".join(f"{line}\n" for line in said).encode(), 0o644)
     except OSError as error:
         _say(f"{NOTICES}: cannot be written: {error.strerror}")
 
