@@ -21,7 +21,7 @@ from tests.site_in_a_box import nuc_release
 from tests.site_in_a_box.gpt import partitions
 from tests.site_in_a_box.nuc import Nuc
 from tests.site_in_a_box.nuc_shop import settled
-from tests.site_in_a_box.nuc_updates import ENTRIES, LONG, UpdateShop, kill_when, until
+from tests.site_in_a_box.nuc_updates import ENTRIES, LONG, UpdateShop, kill_when, running, until
 
 STRANGE, DEAD, GOOD, ILL = "9.0.0", "9.1.0", "9.2.0", "9.3.0"
 MIB = 2**20
@@ -81,21 +81,21 @@ def _lucky(shop: UpdateShop, machine: Nuc) -> Life:
     machine.cut_power()
     life["root half written"] = entries()
     machine.boot(LONG)
-    life["boot after"] = _running(machine)
+    life["boot after"] = running(machine)
     kill_when(machine, f"[ -e {ENTRIES}/.galley.new ]")
     life["kernel half written"] = entries()
     machine.boot(LONG)
     kill_when(machine, f"[ -e {ENTRIES}/galley_{GOOD}_b+3.efi ] && sync -f {ENTRIES}")
     life["entry written"] = entries()
     machine.boot(LONG)
-    life["trial"] = _running(machine)
+    life["trial"] = running(machine)
     machine.cut_power()
     life["trial cut off"] = entries()
     machine.boot(LONG)
     life["end"] = shop.ended(machine, GOOD)
     life["state"] = settled(machine)
     life["failed units"] = machine.run("systemctl --failed --no-legend --plain").strip()
-    life["running"] = _running(machine)
+    life["running"] = running(machine)
     life["esp mounted"] = machine.run("systemctl is-active efi.mount", check=False).strip()
     life["left"] = machine.run("ls /var/lib/galley/edge-commander", check=False).split()
     life["ends"] = shop.ends(machine)
@@ -135,7 +135,7 @@ def _unlucky(shop: UpdateShop, machine: Nuc) -> Life:
         life["dead"].append(entries())
     machine.boot(LONG)
     life["dead end"] = shop.ended(machine, DEAD)
-    life["after dead"] = _running(machine)
+    life["after dead"] = running(machine)
 
     shop.order(machine, ILL)
     machine.wait_off(LONG)
@@ -145,20 +145,11 @@ def _unlucky(shop: UpdateShop, machine: Nuc) -> Life:
     life["ill"] = entries()
     machine.boot(LONG)
     life["ill end"] = shop.ended(machine, ILL)
-    life["after ill"] = _running(machine)
+    life["after ill"] = running(machine)
     life["gate"] = machine.run("journalctl -u galley-boot-gate -b -1 --no-pager -o cat", check=False)
     life["ends"] = shop.ends(machine)
     machine.power_off()
     return life
-
-
-def _running(machine: Nuc) -> tuple[str, str]:
-    """Slot of the kernel and version of the root."""
-    found = machine.run(
-        "tr ' ' '\\n' < /proc/cmdline | sed -n s/^galley.slot=//p; sed -n s/^IMAGE_VERSION=//p /etc/os-release"
-    )
-    slot, version = found.split()
-    return slot, version
 
 
 def old(shop: UpdateShop) -> str:

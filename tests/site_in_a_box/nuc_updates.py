@@ -125,14 +125,16 @@ class UpdateShop(Shop):
         return {one["code"]: (one["text"], one["count"]) for one in found if one["code"] in CODES}
 
     def ended(self, machine: Nuc, version: str) -> tuple[str, str, int]:
-        """The end of the update to that version, once the cloud has it: code, text, how many ended so."""
-
-        def heard() -> tuple[str, str, int] | None:
-            ends = self.ends(machine).items()
-            return next(((code, *end) for code, end in ends if end[0].startswith(f"image {version}:")), None)
-
-        found: tuple[str, str, int] = wait(heard, f"the end of {version}", machine, LONG)
+        """The same, once the cloud has it."""
+        found: tuple[str, str, int] = wait(lambda: self.end_of(machine, version), f"{version} ended", machine, LONG)
         return found
+
+    def end_of(self, machine: Nuc, version: str) -> tuple[str, str, int] | None:
+        """The end of the update to that version: code, text, how many ended so; None where the cloud has none yet."""
+        for code, (text, count) in self.ends(machine).items():
+            if text.startswith(f"image {version}:"):
+                return code, text, count
+        return None
 
 
 def kill_when(machine: Nuc, condition: str) -> None:
@@ -148,3 +150,10 @@ def until(true: Callable[[], bool], what: str, seconds: float = LONG) -> None:
         if time.monotonic() > deadline:
             raise AssertionError(f"{what}: not after {seconds:.0f} s")
         time.sleep(0.05)
+
+
+def running(machine: Nuc) -> tuple[str, str]:
+    """Slot of the kernel and version of the root."""
+    slot = "tr ' ' '\\n' < /proc/cmdline | sed -n s/^galley.slot=//p"
+    found = machine.run(f"{slot}; sed -n s/^IMAGE_VERSION=//p /etc/os-release").split()
+    return found[0], found[1]

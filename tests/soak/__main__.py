@@ -1,9 +1,11 @@
 """`make soak`: what takes longer than the tests may. Prints a report in Markdown; docs/soak.md keeps the last one.
 
-python -m tests.soak [--parts daemons etcd full] [--kills 200] [--rest 600] [--etcd 100] [--full 5] [--seed N]
+python -m tests.soak [--parts daemons etcd full updates] [--kills 200] [--rest 600] [--etcd 100] [--full 5]
+                     [--updates 10] [--seed N]
 
 `daemons`: kills, then a rest watched for growth. `etcd`: sites that form with real etcd alone; `full`: with the whole
-control plane, on three hosts. A run with the same seed deals the same blows.
+control plane, on three hosts. `updates`: of the image, in a machine under QEMU. A run with the same seed deals the
+same blows.
 """
 
 from __future__ import annotations
@@ -23,8 +25,9 @@ from tests.site_in_a_box.kill_loop import kill_loop
 from tests.site_in_a_box.restaurant import RestaurantPlan
 from tests.site_in_a_box.town import Town
 from tests.soak.formations import etcd_formations, full_formations
+from tests.soak.updates import image_updates
 
-PARTS = ("daemons", "etcd", "full")
+PARTS = ("daemons", "etcd", "full", "updates")
 
 
 async def soak(folder: Path, kills: int, rest: float, seed: int) -> list[str]:
@@ -68,6 +71,7 @@ def main() -> int:
     parser.add_argument("--etcd", type=int, default=100, help="formations with real etcd alone")
     parser.add_argument("--at-a-time", type=int, default=4, help="how many of these at once")
     parser.add_argument("--full", type=int, default=5, help="formations with the full control plane")
+    parser.add_argument("--updates", type=int, default=10, help="updates of the image, each amid cuts of power")
     parser.add_argument("--seed", type=int, default=random.randrange(2**32))
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
@@ -92,6 +96,8 @@ def rows(folder: Path, options: argparse.Namespace) -> Iterator[str]:
         yield from etcd_formations(folder / "etcd", options.etcd, options.seed, options.at_a_time)
     if "full" in options.parts:
         yield from full_formations(folder / "full", options.full, options.seed)
+    if "updates" in options.parts:
+        yield from image_updates(folder / "updates", options.updates, options.seed)
 
 
 if __name__ == "__main__":
