@@ -81,7 +81,11 @@ class Commanding:
     def _updater(self) -> Updater | None:
         """Only a machine that runs from one of two roots pays for it."""
         own, endpoint = self.context.settings.own, self.context.settings.endpoint
-        if endpoint is None or not Path(own.update.root_b).exists():
+        if endpoint is None:
+            return None
+        from edge_commander.update import slots
+
+        if not slots.running(own.update):
             return None
         from edge_commander.update.build import build
 

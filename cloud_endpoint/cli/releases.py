@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from cloud_endpoint.cli.entries import KEY
 from cloud_endpoint.cli.spec import Command
 from cloud_endpoint.signing.keys import operators_key
 
+_VERSION = re.compile(rb"(?m)^IMAGE_VERSION=[\"']?([\d.]+)")
 FILES = {"root": "root.img", "kernel_a": "kernel-a.efi", "kernel_b": "kernel-b.efi"}
 
 
@@ -33,6 +35,12 @@ def _file(path: Path) -> dict[str, Any]:
         raise Rejected(f"cannot be read: {error.strerror}", file=str(path)) from None
 
 
+def _named(path: Path) -> str:
+    """The version that a unified kernel image has in its section of os-release(5); empty where it says none."""
+    found = _VERSION.search(path.read_bytes())
+    return found[1].decode() if found else ""
+
+
 async def sign(client: None, options: argparse.Namespace) -> Any:
     """Writes `release.json`; what a command `upgrade` must name."""
     folder = Path(options.folder)
@@ -42,6 +50,10 @@ async def sign(client: None, options: argparse.Namespace) -> Any:
     except msgspec.ValidationError as error:
         what = "--version must be numbers and dots, such as 1.4.0" if "version" in str(error) else str(error)
         raise Rejected(f"the release cannot be so: {what}", file=str(folder)) from None
+    for file in ("kernel-a.efi", "kernel-b.efi"):
+        if (named := _named(folder / file)) not in ("", release.version):
+            what = f"calls itself {named}, not {release.version}: a node that runs it would not know it as this release"
+            raise Rejected(what, file=str(folder / file))
     data = sign_release(release, [operators_key(options.key)])
     try:
         write_durably(folder / DOCUMENT, data, mode=0o644)

@@ -20,7 +20,7 @@ class OsImage(Protocol):
     """Puts another image of the operating system onto this machine."""
 
     async def upgrade(self, command: Command) -> Outcome | None:
-        """One step of it, as a Handler's `execute`; called only where there is a second root."""
+        """One step of it, as a Handler's `execute`; only a machine that runs from one of two roots has it."""
 
 
 class Upgrades:
@@ -32,10 +32,10 @@ class Upgrades:
 
     async def execute(self, command: Command) -> Outcome | None:
         """See Handler."""
+        if self._image is not None:
+            return await self._image.upgrade(command)
         if not self._second_root.exists():
             what = f"this machine has no second root (no partition {self._second_root.name}) to write an image to"
-        elif self._image is None:
-            what = "nothing on this node writes images"
         else:
-            return await self._image.upgrade(command)
+            what = "nothing on this node writes images"
         return Outcome("refused", f"the operating system cannot be upgraded by command: {what}. {KUBERNETES}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from agents.core import os_release
@@ -9,6 +10,7 @@ from edge_commander.settings import UpdateSettings
 from edge_commander.update import entries
 
 OS_RELEASE = Path("/usr/lib/os-release")
+BLOCK = Path("/sys/class/block")
 
 
 def device(settings: UpdateSettings, slot: str) -> Path:
@@ -16,8 +18,9 @@ def device(settings: UpdateSettings, slot: str) -> Path:
     return Path({"a": settings.root_a, "b": settings.root_b}[slot])
 
 
-def running(settings: UpdateSettings, root: Path = Path("/usr")) -> str:
-    """`a`, `b`, or empty where the file system that holds `root` is on neither (a container, a disk of another make).
+def running(settings: UpdateSettings, root: Path = Path("/usr"), block: Path = BLOCK) -> str:
+    """`a`, `b`, or empty where the file system that holds `root` is on neither (a container, a disk of another make, a
+    stick that was started).
 
     `/usr` and not `/`: the root may be an overlay, the image's own files never are.
     """
@@ -27,11 +30,21 @@ def running(settings: UpdateSettings, root: Path = Path("/usr")) -> str:
         return ""
     for slot in ("a", "b"):
         try:
-            if device(settings, slot).stat().st_rdev == mounted:
+            if _number(device(settings, slot), block) == mounted:
                 return slot
-        except OSError:
+        except (OSError, ValueError):
             continue
     return ""
+
+
+def _number(path: Path, block: Path) -> int:
+    """Of a block device. Where none is to be seen (a daemon may have its own /dev), the kernel knows it by its name.
+    Raises OSError, ValueError."""
+    try:
+        return path.stat().st_rdev
+    except FileNotFoundError:
+        major, minor = (block / path.resolve().name / "dev").read_text().split(":")
+        return os.makedev(int(major), int(minor))
 
 
 def on_trial(settings: UpdateSettings, slot: str, version: str) -> bool:

@@ -1,11 +1,12 @@
 """`make soak`: what takes longer than the tests may. Prints a report in Markdown; docs/soak.md keeps the last one.
 
-python -m tests.soak [--parts daemons etcd full machines image] [--kills 200] [--rest 600] [--etcd 100] [--full 5]
-[--lives 40] [--seed N]
+python -m tests.soak [--parts daemons etcd full machines updates image] [--kills 200] [--rest 600] [--etcd 100]
+[--full 5] [--lives 40] [--updates 10] [--seed N]
 
 `daemons`: kills, then a rest watched for growth. `etcd`: sites that form with real etcd alone; `full`: with the whole
-control plane, on three hosts; `machines`: a NUC under QEMU whose power is cut amid a wipe and its boots; `image`: the
-image built again elsewhere, all its packages anew. A run with the same seed deals the same blows.
+control plane, on three hosts. Under QEMU: `machines`, a NUC whose power is cut amid a wipe and its boots, and `updates`
+of the image. `image`: the image built again elsewhere, all its packages anew. A run with the same seed deals the same
+blows.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ from tests.site_in_a_box.restaurant import RestaurantPlan
 from tests.site_in_a_box.town import Town
 from tests.soak.formations import etcd_formations, full_formations
 from tests.soak.machines import machine_lives
+from tests.soak.updates import image_updates
 
-PARTS = ("daemons", "etcd", "full", "machines", "image")
+PARTS = ("daemons", "etcd", "full", "machines", "updates", "image")
 
 
 async def soak(folder: Path, kills: int, rest: float, seed: int) -> list[str]:
@@ -84,6 +86,7 @@ def main() -> int:
     parser.add_argument("--at-a-time", type=int, default=4, help="how many of these at once")
     parser.add_argument("--full", type=int, default=5, help="formations with the full control plane")
     parser.add_argument("--lives", type=int, default=40, help="lives of a NUC under QEMU from an armed wipe on")
+    parser.add_argument("--updates", type=int, default=10, help="updates of the image, each amid cuts of power")
     parser.add_argument("--seed", type=int, default=random.randrange(2**32))
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
@@ -110,6 +113,8 @@ def rows(folder: Path, options: argparse.Namespace) -> Iterator[str]:
         yield from full_formations(folder / "full", options.full, options.seed)
     if "machines" in options.parts:
         yield from machine_lives(folder / "machines", options.lives, options.seed)
+    if "updates" in options.parts:
+        yield from image_updates(folder / "updates", options.updates, options.seed)
     if "image" in options.parts:
         yield image_elsewhere(folder / "image")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,22 @@ def test_entries_that_cannot_be_read_yet_are_no_word_for_an_image(tmp_path: Path
     assert slots.on_trial(settings, "b", "1.3.0")
     (place / entries.new("1.3.0", "b")).rename(place / entries.trusted("1.3.0", "b"))
     assert not slots.on_trial(settings, "b", "1.3.0")
+
+
+def test_the_slot_is_known_to_a_daemon_that_sees_no_devices(tmp_path: Path) -> None:
+    """Its own /dev has none: early boot's links lead nowhere, and the kernel's names are what is left."""
+    number = (tmp_path / "usr").parent.stat().st_dev
+    for name, numbers in (("vda2", "259:1"), ("vda3", f"{os.major(number)}:{os.minor(number)}")):
+        (tmp_path / "block" / name).mkdir(parents=True)
+        (tmp_path / "block" / name / "dev").write_text(numbers + "\n")
+    for slot, name in (("a", "vda2"), ("b", "vda3")):
+        (tmp_path / f"root-{slot}").symlink_to(tmp_path / "dev" / name)
+    settings = UpdateSettings(root_a=str(tmp_path / "root-a"), root_b=str(tmp_path / "root-b"))
+    assert slots.running(settings, tmp_path, tmp_path / "block") == "b"
+    (tmp_path / "block/vda3/dev").write_text("259:9\n")
+    assert slots.running(settings, tmp_path, tmp_path / "block") == "", "a stick was started"
+    (tmp_path / "block/vda3/dev").unlink()
+    assert slots.running(settings, tmp_path, tmp_path / "block") == ""
 
 
 def test_boot_entries_are_read_as_the_boot_loader_counts_them() -> None:
