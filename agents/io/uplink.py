@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-import aiohttp
-
 from agents.contracts.codec import ContractError, decode, encode
 from agents.contracts.ingest import IngestAnswer, IngestRequest
 from agents.core.errors import BatchRefused, Retryable
@@ -13,6 +11,7 @@ from agents.core.ports import Clock
 from agents.core.settings import EndpointSettings
 from agents.io.clock import SystemClock
 from agents.io.http import cause, failure, read_limited
+from agents.io.http_library import aiohttp
 from agents.io.sender import LogOnlySender, Sender
 from agents.io.tls import client_context
 
