@@ -8,10 +8,10 @@ import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 
-import aiohttp
 import msgspec
 
 from agents.core.errors import Rejected, Retryable
+from agents.io.http_library import aiohttp
 
 RETRYABLE_STATUS = frozenset({401, 408, 421, 423, 425, 429, 500, 502, 503, 504})
 """401 is among them: the next token may be good. 501, 505 and the like will not pass by themselves."""

@@ -9,14 +9,13 @@ import asyncio
 from pathlib import Path
 from typing import TypeVar
 
-import aiohttp
-
 from agents.contracts.codec import ContractError, decode
 from agents.contracts.identity import GitCredential, SiteDocument, TokenAnswer
 from agents.core.errors import Retryable
 from agents.core.ports import Clock
 from agents.io.clock import SystemClock
 from agents.io.http import cause, failure, read_limited
+from agents.io.http_library import aiohttp
 
 T = TypeVar("T")
 MAX_ANSWER = 4 * 1024 * 1024

@@ -6,8 +6,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 
-import aiohttp
-
 from agents.contracts.codec import ContractError, decode, encode
 from agents.contracts.ingest import IngestAnswer, IngestRequest
 from agents.core.errors import BatchRefused, Retryable
@@ -16,6 +14,7 @@ from agents.core.proxy import through
 from agents.core.settings import EndpointSettings
 from agents.io.clock import SystemClock
 from agents.io.http import cause, failure, read_limited
+from agents.io.http_library import aiohttp
 from agents.io.sender import LogOnlySender, Sender
 from agents.io.tls import client_context
 

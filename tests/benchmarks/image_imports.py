@@ -1,32 +1,32 @@
-"""What importing the suite costs on a node: CPU of each process' main module, by the image's own Python and files."""
+"""What importing the suite costs on a node: CPU of each process that stays, by the image's own Python and files."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from images.nuc.build import Built
 
-PROCESSES = {
-    "edge-commander": "edge_commander.entry, edge_commander.__main__",
-    "heartbeat": "heartbeat.__main__",
-    "vessel": "vessel.__main__",
-    "synthetic-client": "synthetic_client.__main__",
-    "discovery": "edge_commander.discovery.__main__",
-    "console": "edge_commander.entry, edge_commander.status",
-}
-"""All that run on a node at rest, with the modules that each has loaded when it begins its work."""
 PYTHON = "/opt/galley/bin/python3"
+PROCESSES = {
+    "edge-commander": ("/opt/galley/bin/edge-commander",),
+    "heartbeat": ("/opt/galley/bin/heartbeat",),
+    "vessel": ("/opt/galley/bin/vessel",),
+    "synthetic-client": ("/opt/galley/bin/synthetic-client",),
+    "discovery": ("-m", "edge_commander.discovery"),
+    "console": ("/opt/galley/bin/edge-commander", "status"),
+}
+"""All that run on a node at rest, as their units start them. With --help each has loaded its modules, and ends."""
 
 
 def measure(built: Built, rounds: int) -> dict[str, float]:
     """Process to CPU (user and system, s), interpreter included: the least of some rounds, after one that warms up."""
     with _mounted(built) as tree:
-        return {name: min([_cpu(tree, modules) for _ in range(rounds + 1)][1:]) for name, modules in PROCESSES.items()}
+        return {name: min([_cpu(tree, words) for _ in range(rounds + 1)][1:]) for name, words in PROCESSES.items()}
 
 
 @contextmanager
@@ -39,9 +39,10 @@ def _mounted(built: Built) -> Iterator[Path]:
             subprocess.run(["umount", place], check=True)
 
 
-def _cpu(tree: Path, modules: str) -> float:
-    command = ["chroot", str(tree), PYTHON, "-I", "-c", f"import {modules}"]
-    child = subprocess.Popen(command, env={"PATH": "/usr/sbin:/usr/bin", "LC_ALL": "C.UTF-8"})
+def _cpu(tree: Path, words: Sequence[str]) -> float:
+    command = ["chroot", str(tree), PYTHON, "-I", *words, "--help"]
+    environ = {"PATH": "/usr/sbin:/usr/bin", "LC_ALL": "C.UTF-8"}
+    child = subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL)
     _, status, used = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode != 0:

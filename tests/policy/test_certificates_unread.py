@@ -1,0 +1,28 @@
+"""No daemon of a node reads the system's certificates when it is imported, and nobody else is hindered from it."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import subprocess
+import sys
+
+import pytest
+
+PROBE = """
+import importlib, json, ssl, sys
+importlib.import_module(sys.argv[1])
+from aiohttp import connector
+contexts = [connector._SSL_CONTEXT_VERIFIED, connector._SSL_CONTEXT_UNVERIFIED, ssl.create_default_context()]
+verifies = contexts[0].verify_mode == ssl.CERT_REQUIRED and contexts[0].check_hostname
+print(json.dumps([verifies, *(one.cert_store_stats()["x509_ca"] for one in contexts)]))
+"""
+
+
+@pytest.mark.parametrize("daemon", ["edge_commander", "heartbeat", "vessel", "synthetic_client"])
+def test_aiohttp_reads_none_and_trusts_nobody_by_itself(daemon: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, f"{daemon}.__main__"], capture_output=True, text=True, check=True
+    )
+    whole = ssl.create_default_context().cert_store_stats()["x509_ca"]
+    assert json.loads(done.stdout) == [True, 0, 0, whole]
