@@ -53,4 +53,4 @@ def _look(disks: Partitions, target: Target) -> TargetState | None:
     except OSError as error:
         print(f"edge-commander: {target.value}: {path}: {error.strerror}", file=sys.stderr)
         return None
-    return plans.state_of(target, size, start)
+    return plans.state_of(target, size, start, blank=disks.blank)
