@@ -20,9 +20,12 @@ MAPPER = Path("/dev/mapper")
 @contextmanager
 def opened(device: Path, mapper: Path = MAPPER) -> Iterator[Path]:
     """The device with the file system: `device` itself, or what it holds encrypted. Raises Rejected where the TPM does
-    not open it, OSError."""
-    with device.open("rb") as file:
-        sealed = read(file.read(LOOK), file.seek(0, 2)) is not None
+    not open it, or nothing of it can be read."""
+    try:
+        with device.open("rb") as file:
+            sealed = read(file.read(LOOK), file.seek(0, 2)) is not None
+    except OSError as error:  # a journal that is not there is another thing
+        raise Rejected(f"it cannot be read: {error.strerror or error}", file=str(device)) from None
     if not sealed:
         yield device
         return
@@ -37,6 +40,8 @@ def _run(*arguments: str, file: Path) -> None:
     command = ["systemd-cryptsetup", *arguments]
     try:
         done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=SECONDS)
+    except OSError as error:
+        raise Rejected(f"it is sealed, and nothing here opens it: {error.strerror or error}", file=str(file)) from None
     except subprocess.TimeoutExpired:
         raise Rejected(f"the TPM did not answer within {SECONDS:.0f} s", file=str(file)) from None
     if done.returncode != 0:

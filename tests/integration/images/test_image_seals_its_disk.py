@@ -14,7 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from edge_commander.settings import WipeSettings
+from edge_commander.wipe.disk import Disk
+from edge_commander.wipe.engine import Engine
+from edge_commander.wipe.journal import Journal
 from edge_commander.wipe.luks import LOOK, Luks, read
+from edge_commander.wipe.partitions import Partitions
+from tests.fakes import wipe_kit as kit
 from tests.site_in_a_box.swtpm import Swtpm
 
 LIBRARY = Path(__file__).resolve().parents[3] / "images/nuc/files/usr/lib/galley"
@@ -205,6 +211,30 @@ def test_a_header_that_was_written_in_part_is_no_stumbling_block(var: Machine, c
     var.part("var").write_bytes(bytes(4096) + heads + slots)
     var.boot()
     assert (var.problems(), var.used()) == ("", {"var": "mapper/galley-var"})
+
+
+def test_what_a_wipe_erased_is_sealed_again_with_another_key(machine: Machine) -> None:
+    """`var` was sealed, `conf` was plain; `ident` and `keep` are the same, byte for byte."""
+    subprocess.run(["mkfs.ext4", "-q", "-F", str(machine.part("conf"))], check=True)
+    machine.boot()
+    machine.put("var", "a secret")
+    was, kept = machine.uuid("var"), {name: machine.part(name).read_bytes() for name in ("ident", "keep")}
+    journal = machine.folder / "journal"
+    journal.write_bytes(bytes(2**20))
+    own = WipeSettings(journal=str(journal), **{name: str(machine.part(name)) for name in NAMES})
+    with Disk(journal) as device:
+        Journal(device).write_both(kit.armed())
+        record = Engine(
+            Journal(device), Partitions(own), lambda: kit.WARRANT, [].append, lambda: None, blank=True
+        ).run()
+    assert record is not None
+    assert [(one.target, one.method) for one in record.targets] == [("var", "header"), ("conf", "blocks")]
+    assert machine.part("var").read_bytes()[: 16 * MIB] == bytes(16 * MIB)
+    machine.boot()
+    assert (machine.problems(), machine.used()) == ("", ALL_SEALED)
+    assert machine.uuid("var") != was
+    assert machine.get("var") == ""
+    assert {name: machine.part(name).read_bytes() for name in ("ident", "keep")} == kept
 
 
 def test_without_a_tpm_plain_ones_are_used_as_they_are(machine: Machine) -> None:

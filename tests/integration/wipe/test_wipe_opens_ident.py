@@ -64,6 +64,17 @@ def test_a_tpm_that_does_not_open_it_is_said(sealed: Path, monkeypatch: pytest.M
         pass
 
 
+def test_one_that_is_not_there_is_no_missing_journal(tmp_path: Path) -> None:
+    with pytest.raises(Rejected, match="it cannot be read: No such file"), opened(tmp_path / "ident"):
+        pass
+
+
+def test_where_nothing_opens_it_that_is_said(sealed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(sealed.parent))
+    with pytest.raises(Rejected, match="nothing here opens it"), opened(sealed):
+        pass
+
+
 def test_a_plain_one_is_used_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     play(tmp_path, monkeypatch)
     device = tmp_path / "ident"
