@@ -56,6 +56,7 @@ Device = Annotated[
 class WipeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`wipe:`. Which partition is which logical target, and the journal's. A command never names a device.
 
+    `blank_if`: where this file is there, early boot makes anew, encrypted, what a wipe erased: that is left blank.
     `snapshot`: whether a server keeps a snapshot of the cluster on `keep` before it is wiped. `turn_seconds`: how long
     siblings, the cluster and the endpoint are waited for before a wipe is given up; `drain_seconds`: how long pods may
     take to go; `outbox_seconds`: how long what the daemons have to tell may take to be acknowledged. After either of
@@ -67,6 +68,7 @@ class WipeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     conf: Device = "/dev/disk/by-partlabel/conf"
     keep: Device = "/dev/disk/by-partlabel/keep"
     ident: Device = "/dev/disk/by-partlabel/ident"
+    blank_if: Device | None = None
     snapshot: Literal["always", "never"] = "always"
     turn_seconds: Positive = 300.0
     drain_seconds: Positive = 120.0

@@ -11,7 +11,8 @@ import errno
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from edge_commander.wipe.evidence import warrant
 from edge_commander.wipe.journal import Journal
 from edge_commander.wipe.partitions import Partitions
 from edge_commander.wipe.record import Phase, WipeRecord
+from edge_commander.wipe.sealed import opened
 from edge_commander.wipe.warrant import Warrant
 
 PAUSE_SECONDS = 10.0
@@ -54,8 +56,9 @@ def run(own: CommanderSettings, mount: Path | None = None) -> int:
         with Disk(Path(own.wipe.journal)) as device:
             journal = Journal(device)
             record = journal.record
+            disks = Partitions(own.wipe)
             pause = partial(time.sleep, PAUSE_SECONDS)
-            engine = Engine(journal, Partitions(own.wipe), lambda: _believed(own, mount), _say, pause)
+            engine = Engine(journal, disks, lambda: _believed(own, mount), _say, pause, blank=disks.blank)
             record = engine.run()
     except FileNotFoundError:
         _say(f"{own.wipe.journal}: there is no journal, so there is no wipe")
@@ -75,12 +78,18 @@ def _believed(own: CommanderSettings, mount: Path | None) -> Warrant:
     """What `ident` says. Where it is to be mounted for that: read-only, with no journal replayed, and only as long."""
     if mount is None:
         return warrant(own)
-    run = ["mount", "-t", "ext4", "-o", "ro,noload,nosuid,nodev,noexec", own.wipe.ident, str(mount)]
+    with opened(Path(own.wipe.ident)) as device, _mounted(device, mount):
+        return warrant(msgspec.structs.replace(own, keys_dir=str(mount)))
+
+
+@contextmanager
+def _mounted(device: Path, mount: Path) -> Iterator[None]:
+    run = ["mount", "-t", "ext4", "-o", "ro,noload,nosuid,nodev,noexec", str(device), str(mount)]
     done = subprocess.run(run, check=False, capture_output=True, text=True)
     if done.returncode != 0:
-        raise Rejected(f"ident cannot be mounted: {done.stderr.strip()[-200:]}", file=own.wipe.ident)
+        raise Rejected(f"ident cannot be mounted: {done.stderr.strip()[-200:]}", file=str(device))
     try:
-        return warrant(msgspec.structs.replace(own, keys_dir=str(mount)))
+        yield
     finally:
         subprocess.run(["umount", str(mount)], check=False, capture_output=True)
 

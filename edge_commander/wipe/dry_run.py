@@ -56,4 +56,4 @@ def _look(disks: Partitions, target: Target) -> TargetState | None:
             where = f"this machine has no partition of that name; another place is set by edge_commander.wipe.{target}"
             print(f"edge-commander: {target.value} is looked for at {path}: {where}", file=sys.stderr)
         return None
-    return plans.state_of(target, size, start)
+    return plans.state_of(target, size, start, blank=disks.blank)

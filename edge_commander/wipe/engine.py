@@ -40,7 +40,7 @@ class Disks(Protocol):
 @dataclass(frozen=True)
 class Engine:
     """`warrant` None: what this node would believe could not be read, so nothing is erased. `say`: one line for the
-    console. `pause`: waits between two attempts. `every`: see RECORD_EVERY."""
+    console. `pause`: waits between two attempts. `every`: see RECORD_EVERY. `blank`: early boot makes targets anew."""
 
     journal: Journal
     disks: Disks
@@ -48,6 +48,7 @@ class Engine:
     say: Callable[[str], None]
     pause: Callable[[], None]
     every: int = RECORD_EVERY
+    blank: bool = False
 
     def run(self) -> WipeRecord | None:
         """Everything that is to be done now; the record then, None where the journal is empty.
@@ -126,7 +127,7 @@ class Engine:
     def _survey(self, target: Target, record: WipeRecord) -> TargetState:
         try:
             with self.disks.open(target) as device:
-                return plans.state_of(target, device.size, device.read(0, LOOK))
+                return plans.state_of(target, device.size, device.read(0, LOOK), blank=self.blank)
         except OSError as error:
             raise TargetError(target, error, record) from None
 

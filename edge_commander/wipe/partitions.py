@@ -22,6 +22,11 @@ class Partitions:
         """Where it is."""
         return Path(getattr(self.settings, target.value))
 
+    @property
+    def blank(self) -> bool:
+        """Whether what is erased is left blank now, as early boot makes it anew."""
+        return self.settings.blank_if is not None and Path(self.settings.blank_if).exists()
+
     def open(self, target: Target) -> Disk:
         """Exclusively; raises OSError, also while it is mounted."""
         return Disk(self.path(target))

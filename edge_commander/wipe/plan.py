@@ -122,12 +122,14 @@ def _of_target(state: TargetState) -> Step:
             return Format(state)
 
 
-def state_of(target: Target, size: int, start: bytes) -> TargetState:
-    """How a target is erased. `size`: of its device, bytes; `start`: what its first LOOK bytes hold."""
+def state_of(target: Target, size: int, start: bytes, *, blank: bool = False) -> TargetState:
+    """How a target is erased. `size`: of its device, bytes; `start`: what its first LOOK bytes hold; `blank`: nothing
+    is made on it."""
     luks = read(start, size)
     if luks is None:
-        return TargetState(target=target, method=Method.BLOCKS, size=size, area=size)
-    return TargetState(target=target, method=Method.HEADER, size=size, area=min(size, max(luks.data, LEAST_AREA)))
+        return TargetState(target=target, method=Method.BLOCKS, size=size, area=size, blank=blank)
+    area = min(size, max(luks.data, LEAST_AREA))
+    return TargetState(target=target, method=Method.HEADER, size=size, area=area, blank=blank)
 
 
 def whole(states: Sequence[TargetState]) -> list[Step]:
@@ -135,7 +137,7 @@ def whole(states: Sequence[TargetState]) -> list[Step]:
     steps: list[Step] = [Survey(tuple(one.target for one in states))]
     for state in states:
         steps += [Erase(state), Verify(state)]
-        if state.method is Method.BLOCKS:
+        if state.method is Method.BLOCKS and not state.blank:
             steps.append(Format(state))
     return [*steps, Complete()]
 

@@ -55,7 +55,8 @@ OPEN = frozenset({Phase.ARMED, Phase.RUNNING})
 
 class TargetState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`size`: of the device, bytes, as surveyed. `area`: from the start, what is overwritten. `offset`: up to here it
-    is overwritten and flushed. `failures`: how often reading it back found something else than zeros."""
+    is overwritten and flushed. `failures`: how often reading it back found something else than zeros. `blank`: nothing
+    is made on it here, as early boot makes it LUKS2 anew."""
 
     target: Target
     method: Method = Method.BLOCKS
@@ -64,6 +65,7 @@ class TargetState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     stage: Stage = Stage.ERASE
     offset: Bytes = 0
     failures: Annotated[int, msgspec.Meta(ge=0, le=255)] = 0
+    blank: bool = False
 
 
 class Unsent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -140,7 +142,8 @@ def erased_to(state: TargetState, offset: int) -> TargetState:
 
 def verified(state: TargetState) -> TargetState:
     """Read back whole, and all zeros."""
-    return msgspec.structs.replace(state, stage=Stage.FORMAT if state.method is Method.BLOCKS else Stage.DONE)
+    blank = state.blank or state.method is Method.HEADER
+    return msgspec.structs.replace(state, stage=Stage.DONE if blank else Stage.FORMAT)
 
 
 def found_dirty(state: TargetState) -> TargetState:

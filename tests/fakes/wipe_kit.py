@@ -54,6 +54,7 @@ class Machine:
         }
         self.said: list[str] = []
         self.warrant: Callable[[], Warrant] = lambda: WARRANT
+        self.blank = False
 
     def arm(self, record: WipeRecord | None = None) -> None:
         Journal(self.journal).write_both(record or armed())
@@ -62,9 +63,8 @@ class Machine:
         """One boot; raises PowerCut where it did not get to an end."""
         self.mains.done, self.mains.at = 0, cut_at
         try:
-            engine = Engine(
-                Journal(self.journal), ShimDisks(self.devices), self.warrant, self.said.append, lambda: None, EVERY
-            )
+            journal, disks = Journal(self.journal), ShimDisks(self.devices)
+            engine = Engine(journal, disks, self.warrant, self.said.append, lambda: None, EVERY, self.blank)
             return engine.run()
         except PowerCut:
             for one in (self.journal, *self.devices.values()):
