@@ -20,8 +20,14 @@ COUNT = re.compile(r"(\d+) (passed|failed|errors?|skipped|xfailed)")
 NOT_RUN = re.compile(r"^not run: .*$", re.MULTILINE)
 
 
-LANES = {"contract": ("commander",), "integration": ("vessel", "kube")}
-"""Folders of a tier that are run beside the rest of it, by a process of their own: most of both is waiting."""
+LANES = {
+    "contract": ("commander",),
+    "integration": ("vessel", "kube"),
+    "e2e": ("test_image_life.py", "test_image_updates.py", "test_image_luks.py"),
+}
+"""What of a tier is run beside the rest of it, by a process of its own: most of both is waiting."""
+PATIENT = ("e2e",)
+"""Whose second lane leaves the processors to the first: emulated machines, which nothing times."""
 
 
 def run(tier: str) -> tuple[bool, str, list[str]]:
@@ -34,7 +40,9 @@ def run(tier: str) -> tuple[bool, str, list[str]]:
         with tempfile.TemporaryDirectory(prefix="galley-unit-", dir=MEMORY) as folder:
             lanes = [_Lane([f"tests/{tier}"], {"PYTEST_DEBUG_TEMPROOT": folder}).ended()]
     else:
-        started = [_Lane(words, {}) for words in _lanes(tier)]
+        first, *others = _lanes(tier)
+        patient = ["nice", "-n", "10"] if tier in PATIENT else []
+        started = [_Lane(first, {}), *(_Lane(words, {}, *patient) for words in others)]
         lanes = [one.ended() for one in started]
     counts: dict[str, int] = {}
     for _, lines in lanes:
@@ -57,12 +65,12 @@ def _lanes(tier: str) -> list[list[str]]:
 class _Lane:
     """One pytest. What it says goes to a file, so that no lane waits for a reader."""
 
-    def __init__(self, words: list[str], environment: dict[str, str]) -> None:
+    def __init__(self, words: list[str], environment: dict[str, str], *before: str) -> None:
         written = tempfile.NamedTemporaryFile("w", prefix="galley-tier-")  # noqa: SIM115 - as long as we read it
         self._out = Path(written.name).open()  # noqa: SIM115 - with an offset of its own
         with written:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "pytest", "-q", "--durations=5", *words],
+                [*before, sys.executable, "-m", "pytest", "-q", "--durations=5", *words],
                 cwd=ROOT,
                 env=os.environ | environment,
                 stdout=written,
