@@ -22,7 +22,7 @@ from images.nuc import chroot
 from images.nuc.build import Built
 from tests.site_in_a_box.process import Program, StartError
 
-BOOT_SECONDS = 300.0
+BOOT_SECONDS = 900.0
 GATEWAY = "10.0.2.100"
 """The address that `forward` is reached at in the guest."""
 FIRMWARE = "/usr/share/OVMF/OVMF_CODE_4M.fd"
