@@ -23,7 +23,7 @@ from images.nuc.build import Built
 from tests.site_in_a_box.lan import Lan
 from tests.site_in_a_box.process import Program, StartError
 
-BOOT_SECONDS = 300.0
+BOOT_SECONDS = 900.0
 GATEWAY = "10.0.2.100"
 """The address that `forward` is reached at in the guest."""
 TAP = "tap0"
@@ -49,6 +49,9 @@ PATIENT = "systemd.default_timeout_start_sec=900 systemd.default_device_timeout_
 CONSOLE = "console=ttyS0 loglevel=7"
 """Said last, so /dev/console is the first serial port, which the test reads, and not the screen; the kernel's own lines
 are how its moments are told."""
+UNHURRIED = "[Service]\nTimeoutStartSec=900\nTimeoutStopSec=300\nWatchdogSec=900\n"
+"""For the units that bring deadlines of their own, made for a real machine."""
+DAEMONS = ("edge-commander", "heartbeat", "vessel", "synthetic-client", "discovery")
 WANTED = "[Unit]\nWants=galley-test-shell.service\n"
 RELAY = """\
 import os, socket, sys, threading
@@ -105,11 +108,14 @@ class Nuc:
         texts = {
             "systemd.extra-unit.galley-test-shell.service": SHELL,
             "systemd.unit-dropin.sysinit.target~test": WANTED,
+            **{f"systemd.unit-dropin.galley-{name}.service~test": UNHURRIED for name in DAEMONS},
         }
         for number, (name, text) in enumerate(texts.items()):
             coded = base64.b64encode(text.encode()).decode()
             (self.folder / f"smbios-{number}").write_text(f"io.systemd.credential.binary:{name}={coded}")
-        (self.folder / "smbios-2").write_text(f"io.systemd.stub.kernel-cmdline-extra={PATIENT} {CONSOLE}")
+        line = f"io.systemd.stub.kernel-cmdline-extra={PATIENT} {CONSOLE}"
+        (self.folder / f"smbios-{len(texts)}").write_text(line)
+        self._strings = ",".join(f"path=/run/vm/smbios-{number}" for number in range(len(texts) + 1))
 
     def _command(self) -> list[str]:
         net = "user,id=net,restrict=on"
@@ -127,7 +133,7 @@ class Nuc:
             "-qmp", "unix:/run/vm/qmp,server=on,wait=off",
             "-netdev", net, "-device", "virtio-net-pci,netdev=net,romfile=",
             "-smbios", f"type=1,manufacturer=Intel(R) Client Systems,product=NUC12WSHi5,serial={self.serial}",
-            "-smbios", "type=11,path=/run/vm/smbios-0,path=/run/vm/smbios-1,path=/run/vm/smbios-2",
+            "-smbios", f"type=11,{self._strings}",
         ]  # fmt: skip
         for number, disk in enumerate(self.disks):
             drive = f"if=none,id=disk{number},format=raw,file=/run/disks/{number}/{disk.name}"

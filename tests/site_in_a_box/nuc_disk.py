@@ -55,8 +55,10 @@ class RawDisk:
         folder.mkdir()
         copy = folder.with_suffix(".ext4")
         part = self.part(label)
-        cut = ["dd", f"if={self.file}", f"of={copy}", "bs=1M", "conv=sparse", "status=none"]
-        subprocess.run([*cut, f"skip={part.start // 2**20}", f"count={part.size // 2**20}"], check=True, timeout=120)
+        cut = ["dd", f"if={self.file}", f"of={copy}", "bs=1M", "conv=sparse", "iflag=skip_bytes,count_bytes"]
+        words = [f"skip={part.start}", f"count={part.size}", "status=none"]
+        subprocess.run([*cut, *words], check=True, timeout=120)
+        os.truncate(copy, part.size)
         repaired = subprocess.run(["e2fsck", "-p", str(copy)], capture_output=True, text=True, check=False, timeout=120)
         assert repaired.returncode <= 1, repaired.stdout
         done = subprocess.run(

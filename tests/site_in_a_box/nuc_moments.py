@@ -64,13 +64,13 @@ def journal(name: str, holds: Callable[[WipeRecord], bool]) -> Moment:
 
 
 def stage_of(target: Target, stage: Stage, *, amid: bool = False) -> Moment:
-    """A target is there; `amid`: in part overwritten."""
+    """A target is there, and those before it are done; `amid`: in part overwritten."""
 
     def holds(record: WipeRecord) -> bool:
-        if record.phase is not Phase.RUNNING:
+        state = next((one for one in record.targets if one.stage is not Stage.DONE), None)
+        if record.phase is not Phase.RUNNING or state is None:
             return False
-        state = next(one for one in record.targets if one.target is target)
-        return state.stage is stage and (not amid or state.offset > 0)
+        return state.target is target and state.stage is stage and (not amid or state.offset > 0)
 
     return journal(f"{target.value}: {stage.value}", holds)
 
@@ -91,7 +91,7 @@ def shell(name: str, script: str) -> Moment:
 
     def come(machine: Nuc) -> bool:
         try:
-            machine.run(script, seconds=2)
+            machine.run(script, seconds=15)
         except (TimeoutError, RuntimeError):
             return False
         return True
