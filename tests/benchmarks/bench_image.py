@@ -48,6 +48,7 @@ def boots(built: Built, folder: Path, rounds: int) -> bool:
     }
     found: dict[str, list[Boot]] = {name: [] for name in machines}
     memory: dict[str, float] = {}
+    services: dict[str, float] = {}
     chain = ""
     for number in range(rounds + 1):
         for name, machine in machines.items():
@@ -57,7 +58,9 @@ def boots(built: Built, folder: Path, rounds: int) -> bool:
                     found[name].append(one)
                 if name == "Galley":
                     chain = machine.run("systemd-analyze critical-chain --no-pager multi-user.target")
-                    memory = image_boots.pss(machine) if number == rounds else {}
+                if name == "Galley" and number == rounds:
+                    services = image_boots.spent(machine)
+                    memory = image_boots.pss(machine)
                 machine.run("sync")
             finally:
                 machine.cut_power()
@@ -72,7 +75,10 @@ def boots(built: Built, folder: Path, rounds: int) -> bool:
         print(f"| {name} | {one.wall:.1f} | {one.cpu:.1f} | {one.kernel:.1f} | {one.userspace:.1f} |")
     ours, theirs = middle["Galley"], middle["bare Debian"]
     print(f"| ratio (limit {RATIO}) | {ours.wall / theirs.wall:.2f} | {ours.cpu / theirs.cpu:.2f} | | |\n")
-    print("| daemon at rest | PSS, MB |\n|---|---|")
+    print("| service, most CPU first | s, emulated |\n|---|---|")
+    for name, seconds in services.items():
+        print(f"| {name.removesuffix('.service')} | {seconds:.1f} |")
+    print("\n| daemon at rest | PSS, MB |\n|---|---|")
     for name, size in memory.items():
         print(f"| {name} | {size:.1f} |")
     print(f"| all (limit {REST_MB:.0f}) | {sum(memory.values()):.1f} |\n")

@@ -38,6 +38,11 @@ for name in UNITS; do
     echo "$name $(sed -n 's/^Pss: *\([0-9]*\) kB/\1/p' "/proc/$pid/smaps_rollup")"
 done
 """
+SPENT = r"""
+for unit in $(systemctl list-units --all --type=service --no-legend --plain | cut -d' ' -f1); do
+    echo "$unit $(systemctl show --value -p CPUUsageNSec "$unit")"
+done
+"""
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,13 @@ def pss(machine: Nuc) -> dict[str, float]:
     """PSS of each daemon, MB (10^6 bytes)."""
     said = machine.run(PSS.replace("UNITS", " ".join(UNITS)))
     return {name: int(kib) * 1024 / 1e6 for name, kib in (line.split() for line in said.split("\n") if line)}
+
+
+def spent(machine: Nuc, most: int = 12) -> dict[str, float]:
+    """CPU of the services that have used most of it so far, s."""
+    said = (line.split() for line in machine.run(SPENT).split("\n") if line)
+    found = {unit: int(number) / 1e9 for unit, number in said if number.isdecimal()}
+    return dict(sorted(found.items(), key=lambda one: -one[1])[:most])
 
 
 def installed(built: Built, folder: Path) -> Path:
