@@ -35,7 +35,12 @@ SCENARIO = {
 PSS = r"""
 for name in UNITS; do
     pid=$(systemctl show --value -p MainPID "galley-$name")
-    echo "$name $(sed -n 's/^Pss: *\([0-9]*\) kB/\1/p' "/proc/$pid/smaps_rollup")"
+    printf '%s %s\n' "$name" "$(sed -n 's/^Pss: *\([0-9]*\) kB/\1/p' "/proc/$pid/smaps_rollup")"
+done
+"""
+SPENT = r"""
+for unit in $(systemctl list-units --all --type=service --no-legend --plain | cut -d' ' -f1); do
+    printf '%s %s\n' "$unit" "$(systemctl show --value -p CPUUsageNSec "$unit")"
 done
 """
 
@@ -84,6 +89,13 @@ def pss(machine: Nuc) -> dict[str, float]:
     """PSS of each daemon, MB (10^6 bytes)."""
     said = machine.run(PSS.replace("UNITS", " ".join(UNITS)))
     return {name: int(kib) * 1024 / 1e6 for name, kib in (line.split() for line in said.split("\n") if line)}
+
+
+def spent(machine: Nuc, most: int = 12) -> dict[str, float]:
+    """CPU of the services that have used most of it so far, s."""
+    said = (line.partition(" ") for line in machine.run(SPENT).splitlines())
+    found = {unit: int(number) / 1e9 for unit, _, number in said if number.isdecimal()}  # others: "[not set]"
+    return dict(sorted(found.items(), key=lambda one: -one[1])[:most])
 
 
 def installed(built: Built, folder: Path) -> Path:

@@ -21,6 +21,8 @@ from tests.site_in_a_box.host_suite import free_name
 
 SEPARATE = ("var.mount", "var-lib-galley\\x2dident.mount", "var-lib-galley\\x2dkeep.mount")
 """Partitions, of which a container has none."""
+ELSEWHERE = "[Unit]\nConditionPathExists=/nowhere\n"
+"""For what early boot has done before systemd, on a machine."""
 DAEMONS = ("edge-commander", "heartbeat", "vessel", "synthetic-client", "discovery")
 MACHINE = {
     "hardware_id": "GALLEY-REST-0001",
@@ -64,6 +66,7 @@ def node(image: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hos
     try:
         for unit in SEPARATE:
             host.path(f"/etc/systemd/system/{unit}").symlink_to("/dev/null")
+        host.path("/etc/systemd/system/galley-overlay.service.d/elsewhere.conf").write_text(ELSEWHERE)
         for name, text in (("galley.yaml", yaml.safe_dump(SETTINGS)), ("scenario.yaml", yaml.safe_dump(SCENARIO)),
                            ("machine.json", json.dumps(MACHINE))):  # fmt: skip
             host.path(f"/etc/galley/{name}").write_text(text)
