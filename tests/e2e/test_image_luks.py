@@ -79,7 +79,7 @@ def _wait_sealed(nuc: Nuc, label: str) -> None:
     deadline = time.monotonic() + BOOT_SECONDS
     raw = Raw(nuc.disks[-1])
     while time.monotonic() < deadline:
-        with suppress(KeyError):  # no such partition yet
+        with suppress(KeyError, ValueError):  # no table yet, or no such partition
             if raw.luks(label):
                 return
         time.sleep(0.2)
