@@ -42,9 +42,9 @@ def armed(key: SoftwareKey = OPERATOR, **changed: Any) -> WipeRecord:
 
 
 class Machine:
-    """Its disks outlive any number of starts. `seed`: of what a power cut loses."""
+    """Its disks outlive any number of starts. `seed`: of what a power cut loses; `blank`: see Engine."""
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int = 0, *, blank: bool = False) -> None:
         self.rng = random.Random(seed)
         self.mains = Mains()
         self.journal = ShimDevice(bytearray(SIZE), self.mains, self.rng)
@@ -54,7 +54,7 @@ class Machine:
         }
         self.said: list[str] = []
         self.warrant: Callable[[], Warrant] = lambda: WARRANT
-        self.blank = False
+        self.blank = blank
 
     def arm(self, record: WipeRecord | None = None) -> None:
         Journal(self.journal).write_both(record or armed())

@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from edge_commander.wipe.journal import Journal
 from edge_commander.wipe.record import Phase, Target
 from tests.fakes import wipe_kit as kit
 from tests.fakes.block_device import PowerCut
@@ -34,6 +35,24 @@ def test_cut_at_each_operation_once() -> None:
         assert record is not None, f"cut at {at}"
         assert record.phase is Phase.DONE, f"cut at {at}"
         assert machine.content() == kit.after(BOTH), f"cut at {at}"
+
+
+@pytest.mark.parametrize("blank", [True, False])
+def test_cut_anywhere_what_a_target_is_to_be_stays_decided(blank: bool) -> None:
+    """A TPM that is there at one start and not at the next changes nothing once the targets were looked at."""
+    whole = Machine(blank=blank)
+    whole.arm()
+    whole.start()
+    for at in range(1, whole.mains.done + 1):
+        machine = Machine(at, blank=blank)
+        machine.arm()
+        with pytest.raises(PowerCut):
+            machine.start(cut_at=at)
+        record = Journal(machine.journal).record
+        assert record is not None
+        machine.blank = blank if record.phase is Phase.ARMED else not blank
+        machine.start()
+        assert machine.content() == whole.content(), f"cut at {at}"
 
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))

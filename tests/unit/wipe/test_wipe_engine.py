@@ -36,8 +36,7 @@ def test_undisturbed_it_erases_what_is_named_and_nothing_else() -> None:
 
 
 def test_where_early_boot_encrypts_it_anew_what_is_erased_stays_blank() -> None:
-    machine = Machine()
-    machine.blank = True
+    machine = Machine(blank=True)
     machine.arm()
     record = machine.start()
     assert record is not None
@@ -45,33 +44,6 @@ def test_where_early_boot_encrypts_it_anew_what_is_erased_stays_blank() -> None:
     for target in BOTH:
         assert machine.content()[target] == bytes(kit.SIZES[target])
     assert not [line for line in machine.said if "file system" in line]
-
-
-@pytest.mark.parametrize("first", [True, False])
-def test_what_it_is_to_be_after_it_is_decided_once(first: bool) -> None:
-    """A TPM that is there at one start and not at the next changes nothing amid a wipe."""
-    operations = _operations(first)
-    for at in range(1, operations + 1):
-        machine = Machine()
-        machine.blank = first
-        machine.arm()
-        with pytest.raises(PowerCut):
-            machine.start(at)
-        surveyed = Journal(machine.journal).record
-        assert surveyed is not None
-        machine.blank = not first if surveyed.phase is Phase.RUNNING else first
-        machine.start()
-        blank = {one: bytes(kit.SIZES[one]) for one in BOTH}
-        expected = Machine().content() | blank if first else kit.after(BOTH)
-        assert machine.content() == expected, f"cut at {at}"
-
-
-def _operations(blank: bool) -> int:
-    machine = Machine()
-    machine.blank = blank
-    machine.arm()
-    machine.start()
-    return machine.mains.done
 
 
 def test_without_a_journal_nothing_is_done() -> None:
