@@ -5,6 +5,7 @@ Level-triggered: each look reads all of it anew, but for a configuration whose f
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -26,7 +27,8 @@ from edge_commander.settings import CommanderSettings
 CHECK_SECONDS = 60.0
 """How long the daemon's own check may take."""
 CHECK_AGAIN_SECONDS = 30.0
-"""Files that the configuration names may come late: looked at again this often while the commander is silent."""
+"""How long the commander must be silent before its check is asked, and then how often: one that starts is to have the
+processor, and files that the configuration names may come late."""
 EARLY = Path("/run/galley-early/problems")
 """A line each: what early boot could not do (images/nuc)."""
 MEDIUM = Path("/run/galley-notices/settings")
@@ -73,7 +75,10 @@ def daemon_says(path: Path | None) -> tuple[str, ...]:
         return ()
     if done.returncode != os.EX_CONFIG:
         return ()
-    return tuple(line.removeprefix("edge-commander: ") for line in done.stderr.splitlines() if line.strip())
+    # What this user may not read, the commander may.
+    denied = os.strerror(errno.EACCES)
+    lines = [line.removeprefix("edge-commander: ") for line in done.stderr.splitlines() if line.strip()]
+    return tuple(line for line in lines if denied not in line)
 
 
 def notices(file: Path) -> tuple[str, ...]:
@@ -137,12 +142,15 @@ class Look:
         self._version = own_version()
         self._config = Config(None)
         self._mark: object = None
+        self._silent: float | None = None
         self._checked: tuple[float, tuple[str, ...]] | None = None
 
     def __call__(self) -> Seen:
         """All of it, anew."""
         found = self.config()
         document = ask(socket_of(found.settings))
+        if document is not None:
+            self._silent = self._checked = None
         node, serial = self._hardware(found.settings)
         addresses, cable = self._net()
         return Seen(
@@ -180,9 +188,11 @@ class Look:
 
     def _daemon_says(self) -> tuple[str, ...]:
         now = self._monotonic()
-        if self._checked is None or now - self._checked[0] >= CHECK_AGAIN_SECONDS:
+        self._silent = now if self._silent is None else self._silent
+        last = self._silent if self._checked is None else self._checked[0]
+        if now - last >= CHECK_AGAIN_SECONDS:
             self._checked = (now, self._check(self._path))
-        return self._checked[1]
+        return self._checked[1] if self._checked is not None else ()
 
     def _hardware(self, settings: Settings[CommanderSettings] | None) -> tuple[str, str]:
         """Node id and serial number, as far as the hardware tells them to this user."""

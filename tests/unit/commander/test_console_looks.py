@@ -62,6 +62,8 @@ def test_a_silent_commanders_own_check_is_asked_now_and_then_not_at_each_look(tm
     world = World(tmp_path)
     world.settings()
     world.wrong = ("edge_commander.operators_file: /x: cannot be read",)
+    assert view(world.look()).state == SILENT and world.checks == 0  # it may only be starting
+    world.now += CHECK_AGAIN_SECONDS
     for _ in range(5):
         assert view(world.look()).problems == world.wrong
     assert world.checks == 1

@@ -12,7 +12,7 @@ import pytest
 from agents.contracts.messages import NodeState
 from edge_commander.advice import ADVICE, NONE, STATES, advice
 from edge_commander.console.screen import HEIGHT, WIDTH, lines
-from edge_commander.console.terminal import DRAW_SECONDS, console
+from edge_commander.console.terminal import DRAW_SECONDS, DRAWING_SECONDS, Drawn, console
 from edge_commander.console.view import Seen
 from edge_commander.console.view import view as seen_as
 from edge_commander.ledger import Past
@@ -188,6 +188,20 @@ def test_a_terminal_is_drawn_anew_until_it_is_ended() -> None:
     assert console(lambda: Seen(document=document(), now_ms=NOW), out, sleep=sleep, draw=lambda _: []) == 0
     assert out.getvalue().count("\x1b[H") == 3 and "\x1b[2J" not in out.getvalue()
     assert naps == [DRAW_SECONDS] * 3
+
+
+def test_a_code_that_cannot_be_drawn_leaves_the_screen_and_is_tried_again_a_minute_later() -> None:
+    now, asked = [0.0], list[str]()
+
+    class Trial(Drawn):
+        def _draw(self, text: str) -> list[str]:
+            asked.append(text)
+            return [] if now[0] < 1 else [text]
+
+    drawn = Trial(lambda: now[0])
+    assert [drawn("a"), drawn("a")] == [[], []] and asked == ["a"]
+    now[0] = DRAWING_SECONDS
+    assert [drawn("a"), drawn("a"), drawn("b")] == [["a"], ["a"], ["b"]] and asked == ["a", "a", "b"]
 
 
 def test_what_is_no_terminal_gets_one_screen_and_no_control_character() -> None:
