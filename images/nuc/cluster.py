@@ -1,62 +1,101 @@
-"""Which programs of a Kubernetes the builder wants in the image, and where they lie there. Touches the folders named.
+"""Which Kubernetes the builder wants in the image, and where it lies there. Touches the folders named.
 
-None is in it otherwise: the image holds what every site needs, and the builder decides which Kubernetes that is.
+None is in it otherwise: the image holds what every site needs, and the builder decides which Kubernetes that is. With
+upstream programs comes what starts them: the files below `kubernetes/`, containerd's configuration, and the version.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from images.nuc import lists
 from images.nuc.chroot import BuildError
 
 UPSTREAM = ("kubeadm", "kubelet", "etcd", "etcdctl", "etcdutl")
 """What `distribution.kubeadm.programs` holds by version; kubectl is for Vessel's kustomize besides."""
-IMAGES = "*airgap-images*"
+AIRGAP = "*airgap-images*"
+ARCHIVES = "*images*.tar"
+FILES = lists.HERE / "kubernetes"
+CONTAINERD = """\
+version = 2
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "{pause}"
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "/usr/lib/cni"
+    conf_dir = "/etc/cni/net.d"
+  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+    runtime_type = "io.containerd.runc.v2"
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+      SystemdCgroup = true
+"""
+SETTINGS = """\
+# Which Kubernetes this image brings, and where a wipe leaves its snapshots.
+edge_commander:
+  distribution:
+    kubeadm:
+      version: {version}
+      snapshots_dir: /var/lib/galley-keep/kubernetes
+"""
 
 
 @dataclass(frozen=True)
 class Programs:
-    """(Source, target below the image's root) pairs; `key` is one hash of them."""
+    """(Source, target below the image's root) pairs, where a source is a file or a text; `key` is one hash of them."""
 
-    files: tuple[tuple[Path, str], ...] = ()
+    files: tuple[tuple[Path | str, str], ...] = ()
     key: str = ""
 
 
 NONE = Programs()
 
 
-def programs(kube: Path | None, k3s: Path | None) -> Programs:
-    """What was asked for. Raises BuildError where a program is missing."""
-    files: list[tuple[Path, str]] = []
+def programs(kube: Path | None, k3s: Path | None, archives: tuple[Path, ...] = ()) -> Programs:
+    """What was asked for. `archives`: of container images, besides those that lie in `kube`. Raises BuildError where a
+    program is missing."""
+    files: list[tuple[Path | str, str]] = []
     if kube is not None:
-        version = _version(kube / "kubeadm")
+        version = _asked(kube / "kubeadm", "version", "-o", "short").strip().removeprefix("v")
         files += [(kube / name, f"opt/kubernetes/{version}/{name}") for name in UPSTREAM]
         files.append((kube / "kubectl", "usr/bin/kubectl"))
+        files += [(one, str(one.relative_to(FILES))) for one in sorted(FILES.rglob("*")) if one.is_file()]
+        files.append((CONTAINERD.format(pause=_pause(kube / "kubeadm", version)), "etc/containerd/config.toml"))
+        files.append((SETTINGS.format(version=version), "etc/galley/galley.d/01-kubernetes.yaml"))
+        brought = [*sorted(kube.glob(ARCHIVES)), *archives]
+        files += [(one, f"usr/share/galley/kubernetes-images/{one.name}") for one in brought]
     if k3s is not None:
         files.append((k3s, "usr/bin/k3s"))
-        files += [(one, f"usr/share/galley/k3s-images/{one.name}") for one in sorted(k3s.parent.glob(IMAGES))]
-    missing = [str(source) for source, _ in files if not source.is_file()]
+        files += [(one, f"usr/share/galley/k3s-images/{one.name}") for one in sorted(k3s.parent.glob(AIRGAP))]
+    missing = [str(source) for source, _ in files if isinstance(source, Path) and not source.is_file()]
     if missing:
         raise BuildError(f"not there, so not to be copied in: {', '.join(missing)}")
     digest = hashlib.sha256()
     for source, target in files:
-        with source.open("rb") as stream:
-            digest.update(f"{target} {hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())
+        digest.update(f"{target} {_digest(source)}\n".encode())
     return Programs(tuple(files), digest.hexdigest())
 
 
-def _version(kubeadm: Path) -> str:
+def _digest(source: Path | str) -> str:
+    if isinstance(source, str):
+        return hashlib.sha256(source.encode()).hexdigest()
+    with source.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _pause(kubeadm: Path, version: str) -> str:
+    """The image of a pod's sandbox, as that kubeadm names it."""
+    said = _asked(kubeadm, "config", "images", "list", "--kubernetes-version", f"v{version}")
+    return next(one for one in said.split() if one.rpartition(":")[0].endswith("/pause"))
+
+
+def _asked(kubeadm: Path, *arguments: str) -> str:
+    command = [kubeadm, *arguments]
     try:
-        done = subprocess.run(
-            [kubeadm, "version", "-o", "short"], capture_output=True, text=True, check=False, timeout=60
-        )
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     except OSError as error:
         raise BuildError(f"{kubeadm}: {error.strerror}") from None
-    found = re.fullmatch(r"v(\d+\.\d+\.\d+)", done.stdout.strip())
-    if found is None:
-        raise BuildError(f"{kubeadm}: does not say its version")
-    return found[1]
+    if done.returncode != 0:
+        raise BuildError(f"{kubeadm} {' '.join(arguments)}: {done.stderr[-500:]}")
+    return done.stdout

@@ -33,15 +33,16 @@ def make_base(tree: Path, debs: Path) -> None:
     host_tree.compile_modules(tree, tree / f"usr/lib/python{host_tree.PYTHON}")
 
 
-def make(tree: Path, initrd: Path, epoch: int, cluster: Iterable[tuple[Path, str]]) -> None:
-    """Turns a copy of the base into the root. `cluster`: programs to copy in, and where to."""
+def make(tree: Path, initrd: Path, epoch: int, cluster: Iterable[tuple[Path | str, str]]) -> None:
+    """Turns a copy of the base into the root. `cluster`: files or texts to lay in, and where to."""
     host_tree.install_suite(tree, units=units.UNITS, users="usr/lib")
     shutil.copytree(FILES, tree, dirs_exist_ok=True)
     for source, target in cluster:
         place = tree / target
         place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(source, place)
-        place.chmod(0o755)
+        runs = isinstance(source, Path) and source.stat().st_mode & 0o100
+        shutil.copy(source, place) if isinstance(source, Path) else place.write_text(source)
+        place.chmod(0o755 if runs else 0o644)
     docs = tree / "opt/galley/share/doc"
     docs.mkdir(parents=True, exist_ok=True)
     for file in (REPOSITORY / "docs").glob("*.md"):

@@ -1,4 +1,5 @@
-"""Which units an image starts: the suite's by their own [Install], the system's by `units.txt`. Touches the tree."""
+"""Which units an image starts: the suite's by their own [Install], the system's by `units.txt` and, with
+upstream Kubernetes, `kubernetes-units.txt`. Touches the tree."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ def enable(tree: Path, source: Path) -> None:
         for target, kind in _install(file):
             # The suite's daemons hang on a target that the rest does not wait for.
             _link(tree, "galley.target" if target == "multi-user.target" else target, kind, file.name)
-    for line in lists.read("units"):
+    upstream = lists.read("kubernetes-units") if (tree / UNITS / "kubelet.service").exists() else []
+    for line in [*lists.read("units"), *upstream]:
         target, _, unit = line.partition(": ")
         _link(tree, target, "wants", unit)
     for unit in lists.read("masked"):
