@@ -39,6 +39,8 @@ ATLAS = {"url": "https://git.galley.test/atlas.git", "credential": "endpoint"}
 class ImageShop:
     """`sites`: made at the endpoint, each with an Atlas and a credential for it."""
 
+    atlas: Mapping[str, str] | None = ATLAS
+
     def __init__(self, built: Built, folder: Path, sites: Sequence[str]) -> None:
         self.folder = folder
         self.built = built
@@ -68,7 +70,7 @@ class ImageShop:
             self.line.up()
             undo.callback(self._power_off)
             for site in self.sites:
-                self.cloud("PUT", f"/v1/admin/sites/{site}", {"labels": {}, "atlas": ATLAS})
+                self.cloud("PUT", f"/v1/admin/sites/{site}", {"labels": {}, "atlas": self.atlas})
             self._undo = undo.pop_all()
         return self
 

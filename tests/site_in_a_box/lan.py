@@ -32,6 +32,12 @@ class Lan:
         ):
             self.run(*command.split())
 
+    def plug(self, tap: str) -> None:
+        """A socket for a machine in an emulator, which opens it by that name; the same one when it is there already."""
+        if tap not in self.run("ip", "-brief", "link"):
+            self.run(*f"ip tuntap add {tap} mode tap".split())
+            self.run(*f"ip link set {tap} master {BRIDGE} up".split())
+
     def _separate(self) -> bool:
         return Path(f"/proc/{self.holder.pid}/ns/net").readlink() != Path("/proc/self/ns/net").readlink()
 

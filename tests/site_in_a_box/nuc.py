@@ -20,11 +20,13 @@ from pathlib import Path
 
 from images.nuc import chroot
 from images.nuc.build import Built
+from tests.site_in_a_box.lan import Lan
 from tests.site_in_a_box.process import Program, StartError
 
 BOOT_SECONDS = 300.0
 GATEWAY = "10.0.2.100"
 """The address that `forward` is reached at in the guest."""
+TAP = "tap0"
 FIRMWARE = "/usr/share/OVMF/OVMF_CODE_4M.fd"
 VARIABLES = "usr/share/OVMF/OVMF_VARS_4M.fd"
 SHELL = """\
@@ -61,7 +63,8 @@ while data := link.recv(65536):
 
 class Nuc:
     """One machine. `disks`: raw files, the first one is booted. `forward`: port at GATEWAY to a port of this host's
-    loopback. `clock`: what its battery clock says at the start, such as `2031-01-01T00:00:00`."""
+    loopback. `lan`: the one that it hangs on instead. `clock`: what its battery clock says at the start, such as
+    `2031-01-01T00:00:00`."""
 
     def __init__(
         self,
@@ -73,6 +76,7 @@ class Nuc:
         forward: Mapping[int, int] | None = None,
         tpm: bool = False,
         memory: int = 1024,
+        lan: Lan | None = None,
     ) -> None:
         self.built = built
         self.folder = folder
@@ -82,6 +86,7 @@ class Nuc:
         self.forward = dict(forward or {})
         self.tpm = tpm
         self.memory = memory
+        self.lan = lan
         self.clock = ""
         self.program: Program | None = None
         self._tpm: Program | None = None
@@ -106,6 +111,8 @@ class Nuc:
         net = "user,id=net,restrict=on"
         for port, here in self.forward.items():
             net += f",guestfwd=tcp:{GATEWAY}:{port}-cmd:python3 /run/vm/relay.py {here}"
+        if self.lan is not None:
+            net = f"tap,id=net,ifname={TAP},script=no,downscript=no"
         command = [
             "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-name", self.serial,
             "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "qemu64,+rdrand", "-smp", "1",
@@ -148,7 +155,11 @@ class Nuc:
             self._tpm.wait_ready((self.folder / "tpm.sock").exists, seconds=30, what="listening")
         with (self.folder / "console.log").open("wb"):
             pass
-        self.program = Program("qemu", _inside(self.built, self._command(), binds), log=self.folder / "qemu.log")
+        command = _inside(self.built, self._command(), binds)
+        if self.lan is not None:
+            self.lan.plug(TAP)
+            command = [*self.lan.enter, *command]
+        self.program = Program("qemu", command, log=self.folder / "qemu.log")
         self.program.start()
         self.program.wait_ready((self.folder / "shell").exists, seconds=30, what="there")
         self._link = socket.socket(socket.AF_UNIX)
