@@ -9,6 +9,9 @@ import signal
 from collections.abc import Mapping, Sequence
 
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/root"}
+PLACE = "/run"
+"""Where they run. etcd, told to end, removes its socket by a name in the folder it runs in, and hangs where that is
+read-only, as / is on a NUC."""
 
 
 async def start(
@@ -17,7 +20,7 @@ async def start(
     """Starts it with `more` in its environment; killed with this process. Raises OSError."""
     return await asyncio.create_subprocess_exec(
         "setpriv", "--pdeathsig", "KILL", *command, env={**ENVIRONMENT, **(more or {})}, start_new_session=True,
-        stdin=asyncio.subprocess.DEVNULL, stdout=stdout, stderr=stderr,
+        stdin=asyncio.subprocess.DEVNULL, stdout=stdout, stderr=stderr, cwd=PLACE,
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ pytest.register_assert_rewrite("tests.contract.commander.distribution_suite")
 from images.containers import build  # noqa: E402
 from images.nuc import build as nuc  # noqa: E402
 from tests.contract.commander import distribution_suite  # noqa: E402 - its assertions are to explain themselves
-from tests.site_in_a_box import cluster_guest, cluster_host, host_tree  # noqa: E402
+from tests.site_in_a_box import cluster_guest, cluster_host, host_tree, image_site  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -71,3 +71,11 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         build.ensure()
     if "image" in used and os.geteuid() == 0 and not session.config.option.collectonly:
         nuc.ensure()
+    if "kube_image" in used and os.geteuid() == 0 and not session.config.option.collectonly:
+        image_site.kube_image()
+
+
+@pytest.fixture(scope="session")
+def kube_image(cluster_parts: None) -> nuc.Built:
+    """The image with upstream Kubernetes in it."""
+    return image_site.kube_image()

@@ -1,4 +1,4 @@
-"""A site of three with the NUC image, upstream Kubernetes in it: two boxes in systemd-nspawn, and one machine in QEMU.
+"""A site of three with the NUC image, upstream Kubernetes in it: boxes in systemd-nspawn, the third may be one in QEMU.
 
 All hang on one bridge and are set up by their esp alone; nothing is formed by the harness. What the restaurant brings
 (the pod network, routes between the boxes' pods) is laid by the test, as an Atlas or a person would. Needs root.
@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,9 +32,11 @@ from tests.site_in_a_box.kernel_settings import KernelSettings
 from tests.site_in_a_box.lan import address
 from tests.site_in_a_box.nuc import Nuc, stick
 from tests.site_in_a_box.operators_desk import OperatorsDesk
+from tests.site_in_a_box.process import StartError
 
 SITE = "store-00041"
-HOSTS, MACHINE = (1, 2), 3
+NUMBERS = (1, 2, 3)
+MACHINE = 3
 MEMORY = 2048
 DISK_GIB = 8
 ATLAS = "/run/atlas.git"
@@ -53,13 +57,13 @@ def kube_image() -> Built:
 
 
 class ImageSite(ImageShop):
-    """`role`: of the machine in QEMU."""
+    """`emulated`: what the third one is in the cluster, where it is the machine in QEMU."""
 
     atlas = None
 
-    def __init__(self, built: Built, folder: Path, role: MemberRole) -> None:
+    def __init__(self, built: Built, folder: Path, emulated: MemberRole | None = None) -> None:
         super().__init__(built, folder, [SITE])
-        self.role = role
+        self.emulated = emulated
         self.desk = OperatorsDesk(folder / "desk", self.endpoint)
         (folder / "git").mkdir()
         self.repository = GitRepo(folder / "git", SITE)
@@ -73,19 +77,20 @@ class ImageSite(ImageShop):
         super().__enter__()
         self._undo.callback(self._kernel.restore)
         self.desk.open()
-        self.hosts = [self.host(number) for number in HOSTS]
-        self.machine = self._machine()
-        self._undo.callback(self.machine.cut_power)
+        self.hosts = [self.host(number) for number in NUMBERS if not (self.emulated and number == MACHINE)]
+        if self.emulated:
+            self.machine = self._machine()
+            self._undo.callback(self.machine.cut_power)
         return self
 
     @property
     def names(self) -> list[str]:
         """Of the three, in the cluster."""
-        return [serial(number).lower() for number in (*HOSTS, MACHINE)]
+        return [serial(number).lower() for number in NUMBERS]
 
     def ship(self, device: str, site: str, number: int) -> str:
         """Puts a device on the shipping list, by an operator's signature; its one-time code."""
-        role = self.role if number == MACHINE else MemberRole.SERVER
+        role = self.emulated if self.emulated and number == MACHINE else MemberRole.SERVER
         return self.desk.ship(device, site, device.lower(), address(number), role.value)
 
     def host(self, number: int, *, code: str = "") -> ImageHost:
@@ -125,7 +130,7 @@ class ImageSite(ImageShop):
 
     def _esp(self, number: int, code: str, kubelet: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
         settings = dict(self.settings(number))
-        machine = number == MACHINE
+        machine = bool(self.emulated) and number == MACHINE
         settings["machine"]["network"]["interface"] = "en*" if machine else "host0"
         settings["heartbeat"] = {"interval_seconds": 2}
         atlas = {"url": f"file://{ATLAS}"}
@@ -146,11 +151,12 @@ class ImageSite(ImageShop):
         return yaml.safe_dump(settings), files
 
     def lay_network(self) -> None:
-        """The pod network in the machine, which is up."""
+        """The pod network in the machine, whose shell answers."""
         for file, text in restaurants(MACHINE).items():
             folder = file.rpartition("/")[0]
             self.machine.run(f"mkdir -p {folder} && cat > {file} << 'END'\n{text}\nEND")
-        self.machine.run("networkctl reload")
+        # The shell is there before networkd, and may be after galley-settings.service had it read what there was.
+        self.machine.run("for try in $(seq 100); do networkctl reload && exit; sleep 3; done; exit 1", seconds=600)
 
     def commit(self, files: Mapping[str, str]) -> None:
         """Commits to the Atlas, where the boxes see it. git serves no repository of another user."""
@@ -176,7 +182,7 @@ class ImageSite(ImageShop):
 
     def kubectl(self, *arguments: str) -> str:
         """On the first box, through its own API server; empty where that does not answer."""
-        server = f"--server=https://{address(HOSTS[0])}:6443"
+        server = f"--server=https://{address(NUMBERS[0])}:6443"
         command = ("kubectl", "--kubeconfig=/etc/kubernetes/admin.conf", server, "--request-timeout=10s", *arguments)
         return self.hosts[0].call(*command).stdout
 
@@ -189,9 +195,18 @@ class ImageSite(ImageShop):
             for one in found
         }
 
+    def etcd_members(self) -> list[str]:
+        """The names of etcd's voting members."""
+        pki, own = "/etc/kubernetes/pki/etcd", f"https://{address(NUMBERS[0])}:2379"
+        said = self.hosts[0].run(
+            "/opt/kubernetes/current/etcdctl", f"--endpoints={own}", f"--cacert={pki}/ca.crt",
+            f"--cert={pki}/server.crt", f"--key={pki}/server.key", "member", "list", "-w", "json",
+        )  # fmt: skip
+        return [one["name"] for one in json.loads(said)["members"] if not one.get("isLearner")]
+
     def etcd_metrics(self, number: int) -> str:
         """What etcd on that node counts; empty where there is none."""
-        if number != MACHINE:
+        if number <= len(self.hosts):
             return self.hosts[number - 1].call("/opt/galley/bin/python3", "-I", "-c", METRICS).stdout
         return self.machine.run(f"/opt/galley/bin/python3 -I -c '{METRICS}'", check=False, seconds=300)
 
@@ -200,10 +215,11 @@ class ImageSite(ImageShop):
         units = ("-u", "galley-edge-commander", "-u", "galley-distribution@*", "-u", "galley-settings")
         command = ("journalctl", "-b", *units, "-n", "25", "-o", "cat", "--no-pager")
         told = [f"== {host.serial}\n{host.run(*command, check=False)}" for host in self.hosts if host.pid1]
-        try:
-            told.append(self.machine.run(" ".join(command).replace("*", "\\*"), check=False))
-        except Exception as error:
-            told.append(f"{error!r}\n{self.machine.console()[-3000:]}")
+        if self.emulated:
+            try:
+                told.append(self.machine.run(" ".join(command).replace("*", "\\*"), check=False))
+            except (TimeoutError, OSError, StartError) as error:
+                told.append(f"{error!r}\n{self.machine.console()[-3000:]}")
         return "\n".join(told)
 
     def wait(self, condition: Callable[[], Any], seconds: float, what: str) -> float:
@@ -230,9 +246,21 @@ def restaurants(number: int) -> dict[str, str]:
     """Path to content: a pod network with a subnet a node, and the ways between them."""
     routes = "".join(
         f"[Route]\nDestination=10.244.{other}.0/24\nGateway={address(other)}\n\n"
-        for other in (*HOSTS, MACHINE)
+        for other in NUMBERS
         if other != number
     )
     files = cluster_guest.files(number, MACHINE, {})
     plugin = "/etc/cni/net.d/10-bridge.conflist"
     return {plugin: files[plugin], "/etc/systemd/network/10-galley.network.d/pods.conf": routes}
+
+
+@contextmanager
+def formed(built: Built, emulated: MemberRole | None = None) -> Iterator[ImageSite]:
+    """A site in a folder of its own, on a disk, without power. Leaves nothing of it behind."""
+    folder = Path(tempfile.mkdtemp(prefix="galley-is-", dir="/var/tmp"))
+    folder.chmod(0o755)
+    try:
+        with ImageSite(built, folder, emulated) as site:
+            yield site
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -204,7 +204,7 @@ def _registration(plan: ClusterPlan, settings: KubeadmSettings, ignore: Sequence
 
 def _timeouts(settings: KubeadmSettings) -> Document:
     seconds = f"{int(settings.api_seconds)}s"
-    return {"kubernetesAPICall": seconds, "controlPlaneComponentHealthCheck": "4m0s", "etcdAPICall": "2m0s",
+    return {"kubernetesAPICall": seconds, "controlPlaneComponentHealthCheck": "4m0s", "etcdAPICall": seconds,
             "discovery": "1m0s", "tlsBootstrap": seconds, "kubeletHealthCheck": "4m0s"}  # fmt: skip
 
 

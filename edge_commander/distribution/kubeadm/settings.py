@@ -34,7 +34,7 @@ class KubeadmSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     wipe keeps; `snapshots_keep`: how many of those that are taken by themselves stay.
     `endpoint_name`: the control plane's name in certificates and kubeconfigs; each node's hosts file makes it its own
     address. `skip_phases`, `ignore_preflight`: as kubeadm names them. `kubelet`: more fields of the node's
-    KubeletConfiguration. `api_seconds`: how long kubeadm waits for an API server at each step.
+    KubeletConfiguration. `api_seconds`: how long kubeadm waits for an API server, or for etcd, at each step.
     """
 
     version: Version = "1.36.2"

@@ -93,3 +93,17 @@ def test_a_disk_that_holds_anything_is_never_taken(machine: Machine) -> None:
     assert machine.choose("sda") == ""
     machine.disk("sdi")
     assert machine.choose("sda") == "install sdi"
+
+
+def test_a_partition_that_was_added_to_a_disk_in_use_is_found_by_the_table(machine: Machine) -> None:
+    """The kernel shows no name of it: it is not told any."""
+    machine.disk("sda", parts=IMAGE)
+    part = machine.sys / "devices/pci0/sda/sda3"
+    part.mkdir()
+    (part / "partition").write_text("3\n")
+    (part / "uevent").write_text("DEVTYPE=partition\nPARTN=3\n")
+    table = 'blkid() { [ "${6##*/}" = sda3 ] && echo conf; }'
+    script = f'. {EARLY}; {table}; for name in esp conf var; do partition sda "$name" || echo none; done'
+    environ = {"SYS": str(machine.sys), "DEV": str(machine.dev)}
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False, env=environ, timeout=30)
+    assert (done.stdout.split(), done.stderr) == (["sda1", "sda3", "none"], "")
