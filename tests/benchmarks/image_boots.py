@@ -56,6 +56,13 @@ class Boot:
     userspace: float
 
 
+STARTED = """
+for name in UNITS; do
+    systemctl show -p Id -p ActiveState -p NRestarts "galley-$name" | tr '\\n' ' '
+done
+"""
+
+
 def boot(machine: Nuc, *, first: bool = False) -> Boot:
     """Starts it, and waits until nothing is to be started any more. Fails where a unit failed."""
     began = time.monotonic()
@@ -69,6 +76,13 @@ def boot(machine: Nuc, *, first: bool = False) -> Boot:
         raise AssertionError(f"{state}: {machine.run('systemctl --failed --no-legend --plain', check=False)}")
     said = machine.run("systemd-analyze time")
     return Boot(wall, cpu, _seconds(said, "kernel"), _seconds(said, "userspace"))
+
+
+def all_started(machine: Nuc) -> None:
+    """Fails where a daemon is not active, or was not at its first attempt: systemd counts neither as a failure."""
+    said = machine.run(STARTED.replace("UNITS", " ".join(UNITS)))
+    if said.count("ActiveState=active") != len(UNITS) or said.count("NRestarts=0 ") != len(UNITS):
+        raise AssertionError(f"not all daemons were started at once: {said}")
 
 
 def _seconds(said: str, part: str) -> float:
