@@ -104,13 +104,6 @@ def _until(machine: Nuc, command: str, wanted: str) -> str:
     return said
 
 
-def test_the_cipher_is_the_processor_s_own(machine: Nuc) -> None:
-    """What is opened before udev has loaded modules keeps what was there then."""
-    users = machine.run("grep -A4 '^name *: xts(aes)' /proc/crypto | tr -s ' '")
-    held = [part for part in users.split("--") if "aesni" in part and int(part.split("refcnt :")[1].split()[0]) > 1]
-    assert held, users
-
-
 def test_nothing_of_what_is_written_is_on_the_disk_in_plain(machine: Nuc) -> None:
     write = " ".join(f"{place}/secret" for place in PLACES.values())
     machine.run(f"for file in {write}; do seq 1 2000 | xargs printf '{SECRET} %s\\n' > $file; done; sync")

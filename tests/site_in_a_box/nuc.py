@@ -125,7 +125,7 @@ class Nuc:
             net = f"tap,id=net,ifname={TAP},script=no,downscript=no"
         command = [
             "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-name", self.serial,
-            "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "qemu64,+rdrand,+ssse3,+sse4.1,+aes", "-smp", "1",
+            "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "qemu64,+rdrand", "-smp", "1",
             "-m", str(self.memory), "-display", "none", "-vga", "std", "-no-reboot",
             "-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={FIRMWARE}",
             "-drive", "if=pflash,format=raw,unit=1,file=/run/vm/vars.fd",
