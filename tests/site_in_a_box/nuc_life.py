@@ -90,7 +90,7 @@ class Life:
         return found
 
     def order_wipe(self, file: Path) -> int:
-        """An operator's signed wipe of `var` and `conf`, sent; its sequence. It is alone in its site, so it is a rebuild."""
+        """An operator's signed wipe of `var` and `conf`, sent; its sequence. Alone in its site, it is a rebuild."""
         node, desk = str(self.node["node"]), self.shop.desk
         wait(lambda: self.shop.cloud(f"/v1/nodes/{node}/next-command")["challenge"], "a challenge", self.machine)
         targets = ("--target", "var", "--target", "conf", "--arg", "rebuild=yes")
