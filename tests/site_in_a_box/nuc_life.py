@@ -90,10 +90,10 @@ class Life:
         return found
 
     def order_wipe(self, file: Path) -> int:
-        """An operator's signed wipe of `var` and `conf`, sent; its sequence."""
+        """An operator's signed wipe of `var` and `conf`, sent; its sequence. Alone in its site, it is a rebuild."""
         node, desk = str(self.node["node"]), self.shop.desk
         wait(lambda: self.shop.cloud(f"/v1/nodes/{node}/next-command")["challenge"], "a challenge", self.machine)
-        targets = ("--target", "var", "--target", "conf")
+        targets = ("--target", "var", "--target", "conf", "--arg", "rebuild=yes")
         desk.galley("command", "sign", "wipe", node, *targets, "--key", desk.key, "--yes", "-o", file)
         desk.galley("command", "send", file)
         return int(self._wipes()[0]["sequence"])
