@@ -21,13 +21,11 @@ from agents.core.settings import EndpointSettings, build_section
 from agents.io.state import write_durably
 from agents.io.yamlfile import parse
 from edge_commander.machine_settings import files, medium
+from edge_commander.machine_settings.files import reader_of
 from edge_commander.machine_settings.settings import MachineSettings, problems
 
 ETC = Path("/etc")
 NOTICES = Path("/run/galley-notices/settings")
-CODE = "enrol-code"
-"""The one file that only Edge Commander may read."""
-OWNER = "galley-commander"
 DAEMONS = ("edge-commander", "heartbeat", "vessel", "synthetic-client")
 CHECK_SECONDS = 120.0
 UNITS = ["galley-edge-commander", "galley-heartbeat", "galley-vessel", "galley-synthetic-client", "galley-discovery"]
@@ -145,9 +143,10 @@ def _write(folder: Path, found: Mapping[str, bytes]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     # galley.yaml last: what it names is there before.
     for name in sorted(found, key=lambda one: one == medium.MAIN):
-        write_durably(folder / name, found[name], 0o600 if name == CODE else 0o644)
-        if name == CODE:
-            owner = pwd.getpwnam(OWNER)
+        reader = reader_of(name)
+        write_durably(folder / name, found[name], 0o644 if reader is None else 0o600)
+        if reader is not None:
+            owner = pwd.getpwnam(reader)
             os.chown(folder / name, owner.pw_uid, owner.pw_gid)
 
 

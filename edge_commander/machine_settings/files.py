@@ -20,8 +20,21 @@ OWN = (
     PROXY,
 )
 """All that may be written, below /etc; what is not written now is removed."""
+CODE = "enrol-code"
+READERS = {
+    "vessel": "galley-vessel",
+    "heartbeat": "galley-heartbeat",
+    "synthetic": "galley-synthetic",
+    "commander": "galley-commander",
+}
 HEAD = "# Made from galley.yaml's section `machine`.\n"
 HEAD_PROXY = "# Made from galley.yaml's `endpoint.proxy`.\n"
+
+
+def reader_of(name: str) -> str | None:
+    """The one user that may read that file of a medium, by the daemon that its name begins with (`vessel.kubeconfig`,
+    `commander.kubeconfig`), as what is meant for one daemon may be a secret; None: everybody on the node."""
+    return READERS.get("commander" if name == CODE else name.partition(".")[0])
 
 
 def render(machine: MachineSettings, endpoint: EndpointSettings | None = None) -> Mapping[str, str]:

@@ -162,6 +162,16 @@ def test_nothing_listens_that_the_docs_do_not_name(life: Life) -> None:
     assert not {one for one in found if one not in LISTENS and (one[0], "0.0.0.0", one[2]) not in LISTENS}
 
 
+def test_a_kubeconfig_of_the_stick_is_read_by_its_daemon_alone(lives: list[Life]) -> None:
+    said = lives[0].machine.run(
+        "cd /etc/galley && stat -c '%n %a %U' vessel.kubeconfig commander.kubeconfig enrol-code"
+    )
+    assert said.split("\n")[:3] == [
+        "vessel.kubeconfig 600 galley-vessel", "commander.kubeconfig 600 galley-commander",
+        "enrol-code 600 galley-commander",
+    ]  # fmt: skip
+
+
 def test_nobody_can_log_in(life: Life) -> None:
     """No password, no getty, no shell over the network."""
     shadow = life.machine.run("cat /etc/shadow").splitlines()

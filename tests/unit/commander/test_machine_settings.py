@@ -8,7 +8,7 @@ import pytest
 
 from agents.core.errors import ConfigError
 from agents.core.settings import EndpointSettings, build_section
-from edge_commander.machine_settings.files import OWN, PROXY, render
+from edge_commander.machine_settings.files import OWN, PROXY, reader_of, render
 from edge_commander.machine_settings.settings import MachineSettings, problems
 
 FIXED = {"address": "192.0.2.11/24", "gateway": "192.0.2.1", "dns": ["192.0.2.1", "2001:db8::53"]}
@@ -89,3 +89,19 @@ def test_the_sites_proxy_becomes_containerds() -> None:
     (made,) = render(_machine(), endpoint).items()
     assert made[0] == PROXY and made[0] in OWN
     assert "HTTPS_PROXY=http://p.example:3128\n" in made[1] and "git.example" in made[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "reader"),
+    [
+        ("vessel.kubeconfig", "galley-vessel"),
+        ("commander.kubeconfig", "galley-commander"),
+        ("enrol-code", "galley-commander"),
+        ("synthetic.scenario.yaml", "galley-synthetic"),
+        ("galley.yaml", None),
+        ("ca.pem", None),
+        ("vesselx.kubeconfig", None),
+    ],
+)
+def test_what_is_meant_for_one_daemon_is_read_by_it_alone(name: str, reader: str | None) -> None:
+    assert reader_of(name) == reader
