@@ -81,10 +81,10 @@ def _checked(found: Mapping[str, bytes]) -> tuple[Mapping[str, str], list[str]]:
         machine = build_section([(medium.MAIN, document)], "machine", MachineSettings)
     except UnicodeDecodeError:
         return {}, [f"{medium.MAIN}: is no UTF-8 text"]
-    except Rejected as error:
-        return {}, [str(error)]
     except ConfigError as error:
         return {}, list(dict.fromkeys([*error.problems, *_daemons_say(found)]))
+    except Rejected as error:
+        return {}, [str(error)]
     return files.render(machine, _endpoint(document)), [*problems(machine), *_daemons_say(found)]
 
 

@@ -15,6 +15,12 @@ from edge_commander.wipe.record import Target
 
 NAMESPACE = uuid.UUID("6f0ef3a4-7d5a-5f0e-9b5d-3f5b1f0c9a11")
 EXTENDED = "nodiscard,lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0"
+FEATURES = (
+    "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,large_file,huge_file,"
+    "dir_nlink,extra_isize,metadata_csum"
+)
+"""Named here, as this machine's own mke2fs.conf is no part of it. Without one mkfs.ext4 makes no more than an ext2."""
+INODE_BYTES, BLOCK_BYTES, BYTES_PER_INODE = "256", "4096", "16384"
 
 
 def arguments(device: Path, target: Target, command: str) -> list[str]:
@@ -22,7 +28,8 @@ def arguments(device: Path, target: Target, command: str) -> list[str]:
     name = str(uuid.uuid5(NAMESPACE, f"{command} {target.value}"))
     seed = str(uuid.uuid5(NAMESPACE, f"{command} {target.value} hash"))
     extended = f"hash_seed={seed},{EXTENDED}"
-    return ["mkfs.ext4", "-q", "-F", "-F", "-L", target.value, "-U", name, "-E", extended, str(device)]
+    sizes = ["-O", FEATURES, "-I", INODE_BYTES, "-b", BLOCK_BYTES, "-i", BYTES_PER_INODE]
+    return ["mkfs.ext4", "-q", "-F", "-F", "-L", target.value, "-U", name, *sizes, "-E", extended, str(device)]
 
 
 def make(device: Path, target: Target, command: str, issued: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -130,6 +131,19 @@ def test_nothing_of_a_secret_is_left_and_what_is_kept_is_the_same(fresh: Node) -
     run("e2fsck", "-fn", str(disk.device["conf"]))
     with Mounted(disk.device["conf"], fresh.ident.with_name("look"), "ro") as place:
         assert [one.name for one in place.iterdir()] == ["lost+found"]
+
+
+def test_what_is_made_anew_is_what_a_node_has_at_first(fresh: Node) -> None:
+    """Whatever mke2fs.conf is on this machine: with a journal, and times past 2038."""
+    fresh.arm()
+    assert fresh.boot().returncode == 0
+    for target in ("conf", "var"):
+        device = str(fresh.disk.device[target])
+        assert run("blkid", "-p", "-o", "value", "-s", "TYPE", device).strip() == "ext4"
+        said = run("dumpe2fs", "-h", device)
+        features = next(line for line in said.splitlines() if line.startswith("Filesystem features:")).split()
+        assert {"has_journal", "extent", "metadata_csum", "64bit", "ext_attr"} <= {*features}
+        assert re.search(r"^Inode size:\s+256$", said, re.MULTILINE)
 
 
 def test_killed_at_each_operation_it_ends_as_the_undisturbed_one(fresh: Node) -> None:
