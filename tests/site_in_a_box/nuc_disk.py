@@ -58,8 +58,8 @@ class RawDisk:
             return file.read(16)
 
     def files(self, label: str, folder: Path) -> dict[str, Entry]:
-        """What an ext4 partition holds, copied into `folder`, its journal replayed in a copy; of a LUKS2 one, a digest of
-        all its bytes. The machine must be off."""
+        """What an ext4 partition holds, copied into `folder`, its journal replayed in a copy; of a LUKS2 one, a
+        digest of all its bytes. The machine must be off."""
         folder.mkdir()
         copy = folder.with_suffix(".ext4")
         part = self.part(label)
