@@ -45,12 +45,6 @@ class RawDisk:
             tail = data[-len(needle) + 1 :] if len(needle) > 1 else b""
         return found
 
-    def superblock(self, label: str) -> bytes:
-        """Of an ext4 partition: another one as soon as it was mounted to be written to."""
-        with self.file.open("rb") as file:
-            file.seek(self.part(label).start + 1024)
-            return file.read(1024)
-
     def starts(self, label: str) -> bytes:
         """Its first bytes."""
         with self.file.open("rb") as file:
