@@ -51,7 +51,7 @@ CONSOLE = "console=ttyS0 loglevel=7"
 are how its moments are told."""
 UNHURRIED = "[Service]\nTimeoutStartSec=900\nTimeoutStopSec=300\nWatchdogSec=900\n"
 """For the units that bring deadlines of their own, made for a real machine."""
-DAEMONS = ("edge-commander", "heartbeat", "vessel", "synthetic-client", "discovery")
+DAEMONS = ("edge-commander", "heartbeat", "vessel", "synthetic-client", "discovery", "lan-page")
 WANTED = "[Unit]\nWants=galley-test-shell.service\n"
 RELAY = """\
 import os, socket, sys, threading
