@@ -15,13 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from images.nuc import chroot
 from images.nuc.build import Built
 from tests.site_in_a_box import nuc_release
-from tests.site_in_a_box.gpt import partitions
 from tests.site_in_a_box.nuc import GATEWAY, Nuc
 from tests.site_in_a_box.nuc_shop import SITE, Shop, wait
-from tests.site_in_a_box.operators_desk import OperatorsDesk
 from tests.site_in_a_box.release_server import ReleaseServer
 
 RELEASES = 8444
@@ -36,7 +33,6 @@ class UpdateShop(Shop):
 
     def __init__(self, built: Built, folder: Path) -> None:
         super().__init__(built, folder)
-        self.desk = OperatorsDesk(folder / "desk", self.endpoint)
         certificates = self.endpoint.ca_file.parent
         self.releases = folder / "releases"
         self.releases.mkdir()
@@ -46,7 +42,6 @@ class UpdateShop(Shop):
 
     def __enter__(self) -> UpdateShop:
         self._stack.enter_context(self.server.serving())
-        self.desk.open()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -54,13 +49,9 @@ class UpdateShop(Shop):
         self.endpoint.stop()
 
     def settings(self) -> dict[str, Any]:
-        """See Shop; with the operators, and a trial that is over soon."""
+        """See Shop; with a trial that is over soon."""
         found = super().settings()
-        found["edge_commander"] |= {
-            "operators_file": "/etc/galley/operators.json",
-            "command_seconds": 5,
-            "update": {"trial_seconds": TRIAL_SECONDS},
-        }
+        found["edge_commander"]["update"] = {"trial_seconds": TRIAL_SECONDS}
         return found
 
     def installed(self, serial: str) -> Nuc:
@@ -71,14 +62,7 @@ class UpdateShop(Shop):
         place = self.folder / serial
         (place / "disk").mkdir(parents=True)
         disk = nuc_release.installed(self.built, place / "disk/disk.raw")
-        self.put(disk, place, code)
-        at = f"/run/disk/{disk.name}@@{partitions(disk)['esp'].start}"
-        (place / "desk").mkdir()
-        (place / "desk/operators.json").write_bytes(self.desk.document.read_bytes())
-        chroot.inside(
-            self.built.toolbox, "mcopy", "-i", at, "/run/desk/operators.json", "::galley/",
-            binds={disk.parent: "disk", place / "desk": "desk"},
-        )  # fmt: skip
+        self.put(disk, place, code, {}, {})
         ports = {8443: self.endpoint.port, RELEASES: self.server.port}
         return Nuc(self.built, place / "m", [disk], serial=serial, forward=ports)
 
