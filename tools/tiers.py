@@ -20,14 +20,10 @@ COUNT = re.compile(r"(\d+) (passed|failed|errors?|skipped|xfailed)")
 NOT_RUN = re.compile(r"^not run: .*$", re.MULTILINE)
 
 
-LANES = {
-    "contract": ("commander",),
-    "integration": ("vessel", "kube"),
-    "e2e": ("test_image_life.py", "test_image_updates.py", "test_image_luks.py"),
-}
-"""What of a tier is run beside the rest of it, by a process of its own: most of both is waiting."""
-PATIENT = ("e2e",)
-"""Whose second lane leaves the processors to the first: emulated machines, which nothing times."""
+LANES = {"contract": ("commander",), "integration": ("vessel", "kube")}
+"""Folders of a tier that are run beside the rest of it, by a process of their own: most of both is waiting."""
+APART = {"e2e": ("test_image_updates.py", "test_image_luks.py")}
+"""What `make test-image` runs alone: machines under emulation, for which an hour is too short. The summary says so."""
 
 
 def run(tier: str) -> tuple[bool, str, list[str]]:
@@ -40,9 +36,7 @@ def run(tier: str) -> tuple[bool, str, list[str]]:
         with tempfile.TemporaryDirectory(prefix="galley-unit-", dir=MEMORY) as folder:
             lanes = [_Lane([f"tests/{tier}"], {"PYTEST_DEBUG_TEMPROOT": folder}).ended()]
     else:
-        first, *others = _lanes(tier)
-        patient = ["nice", "-n", "10"] if tier in PATIENT else []
-        started = [_Lane(first, {}), *(_Lane(words, {}, *patient) for words in others)]
+        started = [_Lane(words, {}) for words in _lanes(tier)]
         lanes = [one.ended() for one in started]
     counts: dict[str, int] = {}
     for _, lines in lanes:
@@ -52,25 +46,27 @@ def run(tier: str) -> tuple[bool, str, list[str]]:
     shown = ", ".join(f"{number} {word}" for word, number in counts.items()) or f"exit {lanes[0][0]}"
     passed = all(status == 0 for status, _ in lanes) and counts.get("passed", 0) > 0
     line = f"tier {tier:<12} {'ok' if passed else 'FAILED':<7} {shown} in {spent:.0f} s"
-    return passed, line, NOT_RUN.findall("".join(line for _, lines in lanes for line in lines))
+    apart = [f"not run: tests/{tier}/{name}: `make test-image` does" for name in APART.get(tier, ())]
+    return passed, line, apart + NOT_RUN.findall("".join(line for _, lines in lanes for line in lines))
 
 
 def _lanes(tier: str) -> list[list[str]]:
     """What each process is told to run: the rest first, whose output is shown as it comes."""
     beside = [f"tests/{tier}/{name}" for name in LANES.get(tier, ())]
-    rest = [f"tests/{tier}", *(f"--ignore={name}" for name in beside)]
+    apart = [f"tests/{tier}/{name}" for name in APART.get(tier, ())]
+    rest = [f"tests/{tier}", *(f"--ignore={name}" for name in [*beside, *apart])]
     return [rest, beside] if beside else [rest]
 
 
 class _Lane:
     """One pytest. What it says goes to a file, so that no lane waits for a reader."""
 
-    def __init__(self, words: list[str], environment: dict[str, str], *before: str) -> None:
+    def __init__(self, words: list[str], environment: dict[str, str]) -> None:
         written = tempfile.NamedTemporaryFile("w", prefix="galley-tier-")  # noqa: SIM115 - as long as we read it
         self._out = Path(written.name).open()  # noqa: SIM115 - with an offset of its own
         with written:
             self._process = subprocess.Popen(
-                [*before, sys.executable, "-m", "pytest", "-q", "--durations=5", *words],
+                [sys.executable, "-m", "pytest", "-q", "--durations=5", *words],
                 cwd=ROOT,
                 env=os.environ | environment,
                 stdout=written,
