@@ -22,6 +22,7 @@ from edge_commander.view import Around, ClockView, DiskView, MemberView, WipedTa
 
 ASK_SECONDS = 1.5
 """The status is to be there in a moment, also where the machine's root half hangs."""
+AGAIN_SECONDS = 10.0
 _WIPES = frozenset({Verb.WIPE, Verb.RETIRE})
 
 
@@ -44,6 +45,9 @@ class Surroundings:
         self._members = members
         self._wipe = wipe
         self.update: Callable[[], str] = str
+        self._heard: WipeView | None = None
+        self._asking: asyncio.Task[None] | None = None
+        self._again = 0.0
 
     async def around(self) -> Around:
         """All of it, now."""
@@ -65,11 +69,21 @@ class Surroundings:
         return self._memory.record.state is NodeState.WIPING or (current is not None and current.command.verb in _WIPES)
 
     async def _wiped(self) -> WipeView | None:
+        """As it was last heard. Console and page look every 2 s, and each question is a process at the root half: one
+        at a time, and not again before AGAIN_SECONDS."""
+        if self._asking is None and asyncio.get_running_loop().time() >= self._again:
+            self._asking = asyncio.create_task(self._ask())
+        if self._asking is not None:
+            await asyncio.wait([self._asking], timeout=ASK_SECONDS)
+        return self._heard
+
+    async def _ask(self) -> None:
         try:
-            async with asyncio.timeout(ASK_SECONDS):
-                return wipe_view(await self._wipe())
-        except (GalleyError, TimeoutError):
-            return None
+            self._heard = wipe_view(await self._wipe())
+        except GalleyError:
+            self._heard = None
+        finally:
+            self._asking, self._again = None, asyncio.get_running_loop().time() + AGAIN_SECONDS
 
 
 def disk(name: str, path: str) -> DiskView | None:
