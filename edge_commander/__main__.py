@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -111,7 +112,7 @@ async def build(context: Context[CommanderSettings]) -> Sequence[Loop]:
         times,
         disks=_disks(context),
         members=lambda: node.members,
-        wipe=lambda: Machine(context.run_dir / SOCKET).ask(WIPE_STATE),
+        wipe=partial(Machine(context.run_dir / SOCKET).ask, WIPE_STATE),
     )
     told = routes(
         memory,

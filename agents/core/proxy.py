@@ -8,6 +8,9 @@ from urllib.parse import urlsplit
 
 from agents.core.settings import EndpointSettings
 
+LOOPBACK = ("localhost", "127.0.0.0/8", "::1")
+"""Never reached by a proxy."""
+
 
 def spared(host: str, never: Iterable[str]) -> bool:
     """Whether connections to that host go without it, by the parts of a NO_PROXY: a name and all below it, an address,
@@ -28,7 +31,7 @@ def through(endpoint: EndpointSettings | None, url: str) -> str | None:
     if endpoint is None or endpoint.proxy is None:
         return None
     host = (urlsplit(url).hostname or "").lower()
-    if not host or spared(host, ["localhost", "127.0.0.0/8", "::1", *map(str.lower, endpoint.no_proxy)]):
+    if not host or spared(host, [*LOOPBACK, *map(str.lower, endpoint.no_proxy)]):
         return None
     return endpoint.proxy
 
@@ -37,5 +40,5 @@ def environment(endpoint: EndpointSettings | None) -> dict[str, str]:
     """The same for programs that go by their environment."""
     if endpoint is None or endpoint.proxy is None:
         return {}
-    never = ",".join(["localhost", "127.0.0.0/8", "::1", *endpoint.no_proxy])
+    never = ",".join([*LOOPBACK, *endpoint.no_proxy])
     return {"HTTP_PROXY": endpoint.proxy, "HTTPS_PROXY": endpoint.proxy, "NO_PROXY": never}

@@ -16,6 +16,7 @@ from images.nuc import chroot
 from images.nuc.build import Built
 from tests.site_in_a_box.gpt import partitions
 from tests.site_in_a_box.nuc import Nuc, blank_disk, stick
+from tests.site_in_a_box.nuc_shop import SCENARIO
 
 UNITS = ("edge-commander", "heartbeat", "vessel", "synthetic-client", "discovery")
 NOWHERE = "https://10.0.2.100:8443"
@@ -24,13 +25,6 @@ SETTINGS = {
     "v": 1,
     "endpoint": {"urls": [NOWHERE], "issuer": NOWHERE, "ca_file": "/etc/galley/ca.pem"},
     "synthetic_client": {"scenario": "/etc/galley/scenario.yaml"},
-}
-SCENARIO = {
-    "v": 1,
-    "scenario": "site",
-    "interval_seconds": 30,
-    "report_seconds": 30,
-    "steps": [{"name": "cloud", "type": "cloud"}],
 }
 PSS = r"""
 for name in UNITS; do

@@ -18,6 +18,7 @@ import yaml
 from images.nuc.build import Built
 from tests.site_in_a_box.host import Host
 from tests.site_in_a_box.host_suite import free_name
+from tests.site_in_a_box.nuc_shop import SCENARIO
 
 SEPARATE = ("var.mount", "var-lib-galley\\x2dident.mount", "var-lib-galley\\x2dkeep.mount")
 """Partitions, of which a container has none."""
@@ -37,13 +38,6 @@ SETTINGS = {
     "node": {"machine": "file:/etc/galley/machine.json"},
     "endpoint": {"urls": [NOWHERE], "issuer": NOWHERE},
     "synthetic_client": {"scenario": "/etc/galley/scenario.yaml"},
-}
-SCENARIO = {
-    "v": 1,
-    "scenario": "site",
-    "interval_seconds": 30,
-    "report_seconds": 30,
-    "steps": [{"name": "cloud", "type": "cloud"}],
 }
 AT_REST_MB = 250.0
 REST_SECONDS = 10.0

@@ -13,6 +13,7 @@ from pathlib import Path
 from edge_commander.wipe.disk import Disk
 from edge_commander.wipe.journal import Journal
 from edge_commander.wipe.record import WipeRecord
+from tests.site_in_a_box.journal_look import JournalLook
 from tests.site_in_a_box.node_disk import NodeDisk, run
 
 SIZES = {"journal": 1, "ident": 16, "keep": 256, "conf": 32, "var": 2560}
@@ -92,41 +93,15 @@ class HostDisk:
     @property
     def record(self) -> WipeRecord | None:
         """What the journal says, read beside the guest, which may be at it."""
-        with _Look(self.disk.device["journal"]) as device:
-            return Journal(device).record
+        device = self.disk.device["journal"]
+        run("blockdev", "--flushbufs", str(device))
+        with JournalLook(device) as look:
+            return Journal(look).record
 
     def arm(self, record: WipeRecord) -> None:
         """Writes a record, as the root half does."""
         with Disk(self.disk.device["journal"]) as device:
             Journal(device).write_both(record)
-
-
-class _Look:
-    """A device that is only read, and may be in use."""
-
-    def __init__(self, path: Path) -> None:
-        run("blockdev", "--flushbufs", str(path))
-        self._file = path.open("rb", buffering=0)
-        self.size = self._file.seek(0, 2)
-
-    def read(self, offset: int, length: int) -> bytes:
-        self._file.seek(offset)
-        return self._file.read(length)
-
-    def write(self, offset: int, data: bytes) -> None:
-        raise PermissionError("it is only looked at")
-
-    def zero(self, offset: int, length: int) -> None:
-        raise PermissionError("it is only looked at")
-
-    def flush(self) -> None:
-        pass
-
-    def __enter__(self) -> _Look:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
 
 
 def mount_units() -> dict[str, str]:

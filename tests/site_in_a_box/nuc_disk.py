@@ -14,6 +14,7 @@ from pathlib import Path
 from edge_commander.wipe.journal import Journal
 from edge_commander.wipe.record import WipeRecord
 from tests.site_in_a_box.gpt import Partition, partitions
+from tests.site_in_a_box.journal_look import JournalLook
 from tests.site_in_a_box.tree_print import Entry, tree_print
 
 LUKS = b"LUKS\xba\xbe"
@@ -33,7 +34,8 @@ class RawDisk:
     @property
     def record(self) -> WipeRecord | None:
         """What the journal says now; None where nothing was ever armed."""
-        with _Look(self.file, self.part("journal")) as device:
+        part = self.part("journal")
+        with JournalLook(self.file, part.start, part.size) as device:
             return Journal(device).record
 
     def count(self, label: str, needle: bytes) -> int:
@@ -95,30 +97,3 @@ class RawDisk:
                     data = os.pread(file.fileno(), min(CHUNK, stop - at), at)
                     yield data
                     at += len(data)
-
-
-class _Look:
-    """A partition of a file that is only read, and may be in use."""
-
-    def __init__(self, file: Path, part: Partition) -> None:
-        self._file = file.open("rb", buffering=0)
-        self._part = part
-        self.size = part.size
-
-    def read(self, offset: int, length: int) -> bytes:
-        return os.pread(self._file.fileno(), min(length, self.size - offset), self._part.start + offset)
-
-    def write(self, offset: int, data: bytes) -> None:
-        raise PermissionError("it is only looked at")
-
-    def zero(self, offset: int, length: int) -> None:
-        raise PermissionError("it is only looked at")
-
-    def flush(self) -> None:
-        pass
-
-    def __enter__(self) -> _Look:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()

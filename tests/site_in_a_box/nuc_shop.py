@@ -30,6 +30,15 @@ ENROL_SECONDS = 600.0
 SINCE = datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)
 UNTIL = datetime.datetime(2040, 1, 1, tzinfo=datetime.UTC)
 
+SCENARIO = {
+    "v": 1,
+    "scenario": "site",
+    "interval_seconds": 30,
+    "report_seconds": 30,
+    "steps": [{"name": "cloud", "type": "cloud"}],
+}
+"""One step, which needs nothing but the endpoint."""
+
 
 class Shop:
     """An endpoint, its operator's `desk`, and machines that were shipped.
@@ -109,18 +118,11 @@ class Shop:
         """The files on the stick's esp, as a person copies them."""
         files = place / "files"
         (files / "galley").mkdir(parents=True)
-        scenario = {
-            "v": 1,
-            "scenario": "site",
-            "interval_seconds": 30,
-            "report_seconds": 30,
-            "steps": [{"name": "cloud", "type": "cloud"}],
-        }
         settings = self.settings()
         for name, section in sections.items():
             settings[name] = {**settings.get(name, {}), **section}
         (files / "galley.yaml").write_text(yaml.safe_dump(settings))
-        (files / "galley/scenario.yaml").write_text(yaml.safe_dump(scenario))
+        (files / "galley/scenario.yaml").write_text(yaml.safe_dump(SCENARIO))
         (files / "galley/enrol-code").write_text(code)
         own = {"ca.pem": self.endpoint.ca_file, "operators.json": self.desk.document}
         for name, file in {**own, **more}.items():
