@@ -29,12 +29,14 @@ class Envelope(Struct, frozen=True, kw_only=True):
 class IngestRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=False):
     """A batch of one stream's run. `dropped`: `[a, b, kind]`, ranges that the outbox evicted by policy.
 
-    The node is the token's subject, never a field.
+    `sent`: the node's wall clock now, as `t` of the messages is: how old each one is, however wrong that clock. Older
+    agents do not say it. The node is the token's subject, never a field.
     """
 
     v: Annotated[int, msgspec.Meta(ge=1, le=1)] = 1
     stream: Stream
     run: Run
+    sent: Millis | None = None
     dropped: Annotated[list[tuple[Seq, Seq, Short]], msgspec.Meta(max_length=1000)] = []
     messages: Annotated[list[Envelope], msgspec.Meta(max_length=MAX_MESSAGES)] = []
 

@@ -9,7 +9,7 @@ from agents.contracts.ingest import Envelope, IngestAnswer, IngestRequest, Rejec
 from agents.contracts.messages import Body
 from agents.core.errors import Rejected as RejectedError
 from cloud_endpoint.records import DeadLetterRecord, GapRecord, StreamRecord
-from cloud_endpoint.rules.newer import Position
+from cloud_endpoint.rules.newer import Position, stored_ms
 from cloud_endpoint.rules.ranges import Ranges, ack_and_have, contains, parts_to_add, union
 from cloud_endpoint.store import audit, commands, devices
 from cloud_endpoint.store.port import Row, Tx
@@ -74,7 +74,8 @@ def ingest(tx: Tx, node: str, site: str, request: IngestRequest, messages: list[
             rejected.append(Rejected(seq=seq, problem=message.problem[:4096]))
             _dead_letter(tx, node, request, message)
         else:
-            at = Position(request.run, seq, message.envelope.t)
+            t = message.envelope.t
+            at = Position(request.run, seq, t, stored_ms(t, request.sent, tx.now_ms))
             text = encode(message.body).decode()
             apply(tx, Arrived(site=site, node=node, at=at, body=message.body, text=text))
     if rejected:

@@ -77,7 +77,9 @@ def apply(tx: Tx, message: Arrived) -> None:
 
 def _latest(tx: Tx, message: Arrived) -> None:
     kind = kind_of(message.body)
-    known = tx.execute("SELECT run, seq, t FROM node_latest WHERE node = ? AND kind = ?", (message.node, kind))
+    known = tx.execute(
+        "SELECT run, seq, t, received_ms FROM node_latest WHERE node = ? AND kind = ?", (message.node, kind)
+    )
     if not is_newer(message.at, _position(known), tx.now_ms):
         return
     tx.execute(
@@ -89,7 +91,9 @@ def _latest(tx: Tx, message: Arrived) -> None:
 
 
 def _deployment(tx: Tx, message: Arrived, body: Deployment) -> None:
-    known = tx.execute("SELECT run, seq, t FROM deployments WHERE site = ? AND app = ?", (message.site, body.app))
+    known = tx.execute(
+        "SELECT run, seq, t, received_ms FROM deployments WHERE site = ? AND app = ?", (message.site, body.app)
+    )
     if not is_newer(message.at, _position(known), tx.now_ms):
         return
     tx.execute(
@@ -117,7 +121,8 @@ def _deployment(tx: Tx, message: Arrived, body: Deployment) -> None:
 
 def _synthetic(tx: Tx, message: Arrived, body: Synthetic) -> None:
     rows = tx.execute(
-        "SELECT step, run, seq, t FROM synthetics WHERE site = ? AND scenario = ?", (message.site, body.scenario)
+        "SELECT step, run, seq, t, received_ms FROM synthetics WHERE site = ? AND scenario = ?",
+        (message.site, body.scenario),
     )
     known = {row["step"]: row for row in rows}
     for step in body.steps:
@@ -150,4 +155,4 @@ def _synthetic(tx: Tx, message: Arrived, body: Synthetic) -> None:
 
 
 def _position(rows: list[Row]) -> Position | None:
-    return Position(rows[0]["run"], rows[0]["seq"], rows[0]["t"]) if rows else None
+    return Position(rows[0]["run"], rows[0]["seq"], rows[0]["t"], rows[0]["received_ms"]) if rows else None

@@ -51,7 +51,8 @@ class MemoryOutbox:
                 break
             chosen.append(envelope)
         chosen.sort(key=lambda envelope: envelope.seq)
-        return IngestRequest(stream=self.stream, run=self.run, dropped=list(self._dropped), messages=chosen)
+        now = self._clock.wall_ms()
+        return IngestRequest(stream=self.stream, run=self.run, sent=now, dropped=list(self._dropped), messages=chosen)
 
     async def settle(self, request: IngestRequest, answer: IngestAnswer) -> int:
         if request.run == self.run:

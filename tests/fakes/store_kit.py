@@ -29,10 +29,11 @@ class Clock:
         return self.ms
 
 
-def batch(seqs: list[int], run: str = "0" * 16, kind: str = "beat", t: int = 1) -> IngestRequest:
+def batch(seqs: list[int], run: str = "0" * 16, t: int = 1, sent: int | None = None) -> IngestRequest:
     body = '{"kind":"beat","boot":"01234567","up":%d,"ok":1}'
     messages = ",".join(f'{{"seq":{n},"t":{t},"m":{body % n}}}' for n in seqs)
-    return decode(f'{{"v":1,"stream":"heartbeat","run":"{run}","messages":[{messages}]}}', IngestRequest)
+    said = "" if sent is None else f'"sent":{sent},'
+    return decode(f'{{"v":1,"stream":"heartbeat","run":"{run}",{said}"messages":[{messages}]}}', IngestRequest)
 
 
 async def enrolled(store: Store, hardware: str = "hw", site: str = "store-1", name: str = "n1") -> str:

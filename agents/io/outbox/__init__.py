@@ -179,9 +179,10 @@ class SqliteOutbox:
         """The next batch: urgent ones by value, then the newest; None when nothing is queued or to be declared."""
         self._queued.clear()
         request = await self._writer.submit(lambda store: store.batch(max_messages, max_bytes))
-        if request is not None:
-            self._queued.set()
-        return request
+        if request is None:
+            return None
+        self._queued.set()
+        return msgspec.structs.replace(request, sent=self._clock.wall_ms())
 
     async def settle(self, request: IngestRequest, answer: IngestAnswer) -> int:
         """Removes what the answer settles of the request; returns how many messages are still queued."""

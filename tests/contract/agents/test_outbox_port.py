@@ -28,9 +28,13 @@ def alert(text: str) -> Alert:
     return Alert(code="test", severity=Severity.INFO, text=text)
 
 
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock()
+
+
 @pytest.fixture(params=["memory", "sqlite"])
-async def outbox(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Any]:
-    clock = VirtualClock()
+async def outbox(request: pytest.FixtureRequest, tmp_path: Path, clock: VirtualClock) -> AsyncIterator[Any]:
     made: Any
     if request.param == "memory":
         made = MemoryOutbox(Stream.HEARTBEAT, clock)
@@ -49,6 +53,15 @@ def answer(ack: int = 0, have: Any = (), rejected: Any = ()) -> IngestAnswer:
 async def test_numbers_rise_from_one_without_gaps(outbox: Any) -> None:
     assert [await outbox.put(beat(n)) for n in range(5)] == [1, 2, 3, 4, 5]
     assert await outbox.pending() == 5
+
+
+async def test_a_batch_says_when_it_is_sent_by_the_clock_of_its_messages(outbox: Any, clock: VirtualClock) -> None:
+    await outbox.put(beat(1))
+    await clock.advance(60)
+    first = await outbox.batch(10, 10_000)
+    assert first.sent - first.messages[0].t == 60_000
+    await clock.advance(5)
+    assert (await outbox.batch(10, 10_000)).sent - first.sent == 5_000
 
 
 async def test_an_empty_outbox_has_no_batch_and_wait_ends_when_something_comes(outbox: Any) -> None:

@@ -127,6 +127,28 @@ async def test_a_box_that_never_came_leaves_the_list_and_its_name_is_free(store:
     assert not await store.write(lambda tx: sites.revoke(tx, node_id("TYPO")))
 
 
+async def test_a_node_whose_clock_went_back_is_heard_again(store: Store, clock: Clock) -> None:
+    """A wipe takes what was known of the time, and a NUC with a flat battery starts at the image's."""
+    hour = 3_600_000
+    node = await enrolled(store)
+
+    async def last(request: IngestRequest) -> tuple[int | None, int]:
+        await take(store, node, request)
+        found = await store.read(lambda tx: fleet.node(tx, node))
+        assert found is not None
+        assert found.beat is not None
+        return found.beat_ms, found.beat["up"]
+
+    assert await last(batch([1], run="a" * 16, t=NOW, sent=NOW + 5)) == (NOW, 1)
+    clock.ms += 10_000
+    assert await last(batch([2], run="b" * 16, t=NOW - hour, sent=NOW - hour + 5)) == (NOW + 10_000, 2)
+    clock.ms += 10_000
+    assert await last(batch([3], run="c" * 16, t=NOW - 2 * hour, sent=NOW - hour)) == (NOW + 10_000, 2), "older"
+    assert await last(batch([4], run="a" * 16, t=NOW + 2000, sent=NOW - hour)) == (NOW + 20_000, 4), "by its clock"
+    clock.ms += 10_000
+    assert await last(batch([5], run="b" * 16, t=NOW - hour, sent=NOW - hour)) == (NOW + 30_000, 5), "until it beats"
+
+
 async def test_receipt_is_the_stores_time_and_a_wrong_clock_does_not_hold_back_what_follows(
     store: Store, clock: Clock
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from agents.contracts.identity import EnrolStatus
 from cloud_endpoint.rules.enrolment import MAX_CODE_TRIES, DeviceStatus, Known, Proof, decide
-from cloud_endpoint.rules.newer import FUTURE_MS, Position, is_newer
+from cloud_endpoint.rules.newer import FUTURE_MS, Position, is_newer, stored_ms
 from cloud_endpoint.rules.ratelimit import RateLimit, source_key
 from cloud_endpoint.settings import EndpointOwn, problems
 
@@ -79,6 +79,12 @@ def test_within_a_run_the_number_decides_and_across_runs_the_time() -> None:
     assert not is_newer(Position("b", 1, 999), known, 2000)
     future = Position("a", 5, 2001 + FUTURE_MS)
     assert is_newer(Position("b", 1, 999), future, 2000)
+    heard = Position("a", 5, 1000, 1010)
+    assert is_newer(Position("b", 1, 7, stored_ms(7, 8, 1500)), heard, 1500), "a clock that went back"
+    assert not is_newer(Position("b", 1, 7, stored_ms(7, 507, 1500)), heard, 1500)
+    assert not is_newer(Position("b", 1, 7, stored_ms(7, None, 1500)), heard, 1500)
+    assert stored_ms(9000, 8, 1500) == 1500, "never later than now"
+    assert not is_newer(Position("a", 4, 9000, 1500), heard, 1500)
 
 
 def test_a_bucket_lets_through_its_rate_and_says_when() -> None:
