@@ -10,6 +10,7 @@ import ctypes
 import os
 import platform
 import socket
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -85,13 +86,17 @@ def clock_synchronized() -> bool | None:
     return None if state < 0 else state != _TIME_ERROR
 
 
-def os_name(os_release: str) -> str:
-    """PRETTY_NAME of os-release(5); empty where it cannot be read."""
+def os_release(file: str) -> Mapping[str, str]:
+    """What os-release(5) says; nothing where it cannot be read."""
     try:
-        said = parse(Path(os_release).read_text(errors="replace"))
+        return parse(Path(file).read_text(errors="replace"))
     except OSError:
-        return ""
-    return said.get("PRETTY_NAME", "")[:256]
+        return {}
+
+
+def os_name(release: Mapping[str, str]) -> str:
+    """For people."""
+    return release.get("PRETTY_NAME", "")[:256]
 
 
 def load() -> list[float]:
@@ -114,10 +119,13 @@ def kernel() -> str:
     return platform.release()
 
 
-def versions() -> dict[str, str]:
-    """What Galley and what Python runs here."""
+def versions(release: Mapping[str, str]) -> dict[str, str]:
+    """What Galley, what Python and which image runs here; no image where the node is not one."""
     try:
         own = version("galley")
     except PackageNotFoundError:
         own = "unknown"
-    return {"galley": own, "python": platform.python_version()}
+    found = {"galley": own, "python": platform.python_version()}
+    if image := release.get("IMAGE_VERSION", "")[:64]:
+        found["image"] = image
+    return found

@@ -71,6 +71,7 @@ class Probe:
     def _facts(self, disks: list[Disk]) -> Facts:
         machine = self._machine.facts()
         total, available = host.memory()
+        release = host.os_release(self._settings.os_release)
         return Facts(
             boot_id=machine.boot_id,
             boot_time=host.boot_time_ms(),
@@ -78,8 +79,8 @@ class Probe:
             hardware=machine.hardware,
             serial=machine.serial,
             kernel=host.kernel(),
-            os=host.os_name(self._settings.os_release),
-            versions=host.versions(),
+            os=host.os_name(release),
+            versions=host.versions(release),
             cpus=host.cpus(),
             memory_total=total,
             memory_available=available,

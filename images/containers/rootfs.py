@@ -13,6 +13,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+from tests.site_in_a_box import dist_info
 from tests.site_in_a_box.go_toolchain import find_go
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,9 +57,7 @@ def make_suite(tree: Path, compiler: Path) -> None:
     for part in PARTS:
         shutil.copytree(ROOT / part, libraries / part, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    info = libraries / f"galley-{project['version']}.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: galley\nVersion: {project['version']}\n")
+    dist_info.lay(libraries)
     commands = tree / "opt/galley/bin"
     commands.mkdir(parents=True)
     for name, entry in project["scripts"].items():

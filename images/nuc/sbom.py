@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from images.nuc.manifest import Package
+from tests.site_in_a_box import dist_info
 
 Python = dict[str, str]
 """Name to version."""
@@ -25,6 +26,7 @@ def python_packages(site: Path) -> Python:
     for file in sorted(site.glob("*.dist-info/METADATA")):
         head = HeaderParser().parsestr(file.read_text(errors="replace"), headersonly=True)
         found[head["Name"]] = head["Version"]
+    found.pop(dist_info.NAME, None)  # the suite itself is what the document is about, and is on no index
     return found
 
 

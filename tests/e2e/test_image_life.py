@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from images.nuc.build import Built
+from images.nuc.build import Built, suite_version
 from tests.site_in_a_box.gpt import Partition, partitions
 from tests.site_in_a_box.nuc_cluster import NucCluster
 from tests.site_in_a_box.nuc_life import IDENT, KEEP, Life
@@ -86,6 +86,11 @@ def test_every_unit_is_started_and_none_failed(life: Life) -> None:
     assert run("systemctl is-active galley-distribution.socket galley-machine.socket").split() == ["active"] * 2
     assert not run("journalctl -b --no-pager _PID=1 | grep -i 'ordering cycle'", check=False).strip()
     assert not run("cat /run/galley-early/problems 2>/dev/null", check=False).strip()
+
+
+def test_the_endpoint_knows_what_runs(life: Life, shop: Shop) -> None:
+    versions = life.node["facts"]["versions"]
+    assert (versions["galley"], versions["image"]) == (suite_version(), shop.built.version)
 
 
 def test_no_disk_is_called_full(life: Life) -> None:

@@ -18,6 +18,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.site_in_a_box import dist_info
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 RECIPE = "2"  # one more whenever _make does something else
 SUITE = "trixie"
@@ -110,6 +112,7 @@ def install_suite(tree: Path, units: str = "etc/systemd/system", users: str = "e
     compiled = _compiled_suite(tree)
     for part in PARTS:
         shutil.copytree(compiled / part, site_packages(tree) / part, dirs_exist_ok=True)
+    dist_info.lay(site_packages(tree))
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     for name, entry in scripts.items():
         module, function = entry.split(":")

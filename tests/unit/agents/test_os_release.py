@@ -9,7 +9,7 @@ import pytest
 from agents.core.os_release import parse
 from edge_commander.overlay import masking
 from edge_commander.update import slots
-from heartbeat.host import os_name
+from heartbeat import host
 
 TEXT = """\
 # IMAGE_VERSION=0.0.1
@@ -38,4 +38,6 @@ def test_all_three_read_the_same_file(tmp_path: Path, data: bytes | None, said: 
         file.write_bytes(data)
     assert slots.version(file) == said
     assert masking.version(tmp_path / "etc").endswith(said) and bool(masking.version(tmp_path / "etc")) == bool(said)
-    assert os_name(str(file)) == ("Debian GNU/Linux 13 (trixie)" if data == TEXT.encode() else "")
+    release = host.os_release(str(file))
+    assert host.versions(release).get("image", "") == said
+    assert host.os_name(release) == ("Debian GNU/Linux 13 (trixie)" if data == TEXT.encode() else "")
