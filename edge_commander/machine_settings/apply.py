@@ -8,7 +8,6 @@ runs the daemons' own checks, and says everything on the console. Exit 78: somet
 from __future__ import annotations
 
 import argparse
-import os
 import pwd
 import subprocess
 import sys
@@ -143,11 +142,11 @@ def _write(folder: Path, found: Mapping[str, bytes]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     # galley.yaml last: what it names is there before.
     for name in sorted(found, key=lambda one: one == medium.MAIN):
-        reader = reader_of(name)
-        write_durably(folder / name, found[name], 0o644 if reader is None else 0o600)
-        if reader is not None:
-            owner = pwd.getpwnam(reader)
-            os.chown(folder / name, owner.pw_uid, owner.pw_gid)
+        if (reader := reader_of(name)) is None:
+            write_durably(folder / name, found[name], 0o644)
+        else:
+            user = pwd.getpwnam(reader)
+            write_durably(folder / name, found[name], 0o600, owner=(user.pw_uid, user.pw_gid))
 
 
 def _keep(esp: Path, found: Mapping[str, bytes]) -> None:
