@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import pwd
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -25,7 +26,18 @@ from edge_commander.machine_settings.settings import MachineSettings, problems
 
 ETC = Path("/etc")
 NOTICES = Path("/run/galley-notices/settings")
-DAEMONS = ("edge-commander", "heartbeat", "vessel", "synthetic-client")
+CHECKED = Path("/run/galley-settings")
+DAEMONS = {
+    "edge-commander": "galley-commander",
+    "heartbeat": "galley-heartbeat",
+    "vessel": "galley-vessel",
+    "synthetic-client": "galley-synthetic",
+}
+"""The command of each, and its user and group."""
+CHECK = (
+    'mount --bind "$1" /etc/galley && '
+    'exec setpriv --reuid="$3" --regid="$3" --init-groups "/opt/galley/bin/$2" --check-config'
+)
 CHECK_SECONDS = 120.0
 UNITS = ["galley-edge-commander", "galley-heartbeat", "galley-vessel", "galley-synthetic-client", "galley-discovery"]
 
@@ -96,26 +108,33 @@ def _endpoint(document: Any) -> EndpointSettings | None:
 
 
 def _daemons_say(found: Mapping[str, bytes]) -> list[str]:
-    """Each daemon's own check of the whole, with the files that galley.yaml names where they will be."""
-    place = Path("/run/galley-settings")
-    place.mkdir(mode=0o700, exist_ok=True)
-    _write(place, found)
-    said: dict[str, None] = {}
-    command = [
-        "unshare",
-        "--mount",
-        "sh",
-        "-c",
-        'mount --bind "$1" /etc/galley && exec "/opt/galley/bin/$2" --check-config',
-    ]
-    for daemon in DAEMONS:
-        done = subprocess.run(
-            [*command, "check", str(place), daemon], capture_output=True, text=True, check=False, timeout=CHECK_SECONDS
-        )
-        if done.returncode != 0:
-            lines = (done.stderr or done.stdout).splitlines() or [f"its check ended with {done.returncode}"]
-            said |= dict.fromkeys(line.removeprefix(f"{daemon}: ") for line in lines)
-    return list(said)
+    """Each daemon's own check of the whole, with the files that galley.yaml names where they will be.
+
+    As the daemon's own user: what it may not read is no file of its settings, and its content is nobody's to be told.
+    """
+    shutil.rmtree(CHECKED, ignore_errors=True)  # of an earlier medium: what is missing on this one must be missed
+    CHECKED.mkdir()
+    try:
+        CHECKED.chmod(0o755)
+        _write(CHECKED, found)
+        said: dict[str, None] = {}
+        for daemon, user in DAEMONS.items():
+            said |= dict.fromkeys(_daemon_says(daemon, user))
+        return list(said)
+    finally:
+        shutil.rmtree(CHECKED, ignore_errors=True)
+
+
+def _daemon_says(daemon: str, user: str) -> list[str]:
+    command = ["unshare", "--mount", "sh", "-c", CHECK, "check", str(CHECKED), daemon, user]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=CHECK_SECONDS)
+    except subprocess.TimeoutExpired:
+        return [f"{daemon}: its check did not end within {CHECK_SECONDS:.0f} s"]
+    if done.returncode == 0:
+        return []
+    lines = (done.stderr or done.stdout).splitlines() or [f"its check ended with {done.returncode}"]
+    return [line.removeprefix(f"{daemon}: ") for line in lines]
 
 
 def _take_over(found: Mapping[str, bytes], wanted: Mapping[str, str]) -> None:
