@@ -8,6 +8,8 @@ runs the daemons' own checks, and says everything on the console. Exit 78: somet
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 import pwd
 import shutil
 import subprocess
@@ -39,6 +41,8 @@ CHECK = (
     'exec setpriv --reuid="$3" --regid="$3" --init-groups "/opt/galley/bin/$2" --check-config'
 )
 CHECK_SECONDS = 120.0
+SPARE_BYTES = 1024 * 1024
+"""What whole blocks, folders and drafts may take on the esp besides."""
 UNITS = ["galley-edge-commander", "galley-heartbeat", "galley-vessel", "galley-synthetic-client", "galley-discovery"]
 
 
@@ -51,26 +55,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--restart", action="store_true", help="start the daemons anew with it")
     options = parser.parse_args(argv)
     found, wrong = medium.read(options.medium)
+    esp: Path | None = options.esp
     if not found and not wrong:
         if not (ETC / "galley/galley.yaml").exists():
             _say(f"there is no galley.yaml on {options.name}: write one onto a stick labelled GALLEY (docs/image.md)")
         _notice([f"{options.name}: there is no galley.yaml on it"] if options.restart else [])
         return 0
-    if not wrong and _in_force(found):
+    if not wrong and _in_force(found) and (esp is None or _kept(esp, found)):
         _notice([])
         return 0
     made: Mapping[str, str] = {}
     if not wrong:
         made, wrong = _checked(found)
+    end = "nothing of it is taken over"
+    if not wrong:
+        wrong, end = _taken_over(found, made, esp), "it is not in force"
     if wrong:
         for problem in wrong:
             _say(f"{options.name}: {problem}")
-        _say(f"{options.name}: {len(wrong)} problems; nothing of it is taken over")
+        _say(f"{options.name}: {len(wrong)} problems; {end}")
         _notice([f"{options.name}: {problem}" for problem in wrong])
         return 78
-    _take_over(found, made)
-    if options.esp is not None:
-        _keep(options.esp, found)
     _notice([])
     _say(f"{options.name}: taken over ({', '.join(sorted(found))})")
     if options.restart:
@@ -79,10 +84,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _in_force(found: Mapping[str, bytes]) -> bool:
+    return _same({ETC / "galley" / name: data for name, data in found.items()})
+
+
+def _kept(esp: Path, found: Mapping[str, bytes]) -> bool:
+    return _same({_on(esp, name): data for name, data in found.items()})
+
+
+def _same(files: Mapping[Path, bytes]) -> bool:
     try:
-        return all((ETC / "galley" / name).read_bytes() == data for name, data in found.items())
+        return all(file.read_bytes() == data for file, data in files.items())
     except OSError:
         return False
+
+
+def _on(esp: Path, name: str) -> Path:
+    return esp / name if name == medium.MAIN else esp / medium.FOLDER / name
 
 
 def _checked(found: Mapping[str, bytes]) -> tuple[Mapping[str, str], list[str]]:
@@ -137,8 +154,21 @@ def _daemon_says(daemon: str, user: str) -> list[str]:
     return [line.removeprefix(f"{daemon}: ") for line in lines]
 
 
+def _taken_over(found: Mapping[str, bytes], made: Mapping[str, str], esp: Path | None) -> list[str]:
+    """Kept first, then put into force: each start takes over what the esp has, so a cut anywhere ends in the new ones.
+    What could not be written."""
+    try:
+        if esp is not None:
+            _keep(esp, found)
+        _take_over(found, made)
+    except OSError as error:
+        return [f"cannot be written: {error.filename or 'the esp'}: {error.strerror}"]
+    return []
+
+
 def _take_over(found: Mapping[str, bytes], wanted: Mapping[str, str]) -> None:
-    _write(ETC / "galley", found)
+    """galley.yaml last: as long as it is the old one, the next start does all this again."""
+    _write(ETC / "galley", {name: data for name, data in found.items() if name != medium.MAIN})
     changed = set()
     for name in files.OWN:
         file = ETC / name
@@ -150,6 +180,7 @@ def _take_over(found: Mapping[str, bytes], wanted: Mapping[str, str]) -> None:
             file.parent.mkdir(parents=True, exist_ok=True)
             write_durably(file, text.encode(), 0o644)
             changed.add(name)
+    _write(ETC / "galley", {medium.MAIN: found[medium.MAIN]})
     if files.PROXY in changed:
         _run("systemctl", "try-restart", "--no-block", "containerd.service")  # pods go on under their shims
     if changed - {files.PROXY}:
@@ -159,8 +190,7 @@ def _take_over(found: Mapping[str, bytes], wanted: Mapping[str, str]) -> None:
 
 def _write(folder: Path, found: Mapping[str, bytes]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    # galley.yaml last: what it names is there before.
-    for name in sorted(found, key=lambda one: one == medium.MAIN):
+    for name in sorted(found):
         if (reader := reader_of(name)) is None:
             write_durably(folder / name, found[name], 0o644)
         else:
@@ -169,14 +199,22 @@ def _write(folder: Path, found: Mapping[str, bytes]) -> None:
 
 
 def _keep(esp: Path, found: Mapping[str, bytes]) -> None:
-    """On the esp, where the next boot, and a wipe, look."""
-    _run("mount", "-o", "remount,rw", str(esp))
+    """On the esp, where the next boot, and a wipe, look; galley.yaml last: what it names is there before. Raises
+    OSError, before anything is changed where there is no room."""
+    free = os.statvfs(esp)
+    if free.f_bavail * free.f_frsize < sum(map(len, found.values())) + SPARE_BYTES:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(esp))
+    # Where a boot on trial has it mounted for writing, this is the same mount: to end that would end the trial badly.
+    fixed = bool(free.f_flag & os.ST_RDONLY)
+    if fixed:
+        _run("mount", "-o", "remount,rw", str(esp))
     try:
         (esp / medium.FOLDER).mkdir(exist_ok=True)
         for name in sorted(found, key=lambda one: one == medium.MAIN):
-            write_durably(esp / name if name == medium.MAIN else esp / medium.FOLDER / name, found[name], 0o600)
+            write_durably(_on(esp, name), found[name], 0o600)
     finally:
-        _run("mount", "-o", "remount,ro", str(esp))
+        if fixed:
+            _run("mount", "-o", "remount,ro", str(esp))
 
 
 def _run(*command: str) -> None:
