@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from agents.io.state import write_durably
 from edge_commander.machine_settings import apply
 
 ME = pwd.getpwuid(os.getuid())
@@ -95,7 +96,6 @@ class Node:
             one.mkdir(parents=True)
         self.programs: list[list[str]] = []
         self.writes, self.cut_at = 0, 0
-        self.write_durably = apply.write_durably
         monkeypatch.setattr(apply, "ETC", self.etc)
         monkeypatch.setattr(apply, "NOTICES", folder / "notices")
         monkeypatch.setattr(apply, "_daemons_say", lambda found: [])
@@ -106,7 +106,7 @@ class Node:
         self.writes += 1
         if self.writes == self.cut_at:
             raise Cut
-        self.write_durably(path, *given, **named)
+        write_durably(path, *given, **named)
 
     def put(self, address: str, ca: str) -> None:
         network = f"machine: {{network: {{address: {address}/24}}}}\n"
