@@ -40,6 +40,8 @@ CHECK = (
     'mount --bind "$1" /etc/galley && '
     'exec setpriv --reuid="$3" --regid="$3" --init-groups "/opt/galley/bin/$2" --check-config'
 )
+MAX_LINES = 100
+MAX_LINE = 500
 CHECK_SECONDS = 120.0
 SPARE_BYTES = 1024 * 1024
 """What whole blocks, folders and drafts may take on the esp besides."""
@@ -71,16 +73,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not wrong:
         wrong, end = _taken_over(found, made, esp), "it is not in force"
     if wrong:
-        for problem in wrong:
-            _say(f"{options.name}: {problem}")
+        told = [f"{options.name}: {problem}" for problem in bounded(wrong)]
+        for line in told:
+            _say(line)
         _say(f"{options.name}: {len(wrong)} problems; {end}")
-        _notice([f"{options.name}: {problem}" for problem in wrong])
+        _notice(told)
         return 78
     _notice([])
     _say(f"{options.name}: taken over ({', '.join(sorted(found))})")
     if options.restart:
         _run("systemctl", "restart", "--no-block", *UNITS)
     return 0
+
+
+def bounded(problems: Sequence[str]) -> list[str]:
+    """As a console shows them: what a stick has in its names does not command it. Pure."""
+    lines = ["".join(one if one.isprintable() else " " for one in problem)[:MAX_LINE] for problem in problems]
+    left = len(lines) - MAX_LINES
+    return lines if left <= 0 else [*lines[:MAX_LINES], f"and {left} more"]
 
 
 def _in_force(found: Mapping[str, bytes]) -> bool:
