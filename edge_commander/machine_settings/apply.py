@@ -222,6 +222,11 @@ def _keep(esp: Path, found: Mapping[str, bytes]) -> None:
         (esp / medium.FOLDER).mkdir(exist_ok=True)
         for name in sorted(found, key=lambda one: one == medium.MAIN):
             write_durably(_on(esp, name), found[name], 0o600)
+        # What other sticks brought is named by nothing any more; too many of them, and the esp itself would be refused.
+        own = {name.casefold() for name in found}
+        for file in [one for one in (esp / medium.FOLDER).iterdir() if one.name.casefold() not in own]:
+            if file.is_file() and not file.name.startswith("."):
+                file.unlink()
     finally:
         if fixed:
             _run("mount", "-o", "remount,ro", str(esp))

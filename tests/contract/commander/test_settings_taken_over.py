@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from agents.io.state import write_durably
-from edge_commander.machine_settings import apply
+from edge_commander.machine_settings import apply, medium
 
 ME = pwd.getpwuid(os.getuid())
 
@@ -165,6 +165,18 @@ def test_what_a_cut_left_half_the_same_stick_makes_whole_and_the_next_start_keep
         node.boot()
         yaml, ca, network = node.state()
         assert "192.0.2.12" in yaml and ca == "new" and "192.0.2.12" in network, at
+
+
+def test_one_stick_after_the_other_leaves_an_esp_that_can_be_read(node: Node) -> None:
+    """After a wipe of `conf` it is all that the node has."""
+    for number in range(1, medium.MAX_FILES + 4):
+        node.put("192.0.2.11", "old")
+        (node.stick / f"galley/operators-{number}.json").write_text("{}")
+        (node.stick / f"galley/operators-{number - 1}.json").unlink(missing_ok=True)
+        assert node.plug_in() == 0
+    found, problems = medium.read(node.esp)
+    assert not problems
+    assert set(found) == {"galley.yaml", "ca.pem", f"operators-{medium.MAX_FILES + 3}.json"}
 
 
 def test_a_full_esp_is_said_and_neither_it_nor_what_is_in_force_is_changed(
