@@ -75,24 +75,23 @@ class Fetcher:
         """Brings `name` to the folder, whole and checked. `came` hears how many bytes are here. Raises Mismatch,
         Retryable (what came is kept), Rejected."""
         path = self._folder / name
-        start = self.begun(name)
-        if start > wanted.size:
-            path.unlink()
-            start = 0
-        if start < wanted.size:
-            try:
+        try:
+            start = self.begun(name)
+            if start > wanted.size:
+                path.unlink()
+                start = 0
+            if start < wanted.size:
                 await self._rest(url, path, start, wanted, came)
-            except (aiohttp.ClientError, TimeoutError) as error:
-                raise Retryable(f"{name}: {cause(error)}") from None
-            except OSError as error:
-                raise Retryable(f"{path}: {error.strerror or type(error).__name__}") from None
-        if await asyncio.to_thread(_digest, path) != wanted.sha256:
-            path.unlink(missing_ok=True)
-            raise Mismatch(f"{name}: its SHA-256 is not the release's")
+            if await asyncio.to_thread(_digest, path) != wanted.sha256:
+                path.unlink(missing_ok=True)
+                raise Mismatch(f"{name}: its SHA-256 is not the release's")
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise Retryable(f"{name}: {cause(error)}") from None
+        except OSError as error:
+            raise Retryable(f"{path}: {error.strerror or type(error).__name__}") from None
 
     async def _rest(self, url: str, path: Path, start: int, wanted: ReleaseFile, came: Callable[[int], None]) -> None:
         headers = {"Range": f"bytes={start}-"} if start else {}
-        headers["Accept-Encoding"] = "identity"
         proxy = self._proxy(url)
         async with self._open().get(url, headers=headers, allow_redirects=False, proxy=proxy) as answer:
             offset = _offset(answer.status, answer.headers.get("Content-Range", ""), start, wanted.size)
@@ -114,7 +113,8 @@ class Fetcher:
             async for piece in answer.content.iter_chunked(65536):
                 if at + len(piece) > size:
                     raise Rejected("is longer than the release says", file=str(answer.url))
-                at += await asyncio.to_thread(os.write, out, piece)
+                await asyncio.to_thread(_write, out, piece)
+                at += len(piece)
                 came(at)
                 if at - flushed >= FLUSH_BYTES:
                     await asyncio.to_thread(os.fsync, out)
@@ -132,6 +132,7 @@ class Fetcher:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(ssl=self._tls, limit=1),
                 cookie_jar=aiohttp.DummyCookieJar(),
+                headers={"Accept-Encoding": "identity"},  # what was signed is the bytes
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=15, sock_read=SILENT_SECONDS),
                 auto_decompress=False,
             )
@@ -154,6 +155,13 @@ def _offset(status: int, content_range: str, start: int, size: int) -> int | Non
     if found is None or int(found[1]) != start or found[3] not in ("*", str(size)):
         raise Retryable(f"the answer is for {content_range or 'no range'}, not for bytes from {start} of {size}")
     return start
+
+
+def _write(out: int, piece: bytes) -> None:
+    """All of it: a disk that is nearly full takes a part."""
+    view = memoryview(piece)
+    while view:
+        view = view[os.write(out, view) :]
 
 
 def _digest(path: Path) -> str:
