@@ -31,8 +31,9 @@ OPEN = frozenset({Stage.FETCH, Stage.INSTALLED, Stage.TRIAL})
 class UpdateRecord(msgspec.Struct, frozen=True, kw_only=True):
     """`id`: of the command. `sha256`: of `release.json`; `address`: of its folder. `boot`: the boot id in which the
     reboot was asked for. `member`: the node was a Ready member before the image could start. `problem`: why it failed.
-    `told`: the end is in the outbox. `mismatches`: how often a file came with other bytes than the release says.
-    `signed`: the command as it came, which the root half judges again; None in records of older versions."""
+    `told`: the end is in the outbox; `returned`: the turn is given back. `mismatches`: how often a file came with other
+    bytes than the release says. `signed`: the command as it came, which the root half judges again; None in records of
+    older versions."""
 
     id: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
     version: ImageVersion
@@ -43,6 +44,7 @@ class UpdateRecord(msgspec.Struct, frozen=True, kw_only=True):
     member: bool = False
     problem: str = ""
     told: bool = False
+    returned: bool = False
     mismatches: Annotated[int, msgspec.Meta(ge=0)] = 0
     signed: SignedCommand | None = None
 
