@@ -27,6 +27,8 @@ from edge_commander.update.record import UpdateRecord
 from edge_commander.wipe.blocks import CHUNK
 from edge_commander.wipe.disk import ALIGNMENT, Disk
 
+FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+"""The folder belongs to another user: no link is followed, and no pipe waited for."""
 DRAFT = ".galley.new"
 """No entry to the boot loader. With its name, all of this folder's names fit one sector of the esp: a rename among them
 is there or not, as a sector is."""
@@ -121,7 +123,9 @@ def _add(source: _Reader, wanted: ReleaseFile, target: Path) -> None:
 def _release(folder: Path, operators: Operators | None, order: UpdateRecord) -> ImageRelease:
     file = folder / DOCUMENT
     try:
-        with file.open("rb") as stream:
+        with os.fdopen(os.open(file, FLAGS), "rb") as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise Rejected("is no file", file=str(file))
             data = stream.read(MAX_BYTES + 1)
         if hashlib.sha256(data).hexdigest() != order.sha256:
             raise Rejected("is not the document that the command names", file=str(file))
@@ -141,7 +145,7 @@ def _check_room(place: Path, kernel: ReleaseFile, goes: list[entries.Entry]) -> 
 
 @contextmanager
 def _opened(path: Path, wanted: ReleaseFile) -> Iterator[_Reader]:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = os.open(path, FLAGS)
     with os.fdopen(descriptor, "rb") as file:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode) or found.st_size != wanted.size:
