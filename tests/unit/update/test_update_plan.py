@@ -226,3 +226,13 @@ def test_each_of_the_units_must_be_up(tmp_path: Path, monkeypatch: pytest.Monkey
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     assert gate._active() is (active == gate.UNITS)
+
+
+def test_the_gate_ends_before_the_unit_that_leaves_an_image_in_any_case() -> None:
+    """Else an image that is slow, and well in the time that was set, would be left for a reason that nobody says."""
+    script = (Path(__file__).parents[3] / "images/nuc/files/usr/lib/galley/trial").read_text()
+    hour = float(script.partition("GALLEY_TRIAL_SECONDS:-")[2].partition("}")[0])
+    longest = msgspec.convert({"trial_seconds": 3000}, UpdateSettings).trial_seconds
+    assert longest + 300 <= hour
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({"trial_seconds": hour}, UpdateSettings)
