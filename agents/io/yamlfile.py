@@ -38,8 +38,8 @@ class _Loader(yaml.SafeLoader):
 
     def construct_scalar(self, node: Any) -> Any:
         text = super().construct_scalar(node)
-        if not text.isascii() and any("\ud800" <= one <= "\udfff" for one in text):
-            raise yaml.constructor.ConstructorError(None, None, "holds half a character", node.start_mark)
+        if "\0" in text or (not text.isascii() and any("\ud800" <= one <= "\udfff" for one in text)):
+            raise yaml.constructor.ConstructorError(None, None, "holds NUL or half a character", node.start_mark)
         return text
 
     def construct_mapping(self, node: MappingNode, deep: bool = False) -> dict[Any, Any]:

@@ -68,6 +68,8 @@ class Fetcher:
                 return body
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise Retryable(f"the release's document: {cause(error)}") from None
+        except ValueError:
+            raise Rejected("the release's address is none") from None
 
     async def file(
         self, url: str, name: str, wanted: ReleaseFile, came: Callable[[int], None] = lambda count: None

@@ -10,6 +10,7 @@ import msgspec
 
 from agents.contracts.command import Command, SignedCommand
 from agents.contracts.release import ImageVersion
+from agents.core.settings import insecure
 
 _VERSION = re.compile(r"\d+(\.\d+)*")
 ADDRESS = r"^https://[^\s?#\\]{1,480}$"
@@ -55,6 +56,8 @@ def wanted(command: Command) -> UpdateRecord:
     if missing := [name for name, value in args.items() if not value]:
         raise ValueError(f"upgrade needs args version, sha256 and address: {', '.join(missing)} missing")
     args["address"] = args["address"].rstrip("/")
+    if args["address"].startswith("https://") and (why := insecure(args["address"])):
+        raise ValueError(f"arg address {why}")
     try:
         return msgspec.convert({"id": command.id, **args}, UpdateRecord)
     except msgspec.ValidationError as error:

@@ -208,3 +208,9 @@ async def test_a_disk_that_cannot_be_read_or_is_full_is_tried_again(
     store.record = UpdateRecord(id="a" * 32, version="1.3.0", sha256="2" * 64, address="https://images.example")
     with pytest.raises(Retryable, match="No such file"):
         store.checked("root.img", "1" * 64)
+
+
+async def test_an_address_that_is_none_ends_it_and_not_the_daemon(fetcher: Fetcher) -> None:
+    """As a command named it that an older version took up."""
+    with pytest.raises(Rejected, match="address is none"):
+        await fetcher.document("https://images..example/release.json", 16384)

@@ -116,6 +116,8 @@ def test_the_command_s_words_become_the_record() -> None:
         ({"sha256": "abc"}, "arg sha256 must be the release document's SHA-256"),
         ({"address": "http://images.example"}, "arg address must be an https address"),
         ({"address": "https://images.example/?x"}, "arg address must be an https address"),
+        ({"address": "https://[2001:db8::1/1.3.0"}, "arg address is no address"),
+        ({"address": "https://images..example"}, "arg address is no address"),
         ({"address": ""}, "address missing"),
         ({"version": "", "sha256": ""}, "version, sha256 missing"),
     ],
