@@ -152,8 +152,8 @@ def insecure(url: str) -> str:
     What is no address at all, as a name with two dots in a row, would end a daemon where it is first used.
     """
     try:
-        parts = urlsplit(url)
-        name, _ = parts.hostname or "", parts.port
+        address = urlsplit(url)
+        name, _ = address.hostname or "", address.port
     except ValueError:
         return "is no address"
     if name and not all(0 < len(label) < 64 for label in name.removesuffix(".").split(".")):
