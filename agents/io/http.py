@@ -28,7 +28,7 @@ def retry_after(headers: Mapping[str, str], now_ms: int) -> float | None:
     except ValueError:
         try:
             seconds = parsedate_to_datetime(text).timestamp() - now_ms / 1000
-        except (TypeError, ValueError):
+        except (ArithmeticError, TypeError, ValueError):
             return None
     return min(max(0.0, seconds), MAX_RETRY_AFTER) if math.isfinite(seconds) else None
 

@@ -25,7 +25,7 @@ from edge_commander.images.bucket import TokenBucket
 
 SILENT_SECONDS = 60.0
 FLUSH_BYTES = 8 * 1024 * 1024
-_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
 
 
 class Mismatch(Retryable):

@@ -53,6 +53,10 @@ class Shop:
             return answer
         if self.lie == "status":
             return web.Response(status=503, headers={"Retry-After": "7"})
+        if self.lie == "endless numbers":
+            return web.Response(status=206, headers={"Content-Range": f"bytes {'9' * 5000}-1/2"})
+        if self.lie == "endless zone":
+            return web.Response(status=503, headers={"Retry-After": f"Mon, 01 Jan 2020 00:00:00 +{'9' * 400}"})
         if self.lie == "redirect":
             return web.Response(status=302, headers={"Location": "https://elsewhere.example/"})
         whole = not asked or self.lie == "no ranges"
@@ -142,7 +146,16 @@ async def test_what_is_longer_than_the_release_says_is_refused(shop: tuple[Shop,
         await fetcher.file(f"{url}/root.img", "root.img", WANTED, lambda count: None)
 
 
-@pytest.mark.parametrize(("lie", "error"), [("status", Retryable), ("other range", Retryable), ("redirect", Rejected)])
+@pytest.mark.parametrize(
+    ("lie", "error"),
+    [
+        ("status", Retryable),
+        ("other range", Retryable),
+        ("redirect", Rejected),
+        ("endless numbers", Retryable),
+        ("endless zone", Retryable),
+    ],
+)
 async def test_a_wrong_answer_changes_nothing_of_what_is_here(
     shop: tuple[Shop, str], fetcher: Fetcher, tmp_path: Path, lie: str, error: type[Exception]
 ) -> None:
