@@ -62,10 +62,9 @@ class Fetcher:
         """A small file, whole. Raises Retryable, Rejected."""
         try:
             async with self._open().get(url, allow_redirects=False, proxy=self._proxy(url)) as answer:
-                body = await read_limited(answer, limit)
                 if answer.status != 200:
-                    raise failure("the release's document", answer.status, answer.headers, body, self._clock.wall_ms())
-                return body
+                    raise await self._failure("the release's document", answer)
+                return await read_limited(answer, limit)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise Retryable(f"the release's document: {cause(error)}") from None
         except ValueError:
@@ -98,8 +97,7 @@ class Fetcher:
         async with self._open().get(url, headers=headers, allow_redirects=False, proxy=proxy) as answer:
             offset = _offset(answer.status, answer.headers.get("Content-Range", ""), start, wanted.size)
             if offset is None:
-                body = await read_limited(answer, 65536)
-                raise failure(path.name, answer.status, answer.headers, body, self._clock.wall_ms())
+                raise await self._failure(path.name, answer)
             with path.open("r+b" if offset else "wb") as out:
                 out.truncate(offset)
                 out.seek(offset)
@@ -125,6 +123,11 @@ class Fetcher:
                     await self._clock.sleep(self._bucket.take(len(piece), self._clock.monotonic()))
         finally:
             await asyncio.to_thread(os.fsync, out)
+
+    async def _failure(self, what: str, answer: aiohttp.ClientResponse) -> Retryable | Rejected:
+        """By its status, however long the page is that comes with it."""
+        begun = await answer.content.read(65536)
+        return failure(what, answer.status, answer.headers, begun, self._clock.wall_ms())
 
     def _proxy(self, url: str) -> str | None:
         return through(self._endpoint, url)

@@ -57,6 +57,8 @@ class Shop:
             return web.Response(status=206, headers={"Content-Range": f"bytes {'9' * 5000}-1/2"})
         if self.lie == "endless zone":
             return web.Response(status=503, headers={"Retry-After": f"Mon, 01 Jan 2020 00:00:00 +{'9' * 400}"})
+        if self.lie == "long page":
+            return web.Response(status=404, text="<html>" * 50_000)
         if self.lie == "redirect":
             return web.Response(status=302, headers={"Location": "https://elsewhere.example/"})
         whole = not asked or self.lie == "no ranges"
@@ -227,3 +229,12 @@ async def test_an_address_that_is_none_ends_it_and_not_the_daemon(fetcher: Fetch
     """As a command named it that an older version took up."""
     with pytest.raises(Rejected, match="address is none"):
         await fetcher.document("https://images..example/release.json", 16384)
+
+
+async def test_a_long_page_that_says_it_is_not_here_is_that_word(shop: tuple[Shop, str], fetcher: Fetcher) -> None:
+    served, url = shop
+    served.lie = "long page"
+    with pytest.raises(Rejected, match="HTTP 404"):
+        await fetcher.document(f"{url}/release.json", 16384)
+    with pytest.raises(Rejected, match="HTTP 404"):
+        await fetcher.file(f"{url}/root.img", "root.img", WANTED)
