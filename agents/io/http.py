@@ -75,6 +75,17 @@ async def read_limited(answer: aiohttp.ClientResponse, limit: int) -> bytes:
     return bytes(body)
 
 
+async def read_beginning(answer: aiohttp.ClientResponse, limit: int) -> bytes:
+    """At most `limit` bytes of the body, where its status says enough and a long page must not hide it."""
+    body = bytearray()
+    async for chunk in answer.content.iter_any():
+        body += chunk
+        if len(body) >= limit:
+            answer.close()
+            break
+    return bytes(body[:limit])
+
+
 def cause(error: Exception) -> str:
     """A short text for a failed connection, which names no address or credential."""
     if isinstance(error, TimeoutError):

@@ -20,7 +20,7 @@ from agents.core.errors import Rejected, Retryable
 from agents.core.ports import Clock
 from agents.core.proxy import through
 from agents.core.settings import EndpointSettings
-from agents.io.http import cause, failure, read_limited
+from agents.io.http import cause, failure, read_beginning, read_limited
 from edge_commander.images.bucket import TokenBucket
 
 SILENT_SECONDS = 60.0
@@ -126,7 +126,7 @@ class Fetcher:
 
     async def _failure(self, what: str, answer: aiohttp.ClientResponse) -> Retryable | Rejected:
         """By its status, however long the page is that comes with it."""
-        begun = await answer.content.read(65536)
+        begun = await read_beginning(answer, 65536)
         return failure(what, answer.status, answer.headers, begun, self._clock.wall_ms())
 
     def _proxy(self, url: str) -> str | None:
