@@ -86,13 +86,13 @@ class MachineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 class UpdateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`update:` of the node's image. `root_a`, `root_b`: the two roots; `esp`: where the EFI system partition is
     mounted. `bytes_per_second`: the most that is fetched; 0: as fast as it comes. `trial_seconds`: how long a new image
-    may take to be well before it is left again."""
+    may take to be well before it is left again; below the hour after which it is left in any case."""
 
     root_a: Device = "/dev/disk/by-partlabel/root-a"
     root_b: Device = "/dev/disk/by-partlabel/root-b"
     esp: Device = "/efi"
     bytes_per_second: Annotated[int, msgspec.Meta(ge=0)] = 0
-    trial_seconds: Positive = 900.0
+    trial_seconds: Annotated[float, msgspec.Meta(gt=0, le=3000)] = 900.0
 
 
 class UpgradeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -146,9 +147,19 @@ def build_section(documents: Iterable[tuple[str, Any]], section: str, type_: typ
 
 
 def insecure(url: str) -> str:
-    """Why an address may not be used: plain http is refused off loopback. Empty when it may."""
+    """Why an address may not be used: plain http is refused off loopback. Empty when it may.
+
+    What is no address at all, as a name with two dots in a row, would end a daemon where it is first used.
+    """
+    try:
+        address = urlsplit(url)
+        name, _ = address.hostname or "", address.port
+    except ValueError:
+        return "is no address"
+    if name and not all(0 < len(label) < 64 for label in name.removesuffix(".").split(".")):
+        return "is no address"
     if url.startswith("https://"):
-        return ""
+        return "" if name else "names no host"
     if not url.startswith("http://"):
         return "must begin with https://"
     host = url.removeprefix("http://").split("/", 1)[0].rsplit("@", 1)[-1]

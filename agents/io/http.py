@@ -28,7 +28,7 @@ def retry_after(headers: Mapping[str, str], now_ms: int) -> float | None:
     except ValueError:
         try:
             seconds = parsedate_to_datetime(text).timestamp() - now_ms / 1000
-        except (TypeError, ValueError):
+        except (ArithmeticError, TypeError, ValueError):
             return None
     return min(max(0.0, seconds), MAX_RETRY_AFTER) if math.isfinite(seconds) else None
 
@@ -73,6 +73,17 @@ async def read_limited(answer: aiohttp.ClientResponse, limit: int) -> bytes:
             answer.close()
             raise Retryable(f"the answer is longer than {limit} bytes")
     return bytes(body)
+
+
+async def read_beginning(answer: aiohttp.ClientResponse, limit: int) -> bytes:
+    """At most `limit` bytes of the body, where its status says enough and a long page must not hide it."""
+    body = bytearray()
+    async for chunk in answer.content.iter_any():
+        body += chunk
+        if len(body) >= limit:
+            answer.close()
+            break
+    return bytes(body[:limit])
 
 
 def cause(error: Exception) -> str:

@@ -109,11 +109,11 @@ class StateFile(Generic[T]):
         self.generation += 1
 
 
-def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
+def write_durably(path: Path, data: bytes, mode: int = 0o600, *, owner: tuple[int, int] | None = None) -> None:
     """Replaces a file's content so that after a crash either the old or the new is there, whole. `mode` is the file's,
-    whatever the umask. Raises OSError."""
+    whatever the umask; `owner`: uid and gid, where they are not the writer's. Raises OSError."""
     temporary = path.with_name(f".{path.name}.new")
-    _fill(temporary, data, mode, os.O_TRUNC)
+    _fill(temporary, data, mode, os.O_TRUNC, owner)
     temporary.replace(path)
     sync_directory(path.parent)
 
@@ -130,9 +130,11 @@ def create_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _fill(path: Path, data: bytes, mode: int, how: int) -> None:
+def _fill(path: Path, data: bytes, mode: int, how: int, owner: tuple[int, int] | None = None) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | how | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     try:
+        if owner is not None:
+            os.fchown(descriptor, *owner)
         os.fchmod(descriptor, mode)
         view = memoryview(data)
         while view:

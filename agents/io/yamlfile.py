@@ -36,6 +36,12 @@ class _Loader(yaml.SafeLoader):
         self.depth -= 1
         return node
 
+    def construct_scalar(self, node: Any) -> Any:
+        text = super().construct_scalar(node)
+        if "\0" in text or (not text.isascii() and any("\ud800" <= one <= "\udfff" for one in text)):
+            raise yaml.constructor.ConstructorError(None, None, "holds NUL or half a character", node.start_mark)
+        return text
+
     def construct_mapping(self, node: MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
@@ -76,7 +82,8 @@ def parse(text: str | bytes, name: str) -> Any:
         raise Rejected(error.problem or error.context or "is not YAML", file=name, line=line) from None
     except yaml.reader.ReaderError as error:
         raise Rejected(f"is not YAML text: {error.reason}", file=name) from None
-    except ValueError:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        # What is tagged by hand (`!!bool maybe`, `!!timestamp x`) meets the library's constructors unprepared.
         raise Rejected("holds a value that cannot be read", file=name) from None
 
 

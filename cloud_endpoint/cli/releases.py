@@ -51,8 +51,9 @@ async def sign(client: None, options: argparse.Namespace) -> Any:
         what = "--version must be numbers and dots, such as 1.4.0" if "version" in str(error) else str(error)
         raise Rejected(f"the release cannot be so: {what}", file=str(folder)) from None
     for file in ("kernel-a.efi", "kernel-b.efi"):
-        if (named := _named(folder / file)) not in ("", release.version):
-            what = f"calls itself {named}, not {release.version}: a node that runs it would not know it as this release"
+        if (named := _named(folder / file)) != release.version:
+            calls = f"calls itself {named}, not {release.version}" if named else "says no IMAGE_VERSION"
+            what = f"{calls}: a node that runs it would not know it as this release"
             raise Rejected(what, file=str(folder / file))
     data = sign_release(release, [operators_key(options.key)])
     try:

@@ -8,8 +8,10 @@ runs the daemons' own checks, and says everything on the console. Exit 78: somet
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import pwd
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -26,8 +28,23 @@ from edge_commander.machine_settings.settings import MachineSettings, problems
 
 ETC = Path("/etc")
 NOTICES = Path("/run/galley-notices/settings")
-DAEMONS = ("edge-commander", "heartbeat", "vessel", "synthetic-client")
+CHECKED = Path("/run/galley-settings")
+DAEMONS = {
+    "edge-commander": "galley-commander",
+    "heartbeat": "galley-heartbeat",
+    "vessel": "galley-vessel",
+    "synthetic-client": "galley-synthetic",
+}
+"""The command of each, and its user and group."""
+CHECK = (
+    'mount --bind "$1" /etc/galley && '
+    'exec setpriv --reuid="$3" --regid="$3" --init-groups "/opt/galley/bin/$2" --check-config'
+)
+MAX_LINES = 100
+MAX_LINE = 500
 CHECK_SECONDS = 120.0
+SPARE_BYTES = 1024 * 1024
+"""What whole blocks, folders and drafts may take on the esp besides."""
 UNITS = ["galley-edge-commander", "galley-heartbeat", "galley-vessel", "galley-synthetic-client", "galley-discovery"]
 
 
@@ -40,26 +57,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--restart", action="store_true", help="start the daemons anew with it")
     options = parser.parse_args(argv)
     found, wrong = medium.read(options.medium)
+    esp: Path | None = options.esp
     if not found and not wrong:
         if not (ETC / "galley/galley.yaml").exists():
             _say(f"there is no galley.yaml on {options.name}: write one onto a stick labelled GALLEY (docs/image.md)")
         _notice([f"{options.name}: there is no galley.yaml on it"] if options.restart else [])
         return 0
-    if not wrong and _in_force(found):
+    if not wrong and _in_force(found) and (esp is None or _kept(esp, found)):
         _notice([])
         return 0
     made: Mapping[str, str] = {}
     if not wrong:
         made, wrong = _checked(found)
+    end = "nothing of it is taken over"
+    if not wrong:
+        wrong, end = _taken_over(found, made, esp), "it is not in force"
     if wrong:
-        for problem in wrong:
-            _say(f"{options.name}: {problem}")
-        _say(f"{options.name}: {len(wrong)} problems; nothing of it is taken over")
-        _notice([f"{options.name}: {problem}" for problem in wrong])
+        told = [f"{options.name}: {problem}" for problem in bounded(wrong)]
+        for line in told:
+            _say(line)
+        _say(f"{options.name}: {len(wrong)} problems; {end}")
+        _notice(told)
         return 78
-    _take_over(found, made)
-    if options.esp is not None:
-        _keep(options.esp, found)
     _notice([])
     _say(f"{options.name}: taken over ({', '.join(sorted(found))})")
     if options.restart:
@@ -67,11 +86,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def bounded(problems: Sequence[str]) -> list[str]:
+    """As a console shows them: what a stick has in its names does not command it. Pure."""
+    lines = ["".join(one if one.isprintable() else " " for one in problem)[:MAX_LINE] for problem in problems]
+    left = len(lines) - MAX_LINES
+    return lines if left <= 0 else [*lines[:MAX_LINES], f"and {left} more"]
+
+
 def _in_force(found: Mapping[str, bytes]) -> bool:
+    return _same({ETC / "galley" / name: data for name, data in found.items()})
+
+
+def _kept(esp: Path, found: Mapping[str, bytes]) -> bool:
+    return _same({_on(esp, name): data for name, data in found.items()})
+
+
+def _same(files: Mapping[Path, bytes]) -> bool:
     try:
-        return all((ETC / "galley" / name).read_bytes() == data for name, data in found.items())
+        return all(file.read_bytes() == data for file, data in files.items())
     except OSError:
         return False
+
+
+def _on(esp: Path, name: str) -> Path:
+    return esp / name if name == medium.MAIN else esp / medium.FOLDER / name
 
 
 def _checked(found: Mapping[str, bytes]) -> tuple[Mapping[str, str], list[str]]:
@@ -97,30 +135,50 @@ def _endpoint(document: Any) -> EndpointSettings | None:
 
 
 def _daemons_say(found: Mapping[str, bytes]) -> list[str]:
-    """Each daemon's own check of the whole, with the files that galley.yaml names where they will be."""
-    place = Path("/run/galley-settings")
-    place.mkdir(mode=0o700, exist_ok=True)
-    _write(place, found)
-    said: dict[str, None] = {}
-    command = [
-        "unshare",
-        "--mount",
-        "sh",
-        "-c",
-        'mount --bind "$1" /etc/galley && exec "/opt/galley/bin/$2" --check-config',
-    ]
-    for daemon in DAEMONS:
-        done = subprocess.run(
-            [*command, "check", str(place), daemon], capture_output=True, text=True, check=False, timeout=CHECK_SECONDS
-        )
-        if done.returncode != 0:
-            lines = (done.stderr or done.stdout).splitlines() or [f"its check ended with {done.returncode}"]
-            said |= dict.fromkeys(line.removeprefix(f"{daemon}: ") for line in lines)
-    return list(said)
+    """Each daemon's own check of the whole, with the files that galley.yaml names where they will be.
+
+    As the daemon's own user: what it may not read is no file of its settings, and its content is nobody's to be told.
+    """
+    shutil.rmtree(CHECKED, ignore_errors=True)  # of an earlier medium: what is missing on this one must be missed
+    CHECKED.mkdir()
+    try:
+        CHECKED.chmod(0o755)
+        _write(CHECKED, found)
+        said: dict[str, None] = {}
+        for daemon, user in DAEMONS.items():
+            said |= dict.fromkeys(_daemon_says(daemon, user))
+        return list(said)
+    finally:
+        shutil.rmtree(CHECKED, ignore_errors=True)
+
+
+def _daemon_says(daemon: str, user: str) -> list[str]:
+    command = ["unshare", "--mount", "sh", "-c", CHECK, "check", str(CHECKED), daemon, user]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=CHECK_SECONDS)
+    except subprocess.TimeoutExpired:
+        return [f"{daemon}: its check did not end within {CHECK_SECONDS:.0f} s"]
+    if done.returncode == 0:
+        return []
+    lines = (done.stderr or done.stdout).splitlines() or [f"its check ended with {done.returncode}"]
+    return [line.removeprefix(f"{daemon}: ") for line in lines]
+
+
+def _taken_over(found: Mapping[str, bytes], made: Mapping[str, str], esp: Path | None) -> list[str]:
+    """Kept first, then put into force: each start takes over what the esp has, so a cut anywhere ends in the new ones.
+    What could not be written."""
+    try:
+        if esp is not None:
+            _keep(esp, found)
+        _take_over(found, made)
+    except OSError as error:
+        return [f"cannot be written: {error.filename or 'the esp'}: {error.strerror}"]
+    return []
 
 
 def _take_over(found: Mapping[str, bytes], wanted: Mapping[str, str]) -> None:
-    _write(ETC / "galley", found)
+    """galley.yaml last: as long as it is the old one, the next start does all this again."""
+    _write(ETC / "galley", {name: data for name, data in found.items() if name != medium.MAIN})
     changed = set()
     for name in files.OWN:
         file = ETC / name
@@ -132,6 +190,7 @@ def _take_over(found: Mapping[str, bytes], wanted: Mapping[str, str]) -> None:
             file.parent.mkdir(parents=True, exist_ok=True)
             write_durably(file, text.encode(), 0o644)
             changed.add(name)
+    _write(ETC / "galley", {medium.MAIN: found[medium.MAIN]})
     if files.PROXY in changed:
         _run("systemctl", "try-restart", "--no-block", "containerd.service")  # pods go on under their shims
     if changed - {files.PROXY}:
@@ -141,24 +200,36 @@ def _take_over(found: Mapping[str, bytes], wanted: Mapping[str, str]) -> None:
 
 def _write(folder: Path, found: Mapping[str, bytes]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    # galley.yaml last: what it names is there before.
-    for name in sorted(found, key=lambda one: one == medium.MAIN):
-        reader = reader_of(name)
-        write_durably(folder / name, found[name], 0o644 if reader is None else 0o600)
-        if reader is not None:
-            owner = pwd.getpwnam(reader)
-            os.chown(folder / name, owner.pw_uid, owner.pw_gid)
+    for name in sorted(found):
+        if (reader := reader_of(name)) is None:
+            write_durably(folder / name, found[name], 0o644)
+        else:
+            user = pwd.getpwnam(reader)
+            write_durably(folder / name, found[name], 0o600, owner=(user.pw_uid, user.pw_gid))
 
 
 def _keep(esp: Path, found: Mapping[str, bytes]) -> None:
-    """On the esp, where the next boot, and a wipe, look."""
-    _run("mount", "-o", "remount,rw", str(esp))
+    """On the esp, where the next boot, and a wipe, look; galley.yaml last: what it names is there before. Raises
+    OSError, before anything is changed where there is no room."""
+    free = os.statvfs(esp)
+    if free.f_bavail * free.f_frsize < sum(map(len, found.values())) + SPARE_BYTES:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(esp))
+    # Where a boot on trial has it mounted for writing, this is the same mount: to end that would end the trial badly.
+    fixed = bool(free.f_flag & os.ST_RDONLY)
+    if fixed:
+        _run("mount", "-o", "remount,rw", str(esp))
     try:
         (esp / medium.FOLDER).mkdir(exist_ok=True)
         for name in sorted(found, key=lambda one: one == medium.MAIN):
-            write_durably(esp / name if name == medium.MAIN else esp / medium.FOLDER / name, found[name], 0o600)
+            write_durably(_on(esp, name), found[name], 0o600)
+        # What other sticks brought is named by nothing any more; too many of them, and the esp itself would be refused.
+        own = {name.casefold() for name in found}
+        for file in [one for one in (esp / medium.FOLDER).iterdir() if one.name.casefold() not in own]:
+            if file.is_file() and not file.name.startswith("."):
+                file.unlink()
     finally:
-        _run("mount", "-o", "remount,ro", str(esp))
+        if fixed:
+            _run("mount", "-o", "remount,ro", str(esp))
 
 
 def _run(*command: str) -> None:

@@ -33,8 +33,10 @@ HEAD_PROXY = "# Made from galley.yaml's `endpoint.proxy`.\n"
 
 def reader_of(name: str) -> str | None:
     """The one user that may read that file of a medium, by the daemon that its name begins with (`vessel.kubeconfig`,
-    `commander.kubeconfig`), as what is meant for one daemon may be a secret; None: everybody on the node."""
-    return READERS.get("commander" if name == CODE else name.partition(".")[0])
+    `commander.kubeconfig`), as what is meant for one daemon may be a secret; None: everybody on the node. A stick's FAT
+    may give the names in capitals."""
+    plain = name.casefold()
+    return READERS.get("commander" if plain == CODE else plain.partition(".")[0])
 
 
 def render(machine: MachineSettings, endpoint: EndpointSettings | None = None) -> Mapping[str, str]:

@@ -8,28 +8,44 @@ from __future__ import annotations
 import re
 import stat
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
+
+from edge_commander.machine_settings.files import PROXY
 
 MAIN = "galley.yaml"
 FOLDER = "galley"
+DROP_INS = "galley.d"
 MAX_FILES = 32
 MAX_BYTES = 1024 * 1024
+TAKEN = frozenset({MAIN, DROP_INS, PurePath(PROXY).name})
+"""Names that no file of the folder may have."""
 NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
 
 
 def read(medium: Path) -> tuple[Mapping[str, bytes], list[str]]:
     """(name below /etc/galley to content, problems). No `galley.yaml`: nothing at all."""
+    try:
+        return _read(medium)
+    except OSError as error:  # pulled out, or damaged
+        return {}, [f"cannot be read: {error.strerror}"]
+
+
+def _read(medium: Path) -> tuple[Mapping[str, bytes], list[str]]:
     found: dict[str, bytes] = {}
     problems: list[str] = []
     if not _is_file(medium / MAIN):
         return {}, []
     _take(medium / MAIN, found, problems)
     folder = medium / FOLDER
-    names = sorted(one.name for one in folder.iterdir()) if folder.is_dir() and not folder.is_symlink() else []
+    inside = folder.iterdir() if folder.is_dir() and not folder.is_symlink() else ()
+    # A computer leaves hidden files of its own on every stick (`._ca.pem`, `.DS_Store`), where nobody sees them.
+    names = sorted(one.name for one in inside if not one.name.startswith("."))
     if len(names) > MAX_FILES:
         return {}, [f"{FOLDER}: has {len(names)} entries, {MAX_FILES} are the most"]
     for name in names:
-        if name == MAIN or NAME.fullmatch(name) is None or not _is_file(folder / name):
+        if name.casefold() in TAKEN:
+            problems.append(f"{FOLDER}/{_shown(name)}: is the name of what the node makes itself in /etc/galley")
+        elif NAME.fullmatch(name) is None or not _is_file(folder / name):
             problems.append(f"{FOLDER}/{_shown(name)}: is no plain file with a plain name")
         else:
             _take(folder / name, found, problems)
@@ -52,7 +68,7 @@ def _take(file: Path, found: dict[str, bytes], problems: list[str]) -> None:
 def _is_file(path: Path) -> bool:
     try:
         return stat.S_ISREG(path.lstat().st_mode)
-    except OSError:
+    except FileNotFoundError:
         return False
 
 

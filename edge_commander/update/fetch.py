@@ -20,12 +20,12 @@ from agents.core.errors import Rejected, Retryable
 from agents.core.ports import Clock
 from agents.core.proxy import through
 from agents.core.settings import EndpointSettings
-from agents.io.http import cause, failure, read_limited
+from agents.io.http import cause, failure, read_beginning, read_limited
 from edge_commander.images.bucket import TokenBucket
 
 SILENT_SECONDS = 60.0
 FLUSH_BYTES = 8 * 1024 * 1024
-_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
 
 
 class Mismatch(Retryable):
@@ -62,12 +62,13 @@ class Fetcher:
         """A small file, whole. Raises Retryable, Rejected."""
         try:
             async with self._open().get(url, allow_redirects=False, proxy=self._proxy(url)) as answer:
-                body = await read_limited(answer, limit)
                 if answer.status != 200:
-                    raise failure("the release's document", answer.status, answer.headers, body, self._clock.wall_ms())
-                return body
+                    raise await self._failure("the release's document", answer)
+                return await read_limited(answer, limit)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise Retryable(f"the release's document: {cause(error)}") from None
+        except ValueError:
+            raise Rejected("the release's address is none") from None
 
     async def file(
         self, url: str, name: str, wanted: ReleaseFile, came: Callable[[int], None] = lambda count: None
@@ -75,30 +76,28 @@ class Fetcher:
         """Brings `name` to the folder, whole and checked. `came` hears how many bytes are here. Raises Mismatch,
         Retryable (what came is kept), Rejected."""
         path = self._folder / name
-        start = self.begun(name)
-        if start > wanted.size:
-            path.unlink()
-            start = 0
-        if start < wanted.size:
-            try:
+        try:
+            start = self.begun(name)
+            if start > wanted.size:
+                path.unlink()
+                start = 0
+            if start < wanted.size:
                 await self._rest(url, path, start, wanted, came)
-            except (aiohttp.ClientError, TimeoutError) as error:
-                raise Retryable(f"{name}: {cause(error)}") from None
-            except OSError as error:
-                raise Retryable(f"{path}: {error.strerror or type(error).__name__}") from None
-        if await asyncio.to_thread(_digest, path) != wanted.sha256:
-            path.unlink(missing_ok=True)
-            raise Mismatch(f"{name}: its SHA-256 is not the release's")
+            if await asyncio.to_thread(_digest, path) != wanted.sha256:
+                path.unlink(missing_ok=True)
+                raise Mismatch(f"{name}: its SHA-256 is not the release's")
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise Retryable(f"{name}: {cause(error)}") from None
+        except OSError as error:
+            raise Retryable(f"{path}: {error.strerror or type(error).__name__}") from None
 
     async def _rest(self, url: str, path: Path, start: int, wanted: ReleaseFile, came: Callable[[int], None]) -> None:
         headers = {"Range": f"bytes={start}-"} if start else {}
-        headers["Accept-Encoding"] = "identity"
         proxy = self._proxy(url)
         async with self._open().get(url, headers=headers, allow_redirects=False, proxy=proxy) as answer:
             offset = _offset(answer.status, answer.headers.get("Content-Range", ""), start, wanted.size)
             if offset is None:
-                body = await read_limited(answer, 65536)
-                raise failure(path.name, answer.status, answer.headers, body, self._clock.wall_ms())
+                raise await self._failure(path.name, answer)
             with path.open("r+b" if offset else "wb") as out:
                 out.truncate(offset)
                 out.seek(offset)
@@ -114,7 +113,8 @@ class Fetcher:
             async for piece in answer.content.iter_chunked(65536):
                 if at + len(piece) > size:
                     raise Rejected("is longer than the release says", file=str(answer.url))
-                at += await asyncio.to_thread(os.write, out, piece)
+                await asyncio.to_thread(_write, out, piece)
+                at += len(piece)
                 came(at)
                 if at - flushed >= FLUSH_BYTES:
                     await asyncio.to_thread(os.fsync, out)
@@ -124,6 +124,11 @@ class Fetcher:
         finally:
             await asyncio.to_thread(os.fsync, out)
 
+    async def _failure(self, what: str, answer: aiohttp.ClientResponse) -> Retryable | Rejected:
+        """By its status, however long the page is that comes with it."""
+        begun = await read_beginning(answer, 65536)
+        return failure(what, answer.status, answer.headers, begun, self._clock.wall_ms())
+
     def _proxy(self, url: str) -> str | None:
         return through(self._endpoint, url)
 
@@ -132,6 +137,7 @@ class Fetcher:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(ssl=self._tls, limit=1),
                 cookie_jar=aiohttp.DummyCookieJar(),
+                headers={"Accept-Encoding": "identity"},  # what was signed is the bytes
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=15, sock_read=SILENT_SECONDS),
                 auto_decompress=False,
             )
@@ -154,6 +160,13 @@ def _offset(status: int, content_range: str, start: int, size: int) -> int | Non
     if found is None or int(found[1]) != start or found[3] not in ("*", str(size)):
         raise Retryable(f"the answer is for {content_range or 'no range'}, not for bytes from {start} of {size}")
     return start
+
+
+def _write(out: int, piece: bytes) -> None:
+    """All of it: a disk that is nearly full takes a part."""
+    view = memoryview(piece)
+    while view:
+        view = view[os.write(out, view) :]
 
 
 def _digest(path: Path) -> str:

@@ -33,7 +33,11 @@ UNITS = ("galley-edge-commander.service", "galley-heartbeat.service")
 
 
 def well(record: UpdateRecord | None, status: StatusDocument | None, units: bool) -> str:
-    """Empty, or what is missing. A node that was a member must be one again; another one must only be up. Pure."""
+    """Empty, or what is missing. A node that was a member must be one again; another one must only be up. Pure.
+
+    State and reason outlive the start: right after it they are of the image before. The members do not, they are seen
+    in this start or not at all.
+    """
     if not units:
         return "the suite's units are not up"
     if status is None:
@@ -42,6 +46,8 @@ def well(record: UpdateRecord | None, status: StatusDocument | None, units: bool
         return ""
     if status.state is not NodeState.READY or status.reason.startswith(_OUT):
         return f"the node was a member of its cluster, and is {status.state.value} {status.reason}".rstrip()
+    if not any(one.ready for one in status.around.members if one.name == status.around.name):
+        return "the node was a member of its cluster, and was not seen as a Ready one since the start"
     return ""
 
 
@@ -75,8 +81,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _active() -> bool:
-    done = subprocess.run(["systemctl", "is-active", "--quiet", *UNITS], check=False)
-    return done.returncode == 0
+    """Each is asked for alone: systemctl(1) says 0 where one of many is active."""
+    return all(subprocess.run(["systemctl", "is-active", "--quiet", one], check=False).returncode == 0 for one in UNITS)
 
 
 def _leave(why: str) -> int:

@@ -27,6 +27,8 @@ from edge_commander.update.record import UpdateRecord
 from edge_commander.wipe.blocks import CHUNK
 from edge_commander.wipe.disk import ALIGNMENT, Disk
 
+FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+"""The folder belongs to another user: no link is followed, and no pipe waited for."""
 DRAFT = ".galley.new"
 """No entry to the boot loader. With its name, all of this folder's names fit one sector of the esp: a rename among them
 is there or not, as a sector is."""
@@ -54,54 +56,63 @@ def install(
 
 
 def put(slot: str, release: ImageRelease, folder: Path, settings: UpdateSettings, say: Callable[[str], None]) -> None:
-    """The judged release into that slot, which nothing runs from. Raises Rejected, Retryable."""
-    version, kernel = release.version, f"kernel-{slot}.efi"
+    """The judged release into that slot, which nothing runs from. Raises Rejected, Retryable.
+
+    The slot's device is held from the first look to the entry: no other process writes it meanwhile. What can be seen
+    not to fit is refused before the entry of what is there goes.
+    """
+    version, files = release.version, release.files(slot)
+    kernel = f"kernel-{slot}.efi"
     try:
         place = Path(settings.esp, entries.FOLDER)
-        present = entries.read(one.name for one in place.iterdir())
-        (place / DRAFT).unlink(missing_ok=True)  # of a start that was cut off
-        _check_room(place, release.files(slot)[kernel], entries.of_slot(present, slot))
-        for one in entries.of_slot(present, slot):
-            say(f"remove the boot entry {one.name}: its root is about to change")
-            (place / one.name).unlink()
-        sync_directory(place)
-        say(f"write release {version} to root-{slot}")
-        write_root(folder / "root.img", release.root, slots.device(settings, slot))
-        say(f"add the boot entry {entries.new(version, slot)}")
-        _add(folder / kernel, release.files(slot)[kernel], place / entries.new(version, slot))
+        with (
+            Disk(slots.device(settings, slot)) as disk,
+            _opened(folder / "root.img", release.root) as root,
+            _opened(folder / kernel, files[kernel]) as image,
+        ):
+            if disk.size < release.root.size:
+                raise Rejected(f"the release's root has {release.root.size} bytes, its partition {disk.size}")
+            present = entries.of_slot(entries.read(one.name for one in place.iterdir()), slot)
+            (place / DRAFT).unlink(missing_ok=True)  # of a start that was cut off
+            _check_room(place, files[kernel], present)
+            for one in present:
+                say(f"remove the boot entry {one.name}: its root is about to change")
+                (place / one.name).unlink()
+            sync_directory(place)
+            say(f"write release {version} to root-{slot}")
+            write_root(root, release.root, disk)
+            say(f"add the boot entry {entries.new(version, slot)}")
+            _add(image, files[kernel], place / entries.new(version, slot))
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         raise Retryable(f"the release cannot be put in place: {where}{error.strerror}") from None
 
 
-def write_root(source: Path, wanted: ReleaseFile, target: Path) -> None:
+def write_root(source: _Reader, wanted: ReleaseFile, disk: Disk) -> None:
     """Copies, flushes, and reads back past the page cache. Raises Rejected where it is another file than wanted, or
     the device does not keep it; OSError."""
-    with _opened(source, wanted) as file, Disk(target) as disk:
-        if disk.size < wanted.size:
-            raise Rejected(f"the release's root has {wanted.size} bytes, its partition {disk.size}")
-        seen = hashlib.sha256()
-        for offset in range(0, wanted.size, CHUNK):
-            data = file.read(min(CHUNK, wanted.size - offset))
-            seen.update(data)
-            disk.write(offset, data.ljust(-(-len(data) // ALIGNMENT) * ALIGNMENT, b"\0"))
-        disk.flush()
-        if seen.hexdigest() != wanted.sha256:
-            raise Rejected("is not what the release says", file=str(source))
-        read = hashlib.sha256()
-        for offset in range(0, wanted.size, CHUNK):
-            piece = min(CHUNK, wanted.size - offset)
-            read.update(disk.read(offset, -(-piece // ALIGNMENT) * ALIGNMENT)[:piece])
-        if read.hexdigest() != wanted.sha256:
-            raise Rejected("does not keep what is written to it", file=str(target))
+    seen = hashlib.sha256()
+    for offset in range(0, wanted.size, CHUNK):
+        data = source.read(min(CHUNK, wanted.size - offset))
+        seen.update(data)
+        disk.write(offset, data.ljust(-(-len(data) // ALIGNMENT) * ALIGNMENT, b"\0"))
+    disk.flush()
+    if seen.hexdigest() != wanted.sha256:
+        raise Rejected("is not what the release says", file=str(source.path))
+    read = hashlib.sha256()
+    for offset in range(0, wanted.size, CHUNK):
+        piece = min(CHUNK, wanted.size - offset)
+        read.update(disk.read(offset, -(-piece // ALIGNMENT) * ALIGNMENT)[:piece])
+    if read.hexdigest() != wanted.sha256:
+        raise Rejected("the idle root's device does not keep what is written to it")
 
 
-def _add(source: Path, wanted: ReleaseFile, target: Path) -> None:
+def _add(source: _Reader, wanted: ReleaseFile, target: Path) -> None:
     draft = target.with_name(DRAFT)
-    with _opened(source, wanted) as file, draft.open("wb") as out:
-        data = file.read(wanted.size)
-        if hashlib.sha256(data).hexdigest() != wanted.sha256:
-            raise Rejected("is not what the release says", file=str(source))
+    data = source.read(wanted.size)
+    if hashlib.sha256(data).hexdigest() != wanted.sha256:
+        raise Rejected("is not what the release says", file=str(source.path))
+    with draft.open("wb") as out:
         out.write(data)
         out.flush()
         os.fsync(out.fileno())
@@ -112,7 +123,9 @@ def _add(source: Path, wanted: ReleaseFile, target: Path) -> None:
 def _release(folder: Path, operators: Operators | None, order: UpdateRecord) -> ImageRelease:
     file = folder / DOCUMENT
     try:
-        with file.open("rb") as stream:
+        with os.fdopen(os.open(file, FLAGS), "rb") as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise Rejected("is no file", file=str(file))
             data = stream.read(MAX_BYTES + 1)
         if hashlib.sha256(data).hexdigest() != order.sha256:
             raise Rejected("is not the document that the command names", file=str(file))
@@ -132,7 +145,7 @@ def _check_room(place: Path, kernel: ReleaseFile, goes: list[entries.Entry]) -> 
 
 @contextmanager
 def _opened(path: Path, wanted: ReleaseFile) -> Iterator[_Reader]:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = os.open(path, FLAGS)
     with os.fdopen(descriptor, "rb") as file:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode) or found.st_size != wanted.size:
@@ -143,11 +156,11 @@ def _opened(path: Path, wanted: ReleaseFile) -> Iterator[_Reader]:
 class _Reader:
     def __init__(self, read: Callable[[int], bytes], path: Path) -> None:
         self._read = read
-        self._path = path
+        self.path = path
 
     def read(self, count: int) -> bytes:
         """Exactly so many bytes."""
         data = self._read(count)
         if len(data) != count:
-            raise Rejected("became shorter while it was read", file=str(self._path))
+            raise Rejected("became shorter while it was read", file=str(self.path))
         return data

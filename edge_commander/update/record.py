@@ -10,6 +10,7 @@ import msgspec
 
 from agents.contracts.command import Command, SignedCommand
 from agents.contracts.release import ImageVersion
+from agents.core.settings import insecure
 
 _VERSION = re.compile(r"\d+(\.\d+)*")
 ADDRESS = r"^https://[^\s?#\\]{1,480}$"
@@ -31,8 +32,9 @@ OPEN = frozenset({Stage.FETCH, Stage.INSTALLED, Stage.TRIAL})
 class UpdateRecord(msgspec.Struct, frozen=True, kw_only=True):
     """`id`: of the command. `sha256`: of `release.json`; `address`: of its folder. `boot`: the boot id in which the
     reboot was asked for. `member`: the node was a Ready member before the image could start. `problem`: why it failed.
-    `told`: the end is in the outbox. `mismatches`: how often a file came with other bytes than the release says.
-    `signed`: the command as it came, which the root half judges again; None in records of older versions."""
+    `told`: the end is in the outbox; `returned`: the turn is given back. `mismatches`: how often a file came with other
+    bytes than the release says. `signed`: the command as it came, which the root half judges again; None in records of
+    older versions."""
 
     id: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
     version: ImageVersion
@@ -43,6 +45,7 @@ class UpdateRecord(msgspec.Struct, frozen=True, kw_only=True):
     member: bool = False
     problem: str = ""
     told: bool = False
+    returned: bool = False
     mismatches: Annotated[int, msgspec.Meta(ge=0)] = 0
     signed: SignedCommand | None = None
 
@@ -53,6 +56,8 @@ def wanted(command: Command) -> UpdateRecord:
     if missing := [name for name, value in args.items() if not value]:
         raise ValueError(f"upgrade needs args version, sha256 and address: {', '.join(missing)} missing")
     args["address"] = args["address"].rstrip("/")
+    if args["address"].startswith("https://") and (why := insecure(args["address"])):
+        raise ValueError(f"arg address {why}")
     try:
         return msgspec.convert({"id": command.id, **args}, UpdateRecord)
     except msgspec.ValidationError as error:

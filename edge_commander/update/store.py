@@ -60,8 +60,12 @@ class UpdateStore:
         return frozenset(name for name, one in release.files(slot).items() if self._mark(name, one.sha256).exists())
 
     def checked(self, name: str, sha256: str) -> None:
-        """It is."""
-        self._mark(name, sha256).touch()
+        """It is. Raises Retryable: it is checked again then."""
+        mark = self._mark(name, sha256)
+        try:
+            mark.touch()
+        except OSError as error:
+            raise Retryable(f"{mark}: {error.strerror}") from None
 
     def _mark(self, name: str, sha256: str) -> Path:
         return self.folder / f"{name}.{sha256[:16]}{CHECKED}"

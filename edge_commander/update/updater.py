@@ -102,6 +102,7 @@ class Updater:
         self._backoff = Backoff(base=5.0, cap=900.0)
         self._asked: float | None = None
         self._wake = asyncio.Event()
+        self._change = asyncio.Lock()  # of the record to another command's, or of the idle root
         self.why = ""
 
     def shown(self) -> str:
@@ -123,15 +124,23 @@ class Updater:
         present = self._p.store.record
         if present is not None and present.id == new.id:
             return self._taken(new)
-        if problem := records.takes(present, new):
+        if problem := self._problem(present, new):
             return Outcome("refused", problem)
+        async with self._change:
+            await asyncio.to_thread(self._p.store.begin, new)
+        self._wake.set()
+        return self._taken(new)
+
+    def _problem(self, present: UpdateRecord | None, new: UpdateRecord) -> str:
+        if present is not None and self._change.locked():
+            return f"the update to {present.version} is put into the idle root: it ends first"
+        if problem := records.takes(present, new):
+            return problem
         if records.older(new.version, runs := self._p.image.version()):
             # Both would stand on the esp, and the boot loader starts the newest: what an older one must bring back is
             # released under a newer number.
-            return Outcome("refused", f"this node runs {runs}, and the newest of two images is started")
-        await asyncio.to_thread(self._p.store.begin, new)
-        self._wake.set()
-        return self._taken(new)
+            return f"this node runs {runs}, and the newest of two images is started"
+        return ""
 
     @staticmethod
     def _taken(record: UpdateRecord) -> Outcome:
@@ -150,20 +159,34 @@ class Updater:
     async def turn(self) -> float:
         """One look and one step; how long to wait for the next, s."""
         record = self._p.store.record
-        if record is None or (record.stage not in OPEN and record.told):
+        if record is None or (record.stage not in OPEN and record.told and record.returned):
             return IDLE_SECONDS
         try:
             wait = await self._take(record, await self._facts(record))
         except Mismatch as error:
-            self._p.store.save(msgspec.structs.replace(record, mismatches=record.mismatches + 1))
+            self._save(msgspec.structs.replace(record, mismatches=record.mismatches + 1))
             return self._failed(error)
         except Rejected as error:
-            self._p.store.save(records.failed(record, str(error)))
+            self._save(records.failed(record, str(error)))
             return 0.0
         except GalleyError as error:
             return self._failed(error)
         self._backoff = self._backoff.succeeded()
         return wait
+
+    def _current(self, record: UpdateRecord) -> bool:
+        """Whether no other command took its place since the turn began."""
+        return self._p.store.record is not None and self._p.store.record.id == record.id
+
+    def _save(self, record: UpdateRecord) -> None:
+        """Nothing where another command took its place: that one's record stands. Raises Retryable."""
+        if self._current(record):
+            self._p.store.save(record)
+
+    def _came(self, record: UpdateRecord) -> None:
+        """Raises Retryable where what comes is nobody's any more."""
+        if not self._current(record):
+            raise Retryable("another update was ordered")
 
     def _failed(self, error: GalleyError) -> float:
         if self.why != str(error):
@@ -215,25 +238,33 @@ class Updater:
             case plans.FetchFile(name):
                 assert facts.release is not None
                 wanted = facts.release.files(other(facts.slot))[name]
-                await p.fetcher.file(f"{record.address}/{name}", name, wanted)
+                await p.fetcher.file(f"{record.address}/{name}", name, wanted, lambda count: self._came(record))
+                self._came(record)
                 p.store.checked(name, wanted.sha256)
             case plans.TakeTurn():
                 await p.turns.take()
             case plans.Install():
-                p.log.info("a release is put into the idle root", audit=True, version=record.version, id=record.id)
-                # From its entry on, any start is its trial: what it must be as good as is recorded before.
-                record = msgspec.structs.replace(record, member=record.member or p.member())
-                p.store.save(record)
-                assert record.signed is not None
-                await p.root.install(record.signed)
-                p.store.save(msgspec.structs.replace(record, stage=Stage.INSTALLED))
-                await asyncio.to_thread(p.store.clear)
+                async with self._change:
+                    await self._install(record)
             case plans.Reboot(first):
                 await self._reboot(record, first=first)
                 return LOOK_SECONDS
             case plans.End(problem):
                 await self._end(record, problem)
         return 0.0
+
+    async def _install(self, record: UpdateRecord) -> None:
+        p = self._p
+        if not self._current(record):
+            return
+        p.log.info("a release is put into the idle root", audit=True, version=record.version, id=record.id)
+        # From its entry on, any start is its trial: what it must be as good as is recorded before.
+        record = msgspec.structs.replace(record, member=record.member or p.member())
+        p.store.save(record)
+        assert record.signed is not None
+        await p.root.install(record.signed)
+        p.store.save(msgspec.structs.replace(record, stage=Stage.INSTALLED))
+        await asyncio.to_thread(p.store.clear)
 
     async def _fetch_document(self, record: UpdateRecord) -> None:
         data = await self._p.fetcher.document(f"{record.address}/{DOCUMENT}", MAX_BYTES)
@@ -251,17 +282,26 @@ class Updater:
         await self._p.root.reboot()
 
     async def _end(self, record: UpdateRecord, problem: str) -> None:
-        """The turn first: whoever waits for it need not wait for our line."""
-        await self._p.turns.give_back()
+        """Told first, as the outbox is here: the turn is given back in the cluster, which a node that came back from an
+        image that was not well may not reach for long."""
         ended = records.failed(record, problem) if problem else msgspec.structs.replace(record, stage=Stage.DONE)
-        self._p.store.save(ended)
-        await asyncio.to_thread(self._p.store.clear)
-        text = f"image {record.version}: {problem or 'it runs'}"
+        if not record.told:
+            self._save(ended)
+            await self._tell(ended)
+            ended = msgspec.structs.replace(ended, told=True)
+            self._save(ended)
+        await self._p.turns.give_back()
+        async with self._change:
+            if self._current(ended):
+                await asyncio.to_thread(self._p.store.clear)
+                self._p.store.save(msgspec.structs.replace(ended, returned=True))
+
+    async def _tell(self, ended: UpdateRecord) -> None:
+        problem = ended.problem
         alert = Alert(
             code="image-update-failed" if problem else "image-updated",
             severity=Severity.WARNING if problem else Severity.INFO,
-            text=text,
+            text=f"image {ended.version}: {problem or 'it runs'}",
         )
         await self._p.outbox.put(alert, durable=True)
-        self._p.store.save(msgspec.structs.replace(ended, told=True))
-        self._p.log.info("the update ended", audit=True, version=record.version, id=record.id, problem=problem)
+        self._p.log.info("the update ended", audit=True, version=ended.version, id=ended.id, problem=problem)

@@ -33,7 +33,10 @@ class Remote:
 
     def __post_init__(self) -> None:
         """Raises Rejected when the address or the branch cannot be used."""
-        parts = urlsplit(self.url)
+        try:
+            parts = urlsplit(self.url)
+        except ValueError:
+            raise Rejected("the Atlas' address is none") from None
         if parts.scheme in ("https", "http") and "@" in parts.netloc:
             raise Rejected("the Atlas' address holds a credential: give it as `credential`, not in the URL")
         if parts.scheme == "file":

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
+import os
 import random
 import ssl
 from collections.abc import AsyncIterator
@@ -15,7 +17,10 @@ from aiohttp import web
 from agents.contracts.release import ReleaseFile
 from agents.core.errors import Rejected, Retryable
 from agents.io.clock import SystemClock
+from edge_commander.update import fetch
 from edge_commander.update.fetch import Fetcher, Mismatch
+from edge_commander.update.record import UpdateRecord
+from edge_commander.update.store import UpdateStore
 from tests.site_in_a_box.ports import free_port
 
 DATA = random.Random(5).randbytes(3_000_000)
@@ -42,8 +47,18 @@ class Shop:
         asked = request.headers.get("Range", "")
         self.ranges.append(asked)
         start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
+        if self.lie == "compress":
+            answer = web.Response(body=self.data)
+            answer.enable_compression()
+            return answer
         if self.lie == "status":
             return web.Response(status=503, headers={"Retry-After": "7"})
+        if self.lie == "endless numbers":
+            return web.Response(status=206, headers={"Content-Range": f"bytes {'9' * 5000}-1/2"})
+        if self.lie == "endless zone":
+            return web.Response(status=503, headers={"Retry-After": f"Mon, 01 Jan 2020 00:00:00 +{'9' * 400}"})
+        if self.lie == "long page":
+            return web.Response(status=404, text="<html>" * 50_000)
         if self.lie == "redirect":
             return web.Response(status=302, headers={"Location": "https://elsewhere.example/"})
         whole = not asked or self.lie == "no ranges"
@@ -133,7 +148,16 @@ async def test_what_is_longer_than_the_release_says_is_refused(shop: tuple[Shop,
         await fetcher.file(f"{url}/root.img", "root.img", WANTED, lambda count: None)
 
 
-@pytest.mark.parametrize(("lie", "error"), [("status", Retryable), ("other range", Retryable), ("redirect", Rejected)])
+@pytest.mark.parametrize(
+    ("lie", "error"),
+    [
+        ("status", Retryable),
+        ("other range", Retryable),
+        ("redirect", Rejected),
+        ("endless numbers", Retryable),
+        ("endless zone", Retryable),
+    ],
+)
 async def test_a_wrong_answer_changes_nothing_of_what_is_here(
     shop: tuple[Shop, str], fetcher: Fetcher, tmp_path: Path, lie: str, error: type[Exception]
 ) -> None:
@@ -163,3 +187,54 @@ async def test_a_fetch_that_is_cancelled_keeps_what_came(
     await asyncio.gather(task, return_exceptions=True)
     begun = fetcher.begun("root.img")
     assert (tmp_path / "root.img").read_bytes() == DATA[:begun]
+
+
+async def test_a_server_that_likes_to_compress_gives_the_bytes_that_were_signed(
+    shop: tuple[Shop, str], fetcher: Fetcher
+) -> None:
+    served, url = shop
+    served.lie, served.data = "compress", b'{"v":1}' * 500
+    assert await fetcher.document(f"{url}/release.json", 16384) == served.data
+
+
+async def test_a_disk_that_takes_a_part_of_a_write_gets_the_rest_of_it(
+    shop: tuple[Shop, str], fetcher: Fetcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda out, data: write(out, data[: max(1, len(data) * 2 // 3)]))
+    await fetcher.file(f"{shop[1]}/root.img", "root.img", WANTED, lambda count: None)
+    assert (tmp_path / "root.img").read_bytes() == DATA
+
+
+async def test_a_disk_that_cannot_be_read_or_is_full_is_tried_again(
+    shop: tuple[Shop, str], fetcher: Fetcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody else's work is ended for it: the whole daemon would start anew, and meet the same again."""
+    (tmp_path / "root.img").write_bytes(DATA)
+
+    def fails(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(fetch, "_digest", fails)
+        with pytest.raises(Retryable, match="Input/output error"):
+            await fetcher.file(f"{shop[1]}/root.img", "root.img", WANTED, lambda count: None)
+    store = UpdateStore(tmp_path, tmp_path / "release")
+    store.record = UpdateRecord(id="a" * 32, version="1.3.0", sha256="2" * 64, address="https://images.example")
+    with pytest.raises(Retryable, match="No such file"):
+        store.checked("root.img", "1" * 64)
+
+
+async def test_an_address_that_is_none_ends_it_and_not_the_daemon(fetcher: Fetcher) -> None:
+    """As a command named it that an older version took up."""
+    with pytest.raises(Rejected, match="address is none"):
+        await fetcher.document("https://images..example/release.json", 16384)
+
+
+async def test_a_long_page_that_says_it_is_not_here_is_that_word(shop: tuple[Shop, str], fetcher: Fetcher) -> None:
+    served, url = shop
+    served.lie = "long page"
+    with pytest.raises(Rejected, match="HTTP 404"):
+        await fetcher.document(f"{url}/release.json", 16384)
+    with pytest.raises(Rejected, match="HTTP 404"):
+        await fetcher.file(f"{url}/root.img", "root.img", WANTED)

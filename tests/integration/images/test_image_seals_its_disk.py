@@ -89,7 +89,7 @@ class Machine:
         (self.run / "dev").mkdir(parents=True)
         (self.run / "settings").mkdir()
         if (self.folder / "forget").exists():
-            (self.run / "settings/forget").write_text((self.folder / "forget").read_text())
+            (self.run / "settings/forget").write_bytes((self.folder / "forget").read_bytes())
         (self.fake / "count").write_text("0")
         (self.fake / "kill").write_text(str(kill_at))
         lines = f'. {LIBRARY}/early; . {LIBRARY}/sealed; NAMES="{self.names}"; PATH=$FAKE/bin:$PATH; '
@@ -309,6 +309,27 @@ def test_a_person_s_word_gives_up_what_no_tpm_opens_and_only_once(machine: Machi
     machine.other_tpm()
     machine.boot()
     assert machine.used() == {}, "an old word says nothing of what was made since"
+
+
+def test_a_word_of_an_editor_that_ends_its_lines_otherwise_is_one(machine: Machine) -> None:
+    machine.boot()
+    (machine.folder / "forget").write_bytes(f"{machine.uuid('ident')}\r\n".encode())
+    machine.other_tpm()
+    machine.boot()
+    assert (machine.problems(), machine.used()) == ("", ALL_SEALED)
+
+
+def test_an_empty_line_is_no_word_where_the_code_cannot_be_read(machine: Machine) -> None:
+    """cryptsetup may not answer in time: the header is there and says no UUID."""
+    machine.boot()
+    before = {name: machine.part(name).read_bytes() for name in NAMES}
+    (machine.folder / "forget").write_text("\n")
+    machine.other_tpm()
+    real = (machine.fake / "bin/cryptsetup").read_text()
+    machine._program("cryptsetup", f'[ "$1" != luksUUID ] || exit 1\n{real}')
+    machine.boot()
+    assert machine.used() == {}
+    assert {name: machine.part(name).read_bytes() for name in NAMES} == before
 
 
 def test_killed_amid_giving_up_the_next_start_goes_on(machine: Machine) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -122,20 +123,25 @@ def test_killed_at_each_operation_no_entry_starts_a_root_that_is_not_whole(disks
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "words"),
+    ("name", "content", "words", "begun"),
     [
-        ("root.img", DATA[:-1] + b"x", "is not what the release says"),
-        ("root.img", DATA[:-1], "is not a file of the release's size"),
-        ("kernel-b.efi", b"kernel x", "is not what the release says"),
+        ("root.img", DATA[:-1] + b"x", "is not what the release says", True),
+        ("root.img", DATA[:-1], "is not a file of the release's size", False),
+        ("kernel-b.efi", b"kernel x", "is not what the release says", True),
+        ("kernel-b.efi", b"kernel", "is not a file of the release's size", False),
     ],
 )
-def test_what_changed_after_it_was_checked_gets_no_entry(disks: Disks, name: str, content: bytes, words: str) -> None:
+def test_what_changed_after_it_was_checked_gets_no_entry(
+    disks: Disks, name: str, content: bytes, words: str, *, begun: bool
+) -> None:
+    """Where nothing was begun, the entry of the release before stays."""
     disks.before()
     (disks.fetched / name).write_bytes(content)
     try:
         with pytest.raises(Rejected, match=words):
             install.put("b", RELEASE, disks.fetched, disks.settings, lambda text: None)
-        assert disks.names() == {"galley_1.2.0_a.efi", "vendor.efi"}
+        assert ("galley_1.1.0_b.efi" in disks.names()) is not begun
+        assert disks.names() - {"galley_1.1.0_b.efi"} == {"galley_1.2.0_a.efi", "vendor.efi"}
     finally:
         disks.fill()
 
@@ -160,6 +166,23 @@ def test_a_partition_that_is_too_small_is_said_before_anything_is_written(disks:
     with pytest.raises(Rejected, match="its partition 1048576"):
         install.put("b", RELEASE, disks.fetched, settings, lambda text: None)
     assert small.read_bytes() == b"\0" * (1 << 20)
+    assert "galley_1.1.0_b.efi" in disks.names(), "what is refused costs no image"
+
+
+def test_of_two_at_once_the_second_changes_nothing(disks: Disks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when the commander is started anew while root is at work for the one before."""
+    disks.before()
+    add, said = install._add, list[str]()
+
+    def meanwhile(*given: Any) -> None:
+        second = disks.run()
+        said.append(f"{second.returncode}: {second.stderr.strip().splitlines()[-1] if second.stderr else ''}")
+        add(*given)
+
+    monkeypatch.setattr(install, "_add", meanwhile)
+    install.put("b", RELEASE, disks.fetched, disks.settings, lambda text: None)
+    assert said[0].startswith("1: ") and "Device or resource busy" in said[0]
+    assert disks.root_b() == DATA and "galley_1.3.0_b+3.efi" in disks.names()
 
 
 def test_only_a_machine_that_runs_from_one_of_the_two_has_another(disks: Disks, tmp_path: Path) -> None:

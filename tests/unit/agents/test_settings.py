@@ -121,6 +121,15 @@ def test_addresses_that_may_not(url: str) -> None:
     assert insecure(url)
 
 
+@pytest.mark.parametrize(
+    "url", ["https://[x", "https://[", "https://a..b:8443", "https://./", "https://a:99999", "https://a:b"]
+)
+def test_what_is_no_address_at_all_is_said(url: str) -> None:
+    assert insecure(url) == "is no address"
+    assert insecure("https://:8443") == insecure("https:///x") == "names no host"
+    assert insecure("https://a.example.:8443/x") == insecure("https://[2001:db8::1]:8443") == ""
+
+
 def test_an_error_does_not_quote_a_value() -> None:
     assert "hunter2" not in "".join(problems({"vessel": {"atlas": {"url": ["hunter2"]}}}))
 

@@ -63,6 +63,24 @@ def test_bad_yaml_is_refused_with_file_and_line(text: str, line: int, cause: str
     assert str(caught.value).startswith(f"galley.yaml:{line}: ") and cause in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "!!bool maybe",
+        "!!timestamp x",
+        '!!float ""',
+        '!!int ""',
+        "!!map [a]",
+        '"\\ud800"',
+        "[a, '\\ud800', \"\\udfff\"]",
+    ],
+)
+def test_what_no_constructor_can_read_is_refused_and_no_crash(value: str) -> None:
+    with pytest.raises(Rejected, match=r"^f:(1:)? ") as raised:
+        yamlfile.parse(f"a: {value}\n", "f")
+    assert "maybe" not in str(raised.value)
+
+
 @pytest.mark.parametrize("data", [b"\xff\xfe\x00", b"a: \x00", b"[" * 100_000, b"a: 0o9z\n\x01"])
 def test_what_is_no_text_is_refused(data: bytes) -> None:
     with pytest.raises(Rejected, match=r"^f"):

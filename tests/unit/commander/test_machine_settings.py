@@ -34,6 +34,8 @@ def test_every_error_is_named_at_once() -> None:
         ({"gateway": "198.51.100.1"}, "machine.network.gateway"),
         ({"gateway": "192.0.2.11"}, "machine.network.gateway"),
         ({"gateway": "router"}, "machine.network.gateway"),
+        ({"address": "fd00::11/64", "gateway": "fd00::1%x\nDNS=192.0.2.66"}, "machine.network.gateway"),
+        ({"dns": ["fe80::1%x\n[Link]\nUnmanaged=yes"]}, "machine.network.dns[0]"),
         ({"dns": ["192.0.2.1", "dns"]}, "machine.network.dns[1]"),
         ({"address": None}, "machine.network.address"),
     ],
@@ -42,6 +44,21 @@ def test_an_address_that_cannot_be_used_is_named(change: dict[str, Any], path: s
     assert problems(_machine(network=FIXED)) == []
     found = problems(_machine(network={**FIXED, **change}))
     assert [one.split(": ")[0] for one in found] == [path]
+
+
+def test_a_link_local_address_may_name_its_interface() -> None:
+    assert problems(_machine(network={**FIXED, "dns": ["fe80::1%eno1.20"]})) == []
+
+
+def test_a_new_line_at_the_end_of_a_word_is_no_part_of_it() -> None:
+    """A second server would stand on a line of its own, which is none."""
+    with pytest.raises(ConfigError) as caught:
+        _machine(network={"address": "192.0.2.11/24\n", "interface": "en*\n"}, ntp=["a\n", "b"])
+    assert sorted(caught.value.problems) == [
+        "machine.network.address: must be an address with its prefix, as 192.0.2.11/24",
+        "machine.network.interface: must be the name of an interface, * and ? allowed",
+        "machine.ntp[0]: must be a host name or an address",
+    ]
 
 
 def _parsed(text: str) -> list[tuple[str, str, str]]:
@@ -105,3 +122,9 @@ def test_the_sites_proxy_becomes_containerds() -> None:
 )
 def test_what_is_meant_for_one_daemon_is_read_by_it_alone(name: str, reader: str | None) -> None:
     assert reader_of(name) == reader
+
+
+def test_a_stick_that_has_its_names_in_capitals_tells_no_secret() -> None:
+    assert reader_of("VESSEL.KUBECONFIG") == reader_of("vessel.kubeconfig") == "galley-vessel"
+    assert reader_of("ENROL-CODE") == reader_of("enrol-code") == "galley-commander"
+    assert reader_of("CA.PEM") is None

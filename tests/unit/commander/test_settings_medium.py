@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from edge_commander.machine_settings import medium
 
@@ -48,3 +53,30 @@ def test_a_main_file_that_is_a_link_is_none(tmp_path: Path) -> None:
 def test_too_many_files_are_none(tmp_path: Path) -> None:
     _write(tmp_path, **{f"f{number}": b"x" for number in range(medium.MAX_FILES + 1)})
     assert medium.read(tmp_path)[0] == {}
+
+
+def test_hidden_files_that_a_computer_left_there_are_nobody_s(tmp_path: Path) -> None:
+    _write(tmp_path, **{"ca.pem": b"x", "._ca.pem": b"\0", ".DS_Store": b"\0"})
+    assert medium.read(tmp_path) == ({"galley.yaml": b"v: 1\n", "ca.pem": b"x"}, [])
+
+
+@pytest.mark.parametrize("name", ["proxy.env", "PROXY.ENV", "galley.d", "Galley.yaml"])
+def test_what_the_node_makes_itself_is_no_file_of_a_medium(tmp_path: Path, name: str) -> None:
+    """It would be written over or removed again at each start, and so never be in force."""
+    _write(tmp_path, **{name: b"x"})
+    found, problems = medium.read(tmp_path)
+    assert set(found) == {"galley.yaml"}
+    assert problems == [f"galley/{name}: is the name of what the node makes itself in /etc/galley"]
+
+
+@pytest.mark.parametrize("call", ["lstat", "iterdir"])
+def test_a_stick_that_was_pulled_out_is_said_and_no_crash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    _write(tmp_path, code=b"abc")
+
+    def gone(self: Path, *_: Any, **__: Any) -> Any:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(self))
+
+    monkeypatch.setattr(Path, call, gone)
+    assert medium.read(tmp_path) == ({}, ["cannot be read: Input/output error"])

@@ -44,3 +44,23 @@ def test_an_esp_without_settings_is_no_notice_as_the_state_says_it(places: tuple
     noticed, esp = places
     assert apply.main([str(esp), "--name", "the esp"]) == 0
     assert notices(noticed) == ()
+
+
+def test_what_a_stick_holds_neither_commands_the_console_nor_fills_it(
+    places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    noticed, stick = places
+    odd = [
+        "\x1b[2J\ngalley: the stick: taken over: unknown section",
+        *(f"k{one}: unknown section" for one in range(5000)),
+    ]
+    monkeypatch.setattr(apply, "_daemons_say", lambda found: odd)
+    (stick / "galley.yaml").write_text("v: 1\n")
+    assert apply.main([str(stick), "--name", "the stick"]) == 78
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 102 and all(line.startswith("galley: the stick: ") and line.isprintable() for line in said)
+    assert said[-2:] == [
+        "galley: the stick: and 4901 more",
+        "galley: the stick: 5001 problems; nothing of it is taken over",
+    ]
+    assert len(notices(noticed)) == 101

@@ -18,7 +18,7 @@ from tests.fakes import trust_kit
 FILES = {
     "root.img": b"a root",
     "kernel-a.efi": b"MZ\0NAME=x\nIMAGE_VERSION=1.4.0\n\0",
-    "kernel-b.efi": b"MZ says nothing",
+    "kernel-b.efi": b"MZ\nIMAGE_VERSION='1.4.0'\n\0",
 }
 
 
@@ -52,6 +52,13 @@ async def test_another_version_than_the_image_has_is_no_release(folder: Path, ve
     with pytest.raises(Rejected, match=words):
         await releases.sign(None, options(folder, version))
     assert not (folder / "release.json").exists()
+
+
+async def test_an_image_that_says_no_version_is_no_release(folder: Path) -> None:
+    """Each node that ran it would tell that it did not start."""
+    (folder / "kernel-b.efi").write_bytes(b"MZ says nothing")
+    with pytest.raises(Rejected, match="says no IMAGE_VERSION"):
+        await releases.sign(None, options(folder, "1.4.0"))
 
 
 async def test_a_file_that_is_missing_is_named(folder: Path) -> None:

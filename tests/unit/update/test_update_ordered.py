@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -145,3 +146,14 @@ def test_an_esp_that_cannot_be_written_is_tried_again_and_nothing_was_installed(
     half.esp.rmdir()
     half.esp.write_text("no folder")
     assert half.ask(ordering(NEW, "1.3.0")).family is Family.RETRY and not half.put
+
+
+@pytest.mark.timeout(20)
+def test_a_document_that_is_a_pipe_or_a_link_holds_nobody_up(half: Half) -> None:
+    os.mkfifo(half.fetched / DOCUMENT)
+    said = half.ask(ordering(NEW, "1.3.0"))
+    assert said.family is Family.REFUSED and "is no file" in said.text
+    (half.fetched / DOCUMENT).unlink()
+    (half.fetched / "elsewhere").write_bytes(NEW)
+    (half.fetched / DOCUMENT).symlink_to(half.fetched / "elsewhere")
+    assert half.ask(ordering(NEW, "1.3.0")).family is Family.REFUSED and not half.put

@@ -26,7 +26,7 @@ from edge_commander.update.plan import (
     next_step,
 )
 from edge_commander.update.record import Stage, UpdateRecord, older, takes, wanted
-from edge_commander.view import StatusDocument
+from edge_commander.view import Around, MemberView, StatusDocument
 
 FILE = ReleaseFile(sha256="1" * 64, size=1000)
 RELEASE = ImageRelease(version="1.3.0", root=FILE, kernel_a=FILE, kernel_b=FILE, issued=5)
@@ -116,6 +116,8 @@ def test_the_command_s_words_become_the_record() -> None:
         ({"sha256": "abc"}, "arg sha256 must be the release document's SHA-256"),
         ({"address": "http://images.example"}, "arg address must be an https address"),
         ({"address": "https://images.example/?x"}, "arg address must be an https address"),
+        ({"address": "https://[2001:db8::1/1.3.0"}, "arg address is no address"),
+        ({"address": "https://images..example"}, "arg address is no address"),
         ({"address": ""}, "address missing"),
         ({"version": "", "sha256": ""}, "version, sha256 missing"),
     ],
@@ -191,7 +193,8 @@ def test_boot_entries_are_read_as_the_boot_loader_counts_them() -> None:
 )
 def test_who_is_well(member: bool, state: NodeState, reason: str, units: bool, missing: str) -> None:
     record = msgspec.structs.replace(RECORD, stage=Stage.TRIAL, member=member)
-    status = StatusDocument(state=state, reason=reason, since=0, node=None, site=None)
+    around = Around(name="nuc-1", members=[MemberView(name="nuc-1", ready=True, server=True)])
+    status = StatusDocument(state=state, reason=reason, since=0, node=None, site=None, around=around)
     assert missing in gate.well(record, status, units)
     assert bool(gate.well(record, status, units)) is bool(missing)
     assert gate.well(record, None, True) == "Edge Commander does not answer"
@@ -202,3 +205,36 @@ def test_a_member_must_be_one_again_also_where_the_power_went_before_the_trial_w
     for stage, missing in ((Stage.FETCH, True), (Stage.INSTALLED, True), (Stage.DONE, False)):
         record = msgspec.structs.replace(RECORD, stage=stage, member=True)
         assert bool(gate.well(record, status, True)) is missing, stage
+
+
+def test_ready_as_it_was_remembered_from_the_image_before_is_no_word_for_this_one() -> None:
+    """Until the first look at the cluster, the commander shows the state that it had before the reboot."""
+    record = msgspec.structs.replace(RECORD, stage=Stage.TRIAL, member=True)
+    others = [MemberView(name="nuc-2", ready=True, server=True)]
+    own = [MemberView(name="nuc-1", ready=ready, server=True) for ready in (False, True)]
+    for members, well in (([], False), (others, False), ([*others, own[0]], False), ([*others, own[1]], True)):
+        around = Around(name="nuc-1", members=members)
+        status = StatusDocument(state=NodeState.READY, reason="", since=0, node=None, site=None, around=around)
+        assert bool(gate.well(record, status, True)) is not well, members
+
+
+@pytest.mark.parametrize("active", [gate.UNITS[:1], gate.UNITS[1:], gate.UNITS])
+def test_each_of_the_units_must_be_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, active: tuple[str, ...]) -> None:
+    """A systemctl that answers as the real one: 0 where any of those that it is asked for is active."""
+    program = tmp_path / "systemctl"
+    program.write_text(
+        f'#!/bin/sh\nfor unit; do case " {" ".join(active)} " in *" $unit "*) exit 0;; esac; done; exit 3\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert gate._active() is (active == gate.UNITS)
+
+
+def test_the_gate_ends_before_the_unit_that_leaves_an_image_in_any_case() -> None:
+    """Else an image that is slow, and well in the time that was set, would be left for a reason that nobody says."""
+    script = (Path(__file__).parents[3] / "images/nuc/files/usr/lib/galley/trial").read_text()
+    hour = float(script.partition("GALLEY_TRIAL_SECONDS:-")[2].partition("}")[0])
+    longest = msgspec.convert({"trial_seconds": 3000}, UpdateSettings).trial_seconds
+    assert longest + 300 <= hour
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({"trial_seconds": hour}, UpdateSettings)

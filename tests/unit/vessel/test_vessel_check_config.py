@@ -24,6 +24,8 @@ def refused(folder: Path, capsys: pytest.CaptureFixture[str], **vessel: Any) -> 
     [
         ({"url": "ssh://x/y"}, ["vessel.atlas: ", "'ssh://x/...'", "https://", "file:///", "http://127.0.0.1"]),
         ({"url": "http://git.example/a.git"}, ["vessel.atlas: ", "plain http is refused off loopback"]),
+        ({"url": "https://[x/y"}, ["vessel.atlas: the Atlas' address is none"]),
+        ({"url": "https://git..example/a.git"}, ["vessel.atlas: ", "is no address"]),
         ({"url": "file:///a.git", "branch": "a..b"}, ["vessel.atlas: 'a..b' is not a branch's name"]),
         ({"url": "https://x/y", "credential": "endpoint"}, ["vessel.atlas.credential: `endpoint` needs the section"]),
         ({"url": "https://x/y", "credential": "file:NONE"}, ["vessel.atlas.credential: ", "No such file"]),

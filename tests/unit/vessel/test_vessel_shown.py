@@ -20,6 +20,7 @@ WITH_PASSWORD = [
     "ssh://git:hunter2/3@h/x",
     "git:hunter2@h:x.git",
     "https://h@/hunter2",
+    "https://u:hunter2@[h/x",
 ]
 
 
