@@ -263,6 +263,15 @@ async def test_it_follows_its_settings_and_never_ends_because_of_them(page: Page
     assert page.program.running
 
 
+async def test_an_address_that_is_none_is_said_and_ends_nothing(page: Page) -> None:
+    for bind in ("192.168..5", "a" * 64 + ".example"):
+        page.serve_at(free_port(), bind=bind)
+        await _logged(page, f"{bind}:{page.port} cannot be had yet")
+        assert page.program.running
+    page.serve_at(free_port())
+    assert status(await page.until(lambda got: status(got) == 200)) == 200
+
+
 async def _logged(page: Page, text: str) -> None:
     async with asyncio.timeout(PATIENCE):
         while text not in (page.folder / "page.log").read_text():  # noqa: ASYNC110 - another process writes it
