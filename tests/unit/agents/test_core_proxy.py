@@ -38,6 +38,26 @@ def test_a_host_goes_by_it_unless_it_is_spared(url: str, goes: bool) -> None:
     assert through(endpoint(), url) is None and through(None, url) is None
 
 
+@pytest.mark.parametrize(
+    ("url", "goes"),
+    [
+        ("https://git.wild.example", False),
+        ("https://wild.example.org", True),
+        ("https://registry.lan:5000/v2/", False),
+        ("https://registry.lan", True),
+        ("https://plain.lan", False),
+        ("https://plain.lan:8443", True),
+        ("https://192.0.2.7:6443", False),
+        ("https://192.0.2.7", True),
+        ("https://[2001:db8::5]", False),
+        ("https://registry.lan:nonsense", True),
+    ],
+)
+def test_what_containerd_spares_by_a_wildcard_or_a_port_is_spared_here_too(url: str, goes: bool) -> None:
+    never = ["*.wild.example", "registry.lan:5000", "plain.lan:443", "192.0.2.7:6443", "2001:db8::5", "*."]
+    assert through(endpoint(proxy=PROXY, no_proxy=never), url) == (PROXY if goes else None)
+
+
 def test_all_can_be_spared() -> None:
     assert through(endpoint(proxy=PROXY, no_proxy=["*"]), "https://cloud.example") is None
 
