@@ -20,11 +20,8 @@ def spared(host: str, port: int | None, never: Iterable[str]) -> bool:
         if one == "*":
             return True
         place, colon, number = one.rpartition(":")
-        if colon and ":" not in place and number.isdigit():
-            if int(number) != port:
-                continue
-            one = place
-        if _covers(one, host):
+        held = bool(colon) and ":" not in place and number.isdigit()
+        if (not held or int(number) == port) and _covers(place if held else one, host):
             return True
     return False
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import string
 from typing import Annotated
 
 import msgspec
@@ -10,16 +11,17 @@ import msgspec
 Address = Annotated[
     str,
     msgspec.Meta(
-        pattern=r"^[0-9a-fA-F.:]+/[0-9]{1,3}$", description="must be an address with its prefix, as 192.0.2.11/24"
+        pattern=r"^[0-9a-fA-F.:]+/[0-9]{1,3}\Z", description="must be an address with its prefix, as 192.0.2.11/24"
     ),
 ]
 Server = Annotated[
-    str, msgspec.Meta(pattern=r"^[0-9a-zA-Z][0-9a-zA-Z.:-]{0,252}$", description="must be a host name or an address")
+    str, msgspec.Meta(pattern=r"^[0-9a-zA-Z][0-9a-zA-Z.:-]{0,252}\Z", description="must be a host name or an address")
 ]
 Interface = Annotated[
     str,
-    msgspec.Meta(pattern=r"^[0-9a-zA-Z*?._-]{1,32}$", description="must be the name of an interface, * and ? allowed"),
+    msgspec.Meta(pattern=r"^[0-9a-zA-Z*?._-]{1,32}\Z", description="must be the name of an interface, * and ? allowed"),
 ]
+_OF_ADDRESSES = frozenset(f"{string.ascii_letters}{string.digits}.:%-_")
 Vlan = Annotated[int, msgspec.Meta(ge=1, le=4094)]
 
 
@@ -82,6 +84,8 @@ def _interface(text: str) -> ipaddress.IPv4Interface | ipaddress.IPv6Interface |
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    if not set(text) <= _OF_ADDRESSES:  # Python takes anything behind a `%`, also a line break
+        return None
     try:
         return ipaddress.ip_address(text)
     except ValueError:

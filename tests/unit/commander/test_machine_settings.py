@@ -35,6 +35,7 @@ def test_every_error_is_named_at_once() -> None:
         ({"gateway": "192.0.2.11"}, "machine.network.gateway"),
         ({"gateway": "router"}, "machine.network.gateway"),
         ({"dns": ["192.0.2.1", "dns"]}, "machine.network.dns[1]"),
+        ({"dns": ["fe80::53%en0\nIPv4Forwarding=yes"]}, "machine.network.dns[0]"),
         ({"address": None}, "machine.network.address"),
     ],
 )
@@ -42,6 +43,18 @@ def test_an_address_that_cannot_be_used_is_named(change: dict[str, Any], path: s
     assert problems(_machine(network=FIXED)) == []
     found = problems(_machine(network={**FIXED, **change}))
     assert [one.split(": ")[0] for one in found] == [path]
+
+
+def test_a_value_that_ends_its_line_is_refused() -> None:
+    """A YAML block (`|`) ends in a line break; what follows in the file that is made of it would be another line."""
+    for wrong in (
+        {"ntp": ["ntp.example\n"]},
+        {"network": {"interface": "en*\n"}},
+        {"network": {"address": "192.0.2.1/24\n"}},
+    ):
+        with pytest.raises(ConfigError):
+            _machine(**wrong)
+    assert problems(_machine(network={**FIXED, "dns": ["fe80::53%en0"]})) == []
 
 
 def _parsed(text: str) -> list[tuple[str, str, str]]:
