@@ -93,8 +93,12 @@ def command_rows(document: StatusDocument, most: int) -> list[tuple[str, str]]:
 
 
 def stamp(ms: int) -> str:
-    """Unix ms as date and time."""
-    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    """Unix ms as date and time. One that has no year of four digits is shown as it is: what an endpoint, or a clock,
+    says of the time may be nonsense, and must not take the screen away."""
+    try:
+        return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (ValueError, OverflowError, OSError):
+        return f"no time ({ms} ms)"
 
 
 def span(ms: int) -> str:

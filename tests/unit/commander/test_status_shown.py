@@ -221,6 +221,16 @@ def test_a_journals_record_that_is_not_understood_is_none(record: object) -> Non
     assert wipe_view(record) is None
 
 
+@pytest.mark.parametrize("ms", [2**53 - 1, -(10**14), 10**30])
+def test_a_time_that_cannot_be_is_shown_as_it_is(ms: int) -> None:
+    """The endpoint names the time; a stolen one would take the screen away, and `since` keeps it on disk."""
+    around = Around(clock=ClockView(now=ms, confirmed=True))
+    document = StatusDocument(state=NodeState.READY, reason="", since=ms, node="n", site="s", around=around)
+    assert f"clock    no time ({ms} ms)" in as_text(document, running=True, now_ms=NOW)
+    rows = lines(seen_as(Seen(document=document, now_ms=NOW)))
+    assert any(row.startswith(f"clock    no time ({ms} ms)") for row in rows)
+
+
 def test_how_far_a_wipe_is_comes_out_of_the_journal() -> None:
     found = wipe_view(
         {
