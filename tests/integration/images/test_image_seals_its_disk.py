@@ -89,7 +89,7 @@ class Machine:
         (self.run / "dev").mkdir(parents=True)
         (self.run / "settings").mkdir()
         if (self.folder / "forget").exists():
-            (self.run / "settings/forget").write_text((self.folder / "forget").read_text())
+            (self.run / "settings/forget").write_bytes((self.folder / "forget").read_bytes())
         (self.fake / "count").write_text("0")
         (self.fake / "kill").write_text(str(kill_at))
         lines = f'. {LIBRARY}/early; . {LIBRARY}/sealed; NAMES="{self.names}"; PATH=$FAKE/bin:$PATH; '
@@ -309,6 +309,32 @@ def test_a_person_s_word_gives_up_what_no_tpm_opens_and_only_once(machine: Machi
     machine.other_tpm()
     machine.boot()
     assert machine.used() == {}, "an old word says nothing of what was made since"
+
+
+@pytest.mark.parametrize("form", ["{}\r\n", "an older word\r\n {}"])
+def test_a_word_is_taken_however_an_editor_ends_its_line(var: Machine, form: str) -> None:
+    var.boot()
+    word = var.uuid("var")
+    (var.folder / "forget").write_bytes(form.format(word).encode())
+    var.other_tpm()
+    var.boot()
+    assert (var.problems(), var.used()) == ("", {"var": "mapper/galley-var"})
+
+
+@pytest.mark.parametrize("text", [b"\n", b".*\n"])
+@pytest.mark.parametrize("named", [True, False])
+def test_another_word_gives_up_nothing_also_where_the_partition_tells_no_name(
+    var: Machine, text: bytes, named: bool
+) -> None:
+    var.boot()
+    before = var.part("var").read_bytes()
+    (var.folder / "forget").write_bytes(text)
+    var.other_tpm()
+    if not named:
+        var._program("cryptsetup", '[ "$1" != luksUUID ] || exit 1; PATH=/usr/sbin:/usr/bin exec cryptsetup "$@"\n')
+    var.boot()
+    assert var.used() == {} and "var: this machine's TPM does not open it" in var.problems()
+    assert var.part("var").read_bytes() == before
 
 
 def test_killed_amid_giving_up_the_next_start_goes_on(machine: Machine) -> None:
