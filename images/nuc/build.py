@@ -38,7 +38,7 @@ BASE_EPOCH = 1735689600
 KEPT = 6
 KEPT_TREES = 2
 NAME = "galley-nuc.raw"
-VERSION = re.compile(r"\d{1,6}(\.\d{1,6}){0,3}")
+VERSION = re.compile(r"\d{1,6}(\.\d{1,6}){0,3}", re.ASCII)
 """Of an image: as a release has it (agents.contracts.release)."""
 RELEASE = ("root.img", "kernel-a.efi", "kernel-b.efi")
 """The files of a release: the root's file system, and what starts it from the one and the other slot."""
@@ -105,9 +105,11 @@ def suite_version() -> str:
 
 
 def build_epoch() -> int:
-    """The image's time, Unix s: `SOURCE_DATE_EPOCH`, else that of the last commit, else BASE_EPOCH."""
+    """The image's time, Unix s: `SOURCE_DATE_EPOCH`, else the last commit's, else BASE_EPOCH. Raises BuildError."""
     given = os.environ.get("SOURCE_DATE_EPOCH")
     if given:
+        if re.fullmatch(r"[0-9]{1,10}", given) is None:
+            raise BuildError(f"SOURCE_DATE_EPOCH is whole seconds since 1970, not {given!r}")
         return int(given)
     command = ["git", "-C", str(host_tree.ROOT), "-c", f"safe.directory={host_tree.ROOT}", "log", "-1", "--format=%ct"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
