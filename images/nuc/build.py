@@ -221,9 +221,12 @@ def _key(below: Path, epoch: int, version: str, programs: cluster.Programs) -> s
     digest = hashlib.sha256(f"{RECIPE} {below.name} {epoch} {version} {programs.key}".encode())
     folders = [HERE, host_tree.ROOT / "systemd", *(host_tree.ROOT / part for part in host_tree.PARTS)]
     docs = sorted((host_tree.ROOT / "docs").glob("*.md"))
-    for file in [*docs, *sorted(file for folder in folders for file in folder.rglob("*") if file.is_file())]:
+    # The commands stand in pyproject.toml, and how they and the suite are laid in, in host_tree.
+    alone = [*docs, host_tree.ROOT / "pyproject.toml", Path(host_tree.__file__)]
+    for file in [*alone, *sorted(file for folder in folders for file in folder.rglob("*") if file.is_file())]:
         if "__pycache__" not in file.parts and file.name != "manifest.json":
-            digest.update(f"\0{file.relative_to(host_tree.ROOT)}\0".encode() + file.read_bytes())
+            runs = file.stat().st_mode & 0o100
+            digest.update(f"\0{file.relative_to(host_tree.ROOT)} {runs}\0".encode() + file.read_bytes())
     return digest.hexdigest()[:16]
 
 
