@@ -82,19 +82,24 @@ def base() -> Path:
     return _kept("base", [file.read_text() for file in recipe], lambda tree: root.make_base(tree, _debs()))
 
 
-def ensure(programs: cluster.Programs = cluster.NONE, *, version: str = "", locked: bool = False) -> Built:
-    """The image, built where it is missing. `version`: of the image; empty: the suite's. Raises BuildError."""
+def ensure(
+    programs: cluster.Programs = cluster.NONE, *, version: str = "", locked: bool = False, accept: bool = False
+) -> Built:
+    """The image, built where it is missing. `version`: of the image; empty: the suite's; `locked`, `accept`: what is
+    done about packages that are not those of manifest.json. Raises BuildError."""
     epoch, version = build_epoch(), version or suite_version()
     if VERSION.fullmatch(version) is None:
         raise BuildError(f"an image's version is numbers and dots, such as 1.4.0, not {version}")
     tools, below = toolbox(), base()
-    _compare(below, tools, locked=locked)
+    found = _compare(below, tools, locked=locked)
     target = _place() / f"image-{_key(below, epoch, version, programs)}"
     if not target.is_dir():
         with _locked():
             if not target.is_dir():
                 _build(target, below, tools, epoch, version=version, programs=programs)
     os.utime(target)
+    if accept:
+        manifest.write(found)
     return Built(target, tools)
 
 
@@ -178,7 +183,8 @@ def _bytes_below(folder: Path) -> int:
     return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
 
-def _compare(below: Path, tools: Path, *, locked: bool) -> None:
+def _compare(below: Path, tools: Path, *, locked: bool) -> manifest.Manifest:
+    """What this build found; also left in the cache, for who looks there (the last build's, whichever that was)."""
     found = {"root": manifest.of(below, _debs()), "toolbox": manifest.of(tools, _debs())}
     differing = manifest.differences(manifest.read(), found)
     for line in differing:
@@ -186,6 +192,7 @@ def _compare(below: Path, tools: Path, *, locked: bool) -> None:
     if differing and locked:
         raise BuildError(f"{len(differing)} packages are not those of manifest.json (--locked)")
     manifest.write(found, _place() / "manifest.json")
+    return found
 
 
 def _place() -> Path:
@@ -251,12 +258,11 @@ def main() -> int:
         return 1
     os.umask(0o022)
     try:
-        built = ensure(cluster.programs(options.kube, options.k3s), version=options.version, locked=options.locked)
+        programs = cluster.programs(options.kube, options.k3s)
+        built = ensure(programs, version=options.version, locked=options.locked, accept=options.accept)
     except BuildError as error:
         print(f"make image: {error}", file=sys.stderr)
         return 1
-    if options.accept:
-        manifest.write(manifest.read(_place() / "manifest.json"))
     print((built.folder / "sizes.json").read_text(), end="", file=sys.stderr)
     print(built.folder)
     return 0
