@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -93,6 +94,16 @@ def test_a_disk_that_holds_anything_is_never_taken(machine: Machine) -> None:
     assert machine.choose("sda") == ""
     machine.disk("sdi")
     assert machine.choose("sda") == "install sdi"
+
+
+def test_content_that_nobody_knows_is_content(machine: Machine) -> None:
+    """A volume that is encrypted without a header has no signature, and blkid finds nothing."""
+    machine.disk("sda", parts=IMAGE, usb=True)
+    machine.disk("sdb", content=random.Random(7).randbytes(2**20))
+    machine.disk("sdc", content=b"my own format\n")
+    assert machine.choose("sda") == ""
+    machine.disk("sdd", content=b"\xff" * 2**20)  # erased flash reads so where it does not read zeros
+    assert machine.choose("sda") == "install sdd"
 
 
 def test_a_partition_that_was_added_to_a_disk_in_use_is_found_by_the_table(machine: Machine) -> None:
