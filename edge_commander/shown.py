@@ -37,7 +37,12 @@ def as_text(document: StatusDocument, *, running: bool, now_ms: int, config: str
     lines += [f"{name:<{GUTTER}}{text}" for name, text in command_rows(document, len(document.past))]
     if hint := advice(document, config).desk:
         lines.append(f"you can  {hint}")
-    return "\n".join(lines)
+    return "\n".join(map(plain, lines))
+
+
+def plain(text: str) -> str:
+    """With a question mark for everything that is not printed as it is: a reason may hold what an endpoint says."""
+    return "".join(one if one.isprintable() else "?" for one in text)
 
 
 def reason_text(document: StatusDocument) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from unicodedata import combining, east_asian_width
 
 from edge_commander.console.view import View
-from edge_commander.shown import GUTTER, stamp
+from edge_commander.shown import GUTTER, plain, stamp
 
 WIDTH, HEIGHT = 80, 25
 MOST_WIDTH, MOST_HEIGHT = 132, 60
@@ -95,8 +95,3 @@ def narrow(text: str) -> str:
     """Plain, and each character takes one column: of a wide one (UAX 11) a text console makes two, so that the row
     would run into the next and move the screen up; a combining one takes none."""
     return "".join("?" if east_asian_width(one) in "WF" or combining(one) else one for one in plain(text))
-
-
-def plain(text: str) -> str:
-    """With a question mark for everything that is not printed as it is."""
-    return "".join(one if one.isprintable() else "?" for one in text)

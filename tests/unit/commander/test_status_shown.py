@@ -247,3 +247,15 @@ def test_how_far_a_wipe_is_comes_out_of_the_journal() -> None:
         ("var", 42),
         ("keep", 0),
     ]
+
+
+def test_what_others_say_steers_no_terminal() -> None:
+    """The answer of an endpoint becomes a reason; of the text, `edge-commander status` printed it as it came."""
+    past = [Past(id="a" * 32, verb="sync", outcome="refused", detail="\x1b]0;title\x07", at=NOW)]
+    document = StatusDocument(
+        state=NodeState.ENROLLING, reason="waiting: \x1b[2Jevil\r\nstate    ready", since=NOW, node="n", site="\x9b2J",
+        past=past,
+    )  # fmt: skip
+    text = as_text(document, running=True, now_ms=NOW)
+    assert all(row.isprintable() for row in text.split("\n"))
+    assert "reason   waiting: ?[2Jevil??state    ready" in text and "\nstate    ready" not in text
