@@ -23,6 +23,7 @@ from agents.io.yamlfile import parse
 from edge_commander.machine_settings import files, medium
 from edge_commander.machine_settings.files import reader_of
 from edge_commander.machine_settings.settings import MachineSettings, problems
+from edge_commander.shown import plain
 
 ETC = Path("/etc")
 NOTICES = Path("/run/galley-notices/settings")
@@ -52,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not wrong:
         made, wrong = _checked(found)
     if wrong:
+        wrong = [plain(problem) for problem in wrong]
         for problem in wrong:
             _say(f"{options.name}: {problem}")
         _say(f"{options.name}: {len(wrong)} problems; nothing of it is taken over")
