@@ -20,7 +20,7 @@ import msgspec
 
 from agents.core.errors import ConfigError, Rejected
 from agents.io import config
-from edge_commander.settings import CommanderSettings
+from edge_commander.settings import CommanderSettings, WipeSettings
 from edge_commander.wipe.disk import Disk
 from edge_commander.wipe.engine import Engine
 from edge_commander.wipe.evidence import warrant
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         own = config.load("edge_commander", CommanderSettings, options.config).own
     except ConfigError as error:
-        return _stop(f"configuration: {error.problems[0]}", None)
+        return _stop(f"configuration: {error.problems[0]}", _at(Path(WipeSettings().journal)))
     return run(own, options.mount_ident)
 
 
@@ -74,6 +74,15 @@ def run(own: CommanderSettings, mount: Path | None = None) -> int:
         _say(f"{_names(record)}: not mounted. What a person can do: docs/wipe.md")
         return 1
     return 0
+
+
+def _at(path: Path) -> Journal | None:
+    """The journal where it is by default; None where it cannot be read."""
+    try:
+        with Disk(path) as device:
+            return Journal(device)
+    except OSError:
+        return None
 
 
 def _believed(own: CommanderSettings, mount: Path | None) -> Warrant:
