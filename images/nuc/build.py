@@ -126,8 +126,17 @@ def _build(
 ) -> None:  # fmt: skip
     started = time.monotonic()
     say("building the image (expected: 60 s)")
-    new = target.with_name("image.new")
-    discard(new)
+    with _fresh(target.with_name("image.new")) as new:
+        _make_image(new, below, tools, epoch, version=version, programs=programs)
+        others = sorted(_place().glob("image-*"), key=lambda one: one.stat().st_mtime)
+        discard(*others[: 1 - KEPT])
+        new.rename(target)
+    say(f"the image is built ({time.monotonic() - started:.0f} s)")
+
+
+def _make_image(
+    new: Path, below: Path, tools: Path, epoch: int, *, version: str, programs: cluster.Programs
+) -> None:  # fmt: skip
     tree, stage = new / "tree", new / "stage"
     stage.mkdir(parents=True)
     run("cp", "-a", str(below), str(tree))
@@ -149,10 +158,6 @@ def _build(
     (new / "kernel-version").write_text(kernel.version(tree) + "\n")
     _describe(new, tree, debian, epoch, version)
     discard(tree, stage)
-    others = sorted(_place().glob("image-*"), key=lambda one: one.stat().st_mtime)
-    discard(*others[: 1 - KEPT])
-    new.rename(target)
-    say(f"the image is built ({time.monotonic() - started:.0f} s)")
 
 
 def _describe(new: Path, tree: Path, debian: dict[str, manifest.Package], epoch: int, version: str) -> None:
@@ -215,11 +220,11 @@ def _kept(kind: str, parts: Sequence[str], maker: Callable[[Path], None]) -> Pat
     with _locked():
         if not tree.is_dir():
             say(f"making the {kind} of the image (expected: 90 s)")
-            new = tree.with_name(f"{kind}.new")
             others = sorted(tree.parent.glob(f"{kind}-*"), key=lambda one: one.stat().st_mtime)
-            discard(new, *others[: 1 - KEPT_TREES])
-            maker(new)
-            new.rename(tree)
+            discard(*others[: 1 - KEPT_TREES])
+            with _fresh(tree.with_name(f"{kind}.new")) as new:
+                maker(new)
+                new.rename(tree)
             os.utime(tree)
     return tree
 
@@ -235,6 +240,18 @@ def _key(below: Path, epoch: int, version: str, programs: cluster.Programs) -> s
             runs = file.stat().st_mode & 0o100
             digest.update(f"\0{file.relative_to(host_tree.ROOT)} {runs}\0".encode() + file.read_bytes())
     return digest.hexdigest()[:16]
+
+
+@contextmanager
+def _fresh(new: Path) -> Iterator[Path]:
+    """Nothing there before, also of a build that was killed; nothing there after one that failed: where the disk is
+    full, its half would keep it so."""
+    discard(new)
+    try:
+        yield new
+    except BaseException:
+        discard(new)
+        raise
 
 
 @contextmanager
@@ -260,7 +277,7 @@ def main() -> int:
     try:
         programs = cluster.programs(options.kube, options.k3s)
         built = ensure(programs, version=options.version, locked=options.locked, accept=options.accept)
-    except BuildError as error:
+    except (BuildError, OSError) as error:
         print(f"make image: {error}", file=sys.stderr)
         return 1
     print((built.folder / "sizes.json").read_text(), end="", file=sys.stderr)
