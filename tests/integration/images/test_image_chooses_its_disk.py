@@ -81,6 +81,18 @@ def test_a_stick_alone_never_becomes_a_node(machine: Machine, stick: dict[str, i
     assert machine.choose("sda") == ""
 
 
+def test_what_hangs_on_usb_is_neither_the_nodes_disk_nor_made_one(machine: Machine) -> None:
+    """A second stick that is blank, and a disk of another node in a case, beside or without a disk of the node's own."""
+    machine.disk("sda", parts=IMAGE, usb=True)
+    machine.disk("sdb", usb=True)
+    machine.disk("sdc", parts=NODE, usb=True)
+    assert machine.choose("sda") == ""
+    machine.disk("sdd")
+    assert machine.choose("sda") == "install sdd"
+    machine.disk("sde", parts=NODE)
+    assert machine.choose("sda") == machine.choose("sde") == "keep sde"
+
+
 def test_a_disk_that_holds_anything_is_never_taken(machine: Machine) -> None:
     ext4 = bytes(1024) + bytes(56) + b"\x53\xef" + bytes(10)
     machine.disk("sda", parts=IMAGE, usb=True)
