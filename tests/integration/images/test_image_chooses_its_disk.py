@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import yaml
 
 EARLY = Path(__file__).resolve().parents[3] / "images/nuc/files/usr/lib/galley/early"
 BIG = 256 * 2**30 // 512
@@ -82,7 +83,7 @@ def test_a_stick_alone_never_becomes_a_node(machine: Machine, stick: dict[str, i
 
 
 def test_what_hangs_on_usb_is_neither_the_nodes_disk_nor_made_one(machine: Machine) -> None:
-    """A second stick that is blank, and a disk of another node in a case, beside or without a disk of the node's own."""
+    """A second stick that is blank, and another node's disk in a case, beside or without a disk of the node's own."""
     machine.disk("sda", parts=IMAGE, usb=True)
     machine.disk("sdb", usb=True)
     machine.disk("sdc", parts=NODE, usb=True)
@@ -130,3 +131,25 @@ def test_a_partition_that_was_added_to_a_disk_in_use_is_found_by_the_table(machi
     environ = {"SYS": str(machine.sys), "DEV": str(machine.dev)}
     done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False, env=environ, timeout=30)
     assert (done.stdout.split(), done.stderr) == (["sda1", "sda3", "none"], "")
+
+
+def test_the_nodes_partitions_go_by_their_disk_and_not_by_their_names_alone(machine: Machine, tmp_path: Path) -> None:
+    """Another disk with partitions of these names may be there before early boot, and udev, which gives a name to
+    whatever came last, sees one that is plugged in later: no wipe is armed, or looked for, in that one's journal."""
+    machine.disk("sdc", parts=NODE, usb=True)
+    machine.disk("nvme0n1", parts=[name for name in NODE if name != "keep"])
+    labels, run = machine.dev / "disk/by-partlabel", tmp_path / "run"
+    labels.mkdir(parents=True)
+    for number, name in enumerate(NODE, 1):
+        (labels / name).symlink_to(f"../../sdc{number}")
+    environ = {"SYS": str(machine.sys), "DEV": str(machine.dev), "RUN": str(run), "NAMES": "ident keep conf var"}
+    script = f". {EARLY}; blkid() {{ return 2; }}; name_partitions nvme0n1"
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False, env=environ, timeout=30)
+    assert done.stderr == ""
+    assert {one.name: str(one.readlink())[6:10] for one in labels.iterdir()} == dict.fromkeys(
+        set(NODE) - {"keep"}, "nvme"
+    )
+    own = yaml.safe_load((EARLY.parents[3] / "etc/galley/galley.d/00-image.yaml").read_text())["edge_commander"]
+    place = Path(own["wipe"]["journal"])
+    assert place.parent == Path("/run/galley-early/dev")
+    assert (run / "dev" / place.name).readlink() == machine.dev / "nvme0n1p4"
