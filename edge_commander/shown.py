@@ -37,7 +37,12 @@ def as_text(document: StatusDocument, *, running: bool, now_ms: int, config: str
     lines += [f"{name:<{GUTTER}}{text}" for name, text in command_rows(document, len(document.past))]
     if hint := advice(document, config).desk:
         lines.append(f"you can  {hint}")
-    return "\n".join(lines)
+    return "\n".join(map(plain, lines))
+
+
+def plain(text: str) -> str:
+    """With a question mark for everything that is not printed as it is: a reason may hold what an endpoint says."""
+    return "".join(one if one.isprintable() else "?" for one in text)
 
 
 def reason_text(document: StatusDocument) -> str:
@@ -93,8 +98,12 @@ def command_rows(document: StatusDocument, most: int) -> list[tuple[str, str]]:
 
 
 def stamp(ms: int) -> str:
-    """Unix ms as date and time."""
-    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    """Unix ms as date and time. One that has no year of four digits is shown as it is: what an endpoint, or a clock,
+    says of the time may be nonsense, and must not take the screen away."""
+    try:
+        return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (ValueError, OverflowError, OSError):
+        return f"no time ({ms} ms)"
 
 
 def span(ms: int) -> str:

@@ -32,12 +32,12 @@ Issuer = Annotated[
 Proxy = Annotated[
     str,
     msgspec.Meta(
-        pattern=r"^http://([0-9A-Za-z][0-9A-Za-z.-]{0,252}|\[[0-9A-Fa-f:]{2,39}\])(:[0-9]{1,5})?/?$",
+        pattern=r"^http://([0-9A-Za-z][0-9A-Za-z.-]{0,252}|\[[0-9A-Fa-f:]{2,39}\])(:[0-9]{1,5})?/?\Z",
         description="must be http://host:port, without a name or password",
     ),
 ]
 Unproxied = Annotated[
-    str, msgspec.Meta(pattern=r"^[0-9A-Za-z.:/*-]{1,253}$", description="must be a host, a domain, a network or *")
+    str, msgspec.Meta(pattern=r"^[0-9A-Za-z.:/*-]{1,253}\Z", description="must be a host, a domain, a network or *")
 ]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 
@@ -103,6 +103,8 @@ def build(
     own = _convert(_filled(merged.get(section) or {}, type_), type_, section, problems)
     if endpoint is not None:
         problems += [f"endpoint.urls[{i}]: {why}" for i, url in enumerate(endpoint.urls) if (why := insecure(url))]
+        if endpoint.proxy is not None and not _has_port(endpoint.proxy):
+            problems.append("endpoint.proxy: names no host and port that there can be")
     if problems:
         raise ConfigError(sorted(set(problems)))
     assert node is not None and own is not None
@@ -144,6 +146,14 @@ def build_section(documents: Iterable[tuple[str, Any]], section: str, type_: typ
         raise ConfigError(sorted(set(problems)))
     assert own is not None
     return own
+
+
+def _has_port(url: str) -> bool:
+    """Whether everybody who is given that address can read it: who cannot goes without a proxy."""
+    try:
+        return urlsplit(url).port != 0
+    except ValueError:
+        return False
 
 
 def insecure(url: str) -> str:

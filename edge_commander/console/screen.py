@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from unicodedata import combining, east_asian_width
 
 from edge_commander.console.view import View
-from edge_commander.shown import GUTTER, stamp
+from edge_commander.shown import GUTTER, plain, stamp
 
 WIDTH, HEIGHT = 80, 25
 MOST_WIDTH, MOST_HEIGHT = 132, 60
@@ -86,10 +87,11 @@ def _beside(rows: Sequence[str], code: Sequence[str], narrow: int) -> list[str]:
 def _rows(name: str, text: str, width: int, most: int = 2) -> list[str]:
     """One entry in two columns; what does not fit into `most` lines ends in dots."""
     room = width - GUTTER
-    rows = textwrap.wrap(plain(text), room, max_lines=most, placeholder=" ...", break_on_hyphens=False)
+    rows = textwrap.wrap(narrow(text), room, max_lines=most, placeholder=" ...", break_on_hyphens=False)
     return [f"{name if not i else '':<{GUTTER}}{row}" for i, row in enumerate(rows or [""])]
 
 
-def plain(text: str) -> str:
-    """With a question mark for everything that is not printed as it is."""
-    return "".join(one if one.isprintable() else "?" for one in text)
+def narrow(text: str) -> str:
+    """Plain, and each character takes one column: of a wide one (UAX 11) a text console makes two, so that the row
+    would run into the next and move the screen up; a combining one takes none."""
+    return "".join("?" if east_asian_width(one) in "WF" or combining(one) else one for one in plain(text))

@@ -120,7 +120,8 @@ class Throttle:
     async def _dial(self, head: Head) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A connection to where the request goes, on which its answer can be read: through the node's own proxy where
         it has one that is meant for this host."""
-        through = self._upstream if self._upstream is not None and self._upstream.serves(head.host) else None
+        upstream = self._upstream
+        through = upstream if upstream is not None and upstream.serves(head.host, head.port) else None
         host, port = (through.host, through.port) if through is not None else (head.host, head.port)
         async with asyncio.timeout(DIAL_SECONDS):
             reader, writer = await asyncio.open_connection(host, port, limit=HEAD_BYTES)

@@ -29,9 +29,9 @@ class Upstream:
     def __repr__(self) -> str:
         return f"Upstream(host={self.host!r}, port={self.port})"
 
-    def serves(self, host: str) -> bool:
-        """Whether connections to that host go through it."""
-        return not spared(host, self.never)
+    def serves(self, host: str, port: int) -> bool:
+        """Whether connections to there go through it."""
+        return not spared(host, port, self.never)
 
     def connect(self, head: Head) -> bytes:
         """Asks it for a tunnel."""

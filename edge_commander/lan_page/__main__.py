@@ -72,7 +72,7 @@ class LanPage:
                 self._server = await listen(wanted.bind, wanted.port, self._places, self._shown.document)
             self._where = wanted
             self._tell(f"serves {wanted.bind}:{wanted.port}" if wanted.port else "is turned off")
-        except (OSError, OverflowError) as error:
+        except (OSError, OverflowError, ValueError) as error:  # a name that cannot be one at all is a ValueError
             self._tell(f"{wanted.bind}:{wanted.port} cannot be had yet: {getattr(error, 'strerror', None) or error}")
 
     def close(self) -> None:

@@ -7,9 +7,8 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from edge_commander.console.screen import plain
 from edge_commander.console.view import View
-from edge_commander.shown import stamp
+from edge_commander.shown import plain, stamp
 
 REFRESH_SECONDS = 10
 STYLE = (

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from agents.core.command_verify import CommandRefused
+from agents.contracts.command import Command
+from agents.core.command_verify import CommandRefused, read_command
 from agents.core.errors import Rejected, Retryable
 from edge_commander.machine.wire import Ask
 from edge_commander.settings import CommanderSettings
@@ -19,7 +20,7 @@ from edge_commander.wipe import record as records
 from edge_commander.wipe.disk import Disk
 from edge_commander.wipe.evidence import warrant
 from edge_commander.wipe.journal import Journal, TooLong
-from edge_commander.wipe.record import Phase, Target, Unsent
+from edge_commander.wipe.record import Phase, Target, Unsent, WipeRecord
 from edge_commander.wipe.warrant import judge, targets_of
 
 T = TypeVar("T")
@@ -52,7 +53,7 @@ def arm(ask: Ask, own: CommanderSettings, unsent: Callable[[], list[Unsent]]) ->
         found = journal.record
         if found is not None and found.id == command.id:
             return found.phase.value
-        if found is not None and (found.phase in records.OPEN or found.sequence >= command.sequence):
+        if found is not None and (found.phase in records.OPEN or _later(found, command)):
             raise Rejected(f"the journal holds the wipe {found.id} of sequence {found.sequence}: {found.phase.value}")
         targets = targets_of(command)
         lost = unsent() if Target.VAR in targets else []
@@ -60,6 +61,16 @@ def arm(ask: Ask, own: CommanderSettings, unsent: Callable[[], list[Unsent]]) ->
         return Phase.ARMED.value
 
     return _with(own, write)
+
+
+def _later(found: WipeRecord, command: Command) -> bool:
+    """Whether the journal's wipe was ordered after that one. A site's sequences say nothing of another's: a box that
+    was retired elsewhere brings its journal along."""
+    try:
+        site = read_command(found.command).site
+    except CommandRefused:
+        site = command.site
+    return site == command.site and found.sequence >= command.sequence
 
 
 def reported(command_id: str, own: CommanderSettings) -> bool:

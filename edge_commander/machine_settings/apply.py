@@ -25,6 +25,7 @@ from agents.io.yamlfile import parse
 from edge_commander.machine_settings import files, medium
 from edge_commander.machine_settings.files import reader_of
 from edge_commander.machine_settings.settings import MachineSettings, problems
+from edge_commander.shown import plain
 
 ETC = Path("/etc")
 NOTICES = Path("/run/galley-notices/settings")
@@ -88,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def bounded(problems: Sequence[str]) -> list[str]:
     """As a console shows them: what a stick has in its names does not command it. Pure."""
-    lines = ["".join(one if one.isprintable() else " " for one in problem)[:MAX_LINE] for problem in problems]
+    lines = [plain(problem)[:MAX_LINE] for problem in problems]
     left = len(lines) - MAX_LINES
     return lines if left <= 0 else [*lines[:MAX_LINES], f"and {left} more"]
 

@@ -20,7 +20,7 @@ import msgspec
 
 from agents.core.errors import ConfigError, Rejected
 from agents.io import config
-from edge_commander.settings import CommanderSettings
+from edge_commander.settings import CommanderSettings, WipeSettings
 from edge_commander.wipe.disk import Disk
 from edge_commander.wipe.engine import Engine
 from edge_commander.wipe.evidence import warrant
@@ -32,6 +32,8 @@ from edge_commander.wipe.warrant import Warrant
 
 PAUSE_SECONDS = 10.0
 """Between two attempts: a disk may come late."""
+BEGUN = frozenset({Phase.RUNNING, Phase.DONE, Phase.FAILED})
+"""An end among them, as it was to be in both slots."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,17 +47,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         own = config.load("edge_commander", CommanderSettings, options.config).own
     except ConfigError as error:
-        return _stop(f"configuration: {error.problems[0]}", None)
+        return _stop(f"configuration: {error.problems[0]}", _at(Path(WipeSettings().journal)))
     return run(own, options.mount_ident)
 
 
 def run(own: CommanderSettings, mount: Path | None = None) -> int:
     """The wipe that the journal holds, if any; returns the exit status."""
+    journal: Journal | None = None
     record: WipeRecord | None = None
     try:
         with Disk(Path(own.wipe.journal)) as device:
             journal = Journal(device)
-            record = journal.record
             disks = Partitions(own.wipe)
             pause = partial(time.sleep, PAUSE_SECONDS)
             engine = Engine(journal, disks, lambda: _believed(own, mount), _say, pause, blank=disks.blank)
@@ -64,14 +66,23 @@ def run(own: CommanderSettings, mount: Path | None = None) -> int:
         _say(f"{own.wipe.journal}: there is no journal, so there is no wipe")
         return 0
     except OSError as error:
-        return _stop(f"{own.wipe.journal}: {error.strerror or error}", record, busy=error.errno == errno.EBUSY)
+        return _stop(f"{own.wipe.journal}: {error.strerror or error}", journal, busy=error.errno == errno.EBUSY)
     except (ConfigError, Rejected) as error:
-        return _stop(f"what this node believes cannot be read: {error}", record)
+        return _stop(f"what this node believes cannot be read: {error}", journal)
     if record is not None and record.phase is Phase.FAILED:
         _say(f"the wipe {record.id} failed: {record.problem}")
         _say(f"{_names(record)}: not mounted. What a person can do: docs/wipe.md")
         return 1
     return 0
+
+
+def _at(path: Path) -> Journal | None:
+    """The journal where it is by default; None where it cannot be read."""
+    try:
+        with Disk(path) as device:
+            return Journal(device)
+    except OSError:
+        return None
 
 
 def _believed(own: CommanderSettings, mount: Path | None) -> Warrant:
@@ -94,10 +105,12 @@ def _mounted(device: Path, mount: Path) -> Iterator[None]:
         subprocess.run(["umount", str(mount)], check=False, capture_output=True)
 
 
-def _stop(text: str, record: WipeRecord | None, *, busy: bool = False) -> int:
-    """Nothing can be decided. What was not begun has erased nothing, so the node may start as it is."""
+def _stop(text: str, journal: Journal | None, *, busy: bool = False) -> int:
+    """Nothing can be decided. What was not begun has erased nothing, so the node may start as it is; whether it was is
+    what the journal took last, in this very start perhaps."""
     _say(text)
-    return 1 if busy or (record is not None and record.phase is Phase.RUNNING) else 0
+    record = journal.record if journal is not None else None
+    return 1 if busy or (record is not None and record.phase in BEGUN) else 0
 
 
 def _names(record: WipeRecord) -> str:

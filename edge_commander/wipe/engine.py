@@ -21,7 +21,7 @@ from edge_commander.wipe.blocks import CHUNK, BlockDevice
 from edge_commander.wipe.journal import Journal
 from edge_commander.wipe.luks import LOOK
 from edge_commander.wipe.record import Phase, Target, TargetState, WipeRecord
-from edge_commander.wipe.warrant import Warrant, judge_record
+from edge_commander.wipe.warrant import NoOperators, Warrant, judge_record
 
 RECORD_EVERY = 64 * 1024 * 1024
 """How much is overwritten and flushed before the journal learns of it, bytes."""
@@ -75,8 +75,8 @@ class Engine:
         it helps him to nothing. Raises CommandRefused, Rejected."""
         try:
             warrant = self.warrant()
-        except Rejected:
-            if record.phase is not Phase.RUNNING or not record.judged:
+        except Rejected as error:
+            if record.phase is not Phase.RUNNING or not record.judged or isinstance(error, NoOperators):
                 raise
             self.say("ident is erased in part, so what was judged before counts")
             return read_command(record.command)

@@ -13,18 +13,19 @@ from edge_commander.reasons import NodeRecord
 from edge_commander.settings import CommanderSettings
 from edge_commander.trust.keeper import TRUST_NAME
 from edge_commander.trust.record import TrustRecord, believe
-from edge_commander.wipe.warrant import Warrant
+from edge_commander.wipe.warrant import NoOperators, Warrant
 
 
 def warrant(own: CommanderSettings) -> Warrant:
-    """Who this node is, and whose signature counts here. Raises Rejected where the disk does not say, ConfigError."""
+    """Who this node is, and whose signature counts here. Raises Rejected where the disk does not say, NoOperators,
+    ConfigError."""
     folder = Path(own.keys_dir)
     record = StateFile(folder / STATE_NAME, NodeRecord).peek()
     if record is None or record.node is None or record.site is None:
         raise Rejected("does not say which node of which site this is", file=str(folder / STATE_NAME))
     known = operators(own)
     if known is None:
-        return Warrant(record.site, record.node, {}, 1)
+        raise NoOperators("no operators are known: edge_commander.operators_file is not set")
     return Warrant(record.site, record.node, known.signing, known.threshold)
 
 

@@ -60,7 +60,8 @@ def _header(start: bytes, at: int, magic: bytes) -> dict[str, Any] | None:
         return None
     blank = bytes(_CHECKSUM.stop - _CHECKSUM.start)
     digest.update(binary[: _CHECKSUM.start] + blank + binary[_CHECKSUM.stop :] + whole[_JSON_AT:])
-    if not hmac.compare_digest(digest.digest(), binary[_CHECKSUM][: digest.digest_size]):
+    size = digest.digest_size  # 0: of any length, as SHAKE; none of these
+    if not size or not hmac.compare_digest(digest.digest(), binary[_CHECKSUM][:size]):
         return None
     try:
         value = json.loads(whole[_JSON_AT:].split(b"\0")[0])
@@ -80,6 +81,6 @@ def _judge(found: dict[str, Any], size: int) -> Luks | None:
         ends = [int(area["offset"]) + int(area["size"]) for area in areas]
         if one["type"] != "crypt" or "null" in str(one["encryption"]) or one["size"] != "dynamic":
             return None
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return None
     return Luks(data) if 0 < data <= size and all(end <= data for end in ends) else None

@@ -12,8 +12,14 @@ from dataclasses import dataclass
 from agents.contracts.command import Command, SignedCommand
 from agents.core.command_rules import ERASES, ill_formed
 from agents.core.command_verify import CommandKeys, CommandRefused, read_command, verify_command
+from agents.core.errors import Rejected
 from agents.core.jose import Jwk
 from edge_commander.wipe.record import Target, WipeRecord
+
+
+class NoOperators(Rejected):
+    """Nobody is known whose word counts here: the configuration was not there, or names nobody. That says nothing of a
+    command."""
 
 
 @dataclass(frozen=True)

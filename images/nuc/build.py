@@ -38,7 +38,7 @@ BASE_EPOCH = 1735689600
 KEPT = 6
 KEPT_TREES = 2
 NAME = "galley-nuc.raw"
-VERSION = re.compile(r"\d{1,6}(\.\d{1,6}){0,3}")
+VERSION = re.compile(r"\d{1,6}(\.\d{1,6}){0,3}", re.ASCII)
 """Of an image: as a release has it (agents.contracts.release)."""
 RELEASE = ("root.img", "kernel-a.efi", "kernel-b.efi")
 """The files of a release: the root's file system, and what starts it from the one and the other slot."""
@@ -82,19 +82,24 @@ def base() -> Path:
     return _kept("base", [file.read_text() for file in recipe], lambda tree: root.make_base(tree, _debs()))
 
 
-def ensure(programs: cluster.Programs = cluster.NONE, *, version: str = "", locked: bool = False) -> Built:
-    """The image, built where it is missing. `version`: of the image; empty: the suite's. Raises BuildError."""
+def ensure(
+    programs: cluster.Programs = cluster.NONE, *, version: str = "", locked: bool = False, accept: bool = False
+) -> Built:
+    """The image, built where it is missing. `version`: of the image; empty: the suite's; `locked`, `accept`: what is
+    done about packages that are not those of manifest.json. Raises BuildError."""
     epoch, version = build_epoch(), version or suite_version()
     if VERSION.fullmatch(version) is None:
         raise BuildError(f"an image's version is numbers and dots, such as 1.4.0, not {version}")
     tools, below = toolbox(), base()
-    _compare(below, tools, locked=locked)
+    found = _compare(below, tools, locked=locked)
     target = _place() / f"image-{_key(below, epoch, version, programs)}"
     if not target.is_dir():
         with _locked():
             if not target.is_dir():
                 _build(target, below, tools, epoch, version=version, programs=programs)
     os.utime(target)
+    if accept:
+        manifest.write(found)
     return Built(target, tools)
 
 
@@ -105,9 +110,11 @@ def suite_version() -> str:
 
 
 def build_epoch() -> int:
-    """The image's time, Unix s: `SOURCE_DATE_EPOCH`, else that of the last commit, else BASE_EPOCH."""
+    """The image's time, Unix s: `SOURCE_DATE_EPOCH`, else the last commit's, else BASE_EPOCH. Raises BuildError."""
     given = os.environ.get("SOURCE_DATE_EPOCH")
     if given:
+        if re.fullmatch(r"[0-9]{1,10}", given) is None:
+            raise BuildError(f"SOURCE_DATE_EPOCH is whole seconds since 1970, not {given!r}")
         return int(given)
     command = ["git", "-C", str(host_tree.ROOT), "-c", f"safe.directory={host_tree.ROOT}", "log", "-1", "--format=%ct"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -119,8 +126,17 @@ def _build(
 ) -> None:  # fmt: skip
     started = time.monotonic()
     say("building the image (expected: 60 s)")
-    new = target.with_name("image.new")
-    discard(new)
+    with _fresh(target.with_name("image.new")) as new:
+        _make_image(new, below, tools, epoch, version=version, programs=programs)
+        others = sorted(_place().glob("image-*"), key=lambda one: one.stat().st_mtime)
+        discard(*others[: 1 - KEPT])
+        new.rename(target)
+    say(f"the image is built ({time.monotonic() - started:.0f} s)")
+
+
+def _make_image(
+    new: Path, below: Path, tools: Path, epoch: int, *, version: str, programs: cluster.Programs
+) -> None:  # fmt: skip
     tree, stage = new / "tree", new / "stage"
     stage.mkdir(parents=True)
     run("cp", "-a", str(below), str(tree))
@@ -142,10 +158,6 @@ def _build(
     (new / "kernel-version").write_text(kernel.version(tree) + "\n")
     _describe(new, tree, debian, epoch, version)
     discard(tree, stage)
-    others = sorted(_place().glob("image-*"), key=lambda one: one.stat().st_mtime)
-    discard(*others[: 1 - KEPT])
-    new.rename(target)
-    say(f"the image is built ({time.monotonic() - started:.0f} s)")
 
 
 def _describe(new: Path, tree: Path, debian: dict[str, manifest.Package], epoch: int, version: str) -> None:
@@ -176,7 +188,8 @@ def _bytes_below(folder: Path) -> int:
     return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
 
-def _compare(below: Path, tools: Path, *, locked: bool) -> None:
+def _compare(below: Path, tools: Path, *, locked: bool) -> manifest.Manifest:
+    """What this build found; also left in the cache, for who looks there (the last build's, whichever that was)."""
     found = {"root": manifest.of(below, _debs()), "toolbox": manifest.of(tools, _debs())}
     differing = manifest.differences(manifest.read(), found)
     for line in differing:
@@ -184,6 +197,7 @@ def _compare(below: Path, tools: Path, *, locked: bool) -> None:
     if differing and locked:
         raise BuildError(f"{len(differing)} packages are not those of manifest.json (--locked)")
     manifest.write(found, _place() / "manifest.json")
+    return found
 
 
 def _place() -> Path:
@@ -206,11 +220,11 @@ def _kept(kind: str, parts: Sequence[str], maker: Callable[[Path], None]) -> Pat
     with _locked():
         if not tree.is_dir():
             say(f"making the {kind} of the image (expected: 90 s)")
-            new = tree.with_name(f"{kind}.new")
             others = sorted(tree.parent.glob(f"{kind}-*"), key=lambda one: one.stat().st_mtime)
-            discard(new, *others[: 1 - KEPT_TREES])
-            maker(new)
-            new.rename(tree)
+            discard(*others[: 1 - KEPT_TREES])
+            with _fresh(tree.with_name(f"{kind}.new")) as new:
+                maker(new)
+                new.rename(tree)
             os.utime(tree)
     return tree
 
@@ -219,10 +233,25 @@ def _key(below: Path, epoch: int, version: str, programs: cluster.Programs) -> s
     digest = hashlib.sha256(f"{RECIPE} {below.name} {epoch} {version} {programs.key}".encode())
     folders = [HERE, host_tree.ROOT / "systemd", *(host_tree.ROOT / part for part in host_tree.PARTS)]
     docs = sorted((host_tree.ROOT / "docs").glob("*.md"))
-    for file in [*docs, *sorted(file for folder in folders for file in folder.rglob("*") if file.is_file())]:
+    # The commands stand in pyproject.toml, and how they and the suite are laid in, in host_tree.
+    alone = [*docs, host_tree.ROOT / "pyproject.toml", Path(host_tree.__file__)]
+    for file in [*alone, *sorted(file for folder in folders for file in folder.rglob("*") if file.is_file())]:
         if "__pycache__" not in file.parts and file.name != "manifest.json":
-            digest.update(f"\0{file.relative_to(host_tree.ROOT)}\0".encode() + file.read_bytes())
+            runs = file.stat().st_mode & 0o100
+            digest.update(f"\0{file.relative_to(host_tree.ROOT)} {runs}\0".encode() + file.read_bytes())
     return digest.hexdigest()[:16]
+
+
+@contextmanager
+def _fresh(new: Path) -> Iterator[Path]:
+    """Nothing there before, also of a build that was killed; nothing there after one that failed: where the disk is
+    full, its half would keep it so."""
+    discard(new)
+    try:
+        yield new
+    except BaseException:
+        discard(new)
+        raise
 
 
 @contextmanager
@@ -246,12 +275,11 @@ def main() -> int:
         return 1
     os.umask(0o022)
     try:
-        built = ensure(cluster.programs(options.kube, options.k3s), version=options.version, locked=options.locked)
-    except BuildError as error:
+        programs = cluster.programs(options.kube, options.k3s)
+        built = ensure(programs, version=options.version, locked=options.locked, accept=options.accept)
+    except (BuildError, OSError) as error:
         print(f"make image: {error}", file=sys.stderr)
         return 1
-    if options.accept:
-        manifest.write(manifest.read(_place() / "manifest.json"))
     print((built.folder / "sizes.json").read_text(), end="", file=sys.stderr)
     print(built.folder)
     return 0

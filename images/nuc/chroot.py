@@ -40,11 +40,14 @@ def make(tree: Path, debs: Path, packages: Sequence[str], *, variant: str, optio
     debs.mkdir(parents=True, exist_ok=True)
     own = '"$1"/var/cache/apt/archives/'
     run(
+        # As root it mounts the /proc and /sys of the tree for everybody. Killed, it would leave them, and neither that
+        # tree nor a later one in its place could be removed or made.
+        "unshare", "--mount",
         "mmdebstrap", "--quiet", f"--variant={variant}", "--skip=download/empty", "--skip=essential/unlink",
         '--aptopt=APT::Install-Recommends "false"', f"--setup-hook=mkdir -p {own}",
         f"--setup-hook=sync-in {debs} /var/cache/apt/archives/",
         f"--customize-hook=sync-out /var/cache/apt/archives {debs}",
-        *options, f"--include={','.join(packages)}", SUITE, str(tree),
+        *options, f"--include={','.join(packages)}", SUITE, str(tree), what="mmdebstrap",
     )  # fmt: skip
 
 

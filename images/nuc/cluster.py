@@ -7,6 +7,8 @@ upstream programs comes what starts them: the files below `kubernetes/`, contain
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,8 @@ from images.nuc.chroot import BuildError
 
 UPSTREAM = ("kubeadm", "kubelet", "etcd", "etcdctl", "etcdutl")
 """What `distribution.kubeadm.programs` holds by version; kubectl is for Vessel's kustomize besides."""
+VERSION = re.compile(r"v(\d+\.\d+\.\d+(?:[-+][0-9A-Za-z.+-]+)?)", re.ASCII)
+"""As `kubeadm version -o short` says it; it becomes a folder's name and a setting."""
 AIRGAP = "*airgap-images*"
 ARCHIVES = "*images*.tar"
 FILES = lists.HERE / "kubernetes"
@@ -54,10 +58,10 @@ NONE = Programs()
 
 def programs(kube: Path | None, k3s: Path | None, archives: tuple[Path, ...] = ()) -> Programs:
     """What was asked for. `archives`: of container images, besides those that lie in `kube`. Raises BuildError where a
-    program is missing."""
+    program is missing or is none."""
     files: list[tuple[Path | str, str]] = []
     if kube is not None:
-        version = _asked(kube / "kubeadm", "version", "-o", "short").strip().removeprefix("v")
+        version = _version(kube / "kubeadm")
         files += [(kube / name, f"opt/kubernetes/{version}/{name}") for name in UPSTREAM]
         files.append((kube / "kubectl", "usr/bin/kubectl"))
         files += [(one, str(one.relative_to(FILES))) for one in sorted(FILES.rglob("*")) if one.is_file()]
@@ -73,6 +77,9 @@ def programs(kube: Path | None, k3s: Path | None, archives: tuple[Path, ...] = (
     missing = [str(source) for source, _ in files if isinstance(source, Path) and not source.is_file()]
     if missing:
         raise BuildError(f"not there, so not to be copied in: {', '.join(missing)}")
+    run = [*((kube / name) for name in (*UPSTREAM, "kubectl") if kube is not None), *([k3s] if k3s is not None else [])]
+    if idle := [str(one) for one in run if not os.access(one, os.X_OK)]:
+        raise BuildError(f"no programs, as they are not executable: {', '.join(idle)}")
     digest = hashlib.sha256()
     for source, target in files:
         digest.update(f"{target} {_digest(source)}\n".encode())
@@ -86,18 +93,30 @@ def _digest(source: Path | str) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def _version(kubeadm: Path) -> str:
+    said = _asked(kubeadm, "version", "-o", "short").strip()
+    if (found := VERSION.fullmatch(said)) is None:
+        raise BuildError(f"{kubeadm} says no version of Kubernetes: {said[:80]!r}")
+    return found[1]
+
+
 def _pause(kubeadm: Path, version: str) -> str:
     """The image of a pod's sandbox, as that kubeadm names it."""
     said = _asked(kubeadm, "config", "images", "list", "--kubernetes-version", f"v{version}")
-    return next(one for one in said.split() if one.rpartition(":")[0].endswith("/pause"))
+    found = [one for one in said.split() if one.rpartition(":")[0].endswith("/pause")]
+    if not found:
+        raise BuildError(f"{kubeadm} names no image of a pod's sandbox")
+    return found[0]
 
 
 def _asked(kubeadm: Path, *arguments: str) -> str:
     command = [kubeadm, *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, timeout=60)
     except OSError as error:
         raise BuildError(f"{kubeadm}: {error.strerror}") from None
+    except subprocess.TimeoutExpired:
+        raise BuildError(f"{kubeadm} does not end") from None
     if done.returncode != 0:
         raise BuildError(f"{kubeadm} {' '.join(arguments)}: {done.stderr[-500:]}")
     return done.stdout

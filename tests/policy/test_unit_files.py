@@ -257,6 +257,15 @@ def test_nothing_waits_for_the_network() -> None:
         assert not [line for line in lines(unit) if "network-online" in line]
 
 
+def test_no_path_is_made_by_two_lines_of_tmpfiles() -> None:
+    """The first file by name wins, and the other line's mode and owner are passed over with a warning at each boot."""
+    files = [*(ROOT / "systemd/tmpfiles.d").glob("*.conf"), *(ROOT / "images/nuc").rglob("tmpfiles.d/*.conf")]
+    lines = [line.split() for file in files for line in file.read_text().splitlines()]
+    paths = [line[1] for line in lines if line and not line[0].startswith("#")]
+    assert len(files) >= 3
+    assert [one for one in paths if paths.count(one) > 1] == []
+
+
 def test_users_are_the_same_in_sysusers_and_at_the_identity_socket() -> None:
     entries = [line.split() for line in (ROOT / "systemd/sysusers.d/galley.conf").read_text().splitlines()]
     found = {entry[1]: int(entry[2]) for entry in entries if entry[:1] == ["u"]}

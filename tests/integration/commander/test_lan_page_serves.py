@@ -221,6 +221,26 @@ async def test_who_never_takes_the_answer_keeps_nobody_out(page: Page) -> None:
             one.close()
 
 
+async def test_a_burst_takes_no_more_descriptors_than_its_unit_allows(page: Page) -> None:
+    """Those that are sent away go a moment later than they came; out of descriptors it would take nobody for a second,
+    and say so in the journal at length."""
+    unit = (Path(__file__).parents[3] / "systemd/galley-lan-page.service").read_text()
+    limit = int(unit.partition("LimitNOFILE=")[2].split()[0])
+    resource.prlimit(page.program.pid, resource.RLIMIT_NOFILE, (limit, limit))
+    held = []
+    for number in range(600):
+        one = socket.socket()
+        one.setblocking(False)
+        one.bind((f"127.2.{number // 250}.{number % 250 + 1}", 0))
+        with contextlib.suppress(BlockingIOError):
+            one.connect(("127.0.0.1", page.port))
+        held.append(one)
+    await page.until(lambda got: status(got) == 200)
+    for one in held:
+        one.close()
+    assert (page.folder / "page.log").read_text() == f"the page serves 127.0.0.1:{page.port}\n"
+
+
 async def test_a_crowd_is_served_by_a_few_questions_to_the_commander(page: Page) -> None:
     began = page.commander.asked
     loop = asyncio.get_running_loop()
@@ -261,6 +281,15 @@ async def test_it_follows_its_settings_and_never_ends_because_of_them(page: Page
     page.serve_at(0)
     await _logged(page, "is turned off")
     assert page.program.running
+
+
+async def test_an_address_that_is_none_is_said_and_ends_nothing(page: Page) -> None:
+    for bind in ("192.168..5", "a" * 64 + ".example"):
+        page.serve_at(free_port(), bind=bind)
+        await _logged(page, f"{bind}:{page.port} cannot be had yet")
+        assert page.program.running
+    page.serve_at(free_port())
+    assert status(await page.until(lambda got: status(got) == 200)) == 200
 
 
 async def _logged(page: Page, text: str) -> None:

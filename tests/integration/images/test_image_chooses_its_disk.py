@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import yaml
 
 EARLY = Path(__file__).resolve().parents[3] / "images/nuc/files/usr/lib/galley/early"
 BIG = 256 * 2**30 // 512
@@ -80,6 +82,18 @@ def test_a_stick_alone_never_becomes_a_node(machine: Machine, stick: dict[str, i
     assert machine.choose("sda") == ""
 
 
+def test_what_hangs_on_usb_is_neither_the_nodes_disk_nor_made_one(machine: Machine) -> None:
+    """A second stick that is blank, and another node's disk in a case, beside or without a disk of the node's own."""
+    machine.disk("sda", parts=IMAGE, usb=True)
+    machine.disk("sdb", usb=True)
+    machine.disk("sdc", parts=NODE, usb=True)
+    assert machine.choose("sda") == ""
+    machine.disk("sdd")
+    assert machine.choose("sda") == "install sdd"
+    machine.disk("sde", parts=NODE)
+    assert machine.choose("sda") == machine.choose("sde") == "keep sde"
+
+
 def test_a_disk_that_holds_anything_is_never_taken(machine: Machine) -> None:
     ext4 = bytes(1024) + bytes(56) + b"\x53\xef" + bytes(10)
     machine.disk("sda", parts=IMAGE, usb=True)
@@ -95,6 +109,16 @@ def test_a_disk_that_holds_anything_is_never_taken(machine: Machine) -> None:
     assert machine.choose("sda") == "install sdi"
 
 
+def test_content_that_nobody_knows_is_content(machine: Machine) -> None:
+    """A volume that is encrypted without a header has no signature, and blkid finds nothing."""
+    machine.disk("sda", parts=IMAGE, usb=True)
+    machine.disk("sdb", content=random.Random(7).randbytes(2**20))
+    machine.disk("sdc", content=b"my own format\n")
+    assert machine.choose("sda") == ""
+    machine.disk("sdd", content=b"\xff" * 2**20)  # erased flash reads so where it does not read zeros
+    assert machine.choose("sda") == "install sdd"
+
+
 def test_a_partition_that_was_added_to_a_disk_in_use_is_found_by_the_table(machine: Machine) -> None:
     """The kernel shows no name of it: it is not told any."""
     machine.disk("sda", parts=IMAGE)
@@ -107,3 +131,25 @@ def test_a_partition_that_was_added_to_a_disk_in_use_is_found_by_the_table(machi
     environ = {"SYS": str(machine.sys), "DEV": str(machine.dev)}
     done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False, env=environ, timeout=30)
     assert (done.stdout.split(), done.stderr) == (["sda1", "sda3", "none"], "")
+
+
+def test_the_nodes_partitions_go_by_their_disk_and_not_by_their_names_alone(machine: Machine, tmp_path: Path) -> None:
+    """Another disk with partitions of these names may be there before early boot, and udev, which gives a name to
+    whatever came last, sees one that is plugged in later: no wipe is armed, or looked for, in that one's journal."""
+    machine.disk("sdc", parts=NODE, usb=True)
+    machine.disk("nvme0n1", parts=[name for name in NODE if name != "keep"])
+    labels, run = machine.dev / "disk/by-partlabel", tmp_path / "run"
+    labels.mkdir(parents=True)
+    for number, name in enumerate(NODE, 1):
+        (labels / name).symlink_to(f"../../sdc{number}")
+    environ = {"SYS": str(machine.sys), "DEV": str(machine.dev), "RUN": str(run), "NAMES": "ident keep conf var"}
+    script = f". {EARLY}; blkid() {{ return 2; }}; name_partitions nvme0n1"
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False, env=environ, timeout=30)
+    assert done.stderr == ""
+    assert {one.name: str(one.readlink())[6:10] for one in labels.iterdir()} == dict.fromkeys(
+        set(NODE) - {"keep"}, "nvme"
+    )
+    own = yaml.safe_load((EARLY.parents[3] / "etc/galley/galley.d/00-image.yaml").read_text())["edge_commander"]
+    place = Path(own["wipe"]["journal"])
+    assert place.parent == Path("/run/galley-early/dev")
+    assert (run / "dev" / place.name).readlink() == machine.dev / "nvme0n1p4"

@@ -311,25 +311,30 @@ def test_a_person_s_word_gives_up_what_no_tpm_opens_and_only_once(machine: Machi
     assert machine.used() == {}, "an old word says nothing of what was made since"
 
 
-def test_a_word_of_an_editor_that_ends_its_lines_otherwise_is_one(machine: Machine) -> None:
-    machine.boot()
-    (machine.folder / "forget").write_bytes(f"{machine.uuid('ident')}\r\n".encode())
-    machine.other_tpm()
-    machine.boot()
-    assert (machine.problems(), machine.used()) == ("", ALL_SEALED)
+@pytest.mark.parametrize("form", ["{}\r\n", "an older word\r\n {}"])
+def test_a_word_is_taken_however_an_editor_ends_its_line(var: Machine, form: str) -> None:
+    var.boot()
+    word = var.uuid("var")
+    (var.folder / "forget").write_bytes(form.format(word).encode())
+    var.other_tpm()
+    var.boot()
+    assert (var.problems(), var.used()) == ("", {"var": "mapper/galley-var"})
 
 
-def test_an_empty_line_is_no_word_where_the_code_cannot_be_read(machine: Machine) -> None:
-    """cryptsetup may not answer in time: the header is there and says no UUID."""
-    machine.boot()
-    before = {name: machine.part(name).read_bytes() for name in NAMES}
-    (machine.folder / "forget").write_text("\n")
-    machine.other_tpm()
-    real = (machine.fake / "bin/cryptsetup").read_text()
-    machine._program("cryptsetup", f'[ "$1" != luksUUID ] || exit 1\n{real}')
-    machine.boot()
-    assert machine.used() == {}
-    assert {name: machine.part(name).read_bytes() for name in NAMES} == before
+@pytest.mark.parametrize("text", [b"\n", b".*\n"])
+@pytest.mark.parametrize("named", [True, False])
+def test_another_word_gives_up_nothing_also_where_the_partition_tells_no_name(
+    var: Machine, text: bytes, named: bool
+) -> None:
+    var.boot()
+    before = var.part("var").read_bytes()
+    (var.folder / "forget").write_bytes(text)
+    var.other_tpm()
+    if not named:
+        var._program("cryptsetup", '[ "$1" != luksUUID ] || exit 1; PATH=/usr/sbin:/usr/bin exec cryptsetup "$@"\n')
+    var.boot()
+    assert var.used() == {} and "var: this machine's TPM does not open it" in var.problems()
+    assert var.part("var").read_bytes() == before
 
 
 def test_killed_amid_giving_up_the_next_start_goes_on(machine: Machine) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unicodedata import combining, east_asian_width
+
 import pytest
 
 from agents.contracts.messages import NodeState
@@ -55,6 +57,15 @@ def test_the_code_gives_way_to_problems_that_need_the_room() -> None:
     rows = lines(seen(document=False, problems=many), CODE)
     assert chr(0x2588) not in "".join(rows)
     assert all(any(f"setting{i:02}: must be larger than zero" in row for row in rows) for i in range(11))
+
+
+def test_wide_and_combining_characters_take_one_column_each() -> None:
+    """The kernel's console gives a wide one two columns: the row ran into the next, and the top of the screen went."""
+    reason, problem = "\u5e97\u8217 \uff21\uff22 \U0001f600", "e\u0301: \u8a2d\u5b9a: unknown section"
+    for code in (CODE, ()):
+        rows = lines(seen(reason, early=[problem]), code)
+        assert any("?? ?? ?" in row for row in rows) and any("e?: ??: unknown section" in row for row in rows)
+        assert all(east_asian_width(one) not in "WF" and not combining(one) for row in rows for one in row)
 
 
 def test_a_larger_screen_shows_more_and_a_smaller_one_is_taken_for_one_of_80_by_25() -> None:

@@ -159,13 +159,13 @@ def test_the_nodes_own_proxy_is_used_for_what_it_is_meant_for() -> None:
     found = upstream_of({"https_proxy": "http://u:p%40ss@proxy.example:3128", "NO_PROXY": "lan.example, 10.0.0.0/8"})
     assert found is not None and (found.host, found.port) == ("proxy.example", 3128)
     assert found.authorization == "Basic dTpwQHNz" and "dTpwQHNz" not in repr(found)
-    assert [found.serves(host) for host in ("r.lan.example", "lan.example", "10.1.2.3")] == [False] * 3
-    assert found.serves("r.example") and found.serves("xlan.example") and found.serves("192.0.2.1")
+    assert [found.serves(host, 443) for host in ("r.lan.example", "lan.example", "10.1.2.3")] == [False] * 3
+    assert all(found.serves(host, 443) for host in ("r.example", "xlan.example", "192.0.2.1"))
     head = read_head(b"GET http://r.example/x HTTP/1.1\r\nHost: r.example\r\nProxy-Authorization: Basic ours\r\n\r\n")
     sent = head.forwarded(found)
     assert sent.startswith(b"GET http://r.example/x HTTP/1.1\r\n") and b"ours" not in sent and b"dTpwQHNz" in sent
     assert found.connect(read_head(b"CONNECT r.example:443 HTTP/1.1\r\n\r\n")).startswith(b"CONNECT r.example:443 ")
-    assert Upstream("x", 1, never=("*",)).serves("anything") is False
+    assert Upstream("x", 1, never=("*",)).serves("anything", 443) is False
 
 
 def test_the_commander_may_write_one_config_map_and_read_one() -> None:

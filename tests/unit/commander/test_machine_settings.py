@@ -37,6 +37,7 @@ def test_every_error_is_named_at_once() -> None:
         ({"address": "fd00::11/64", "gateway": "fd00::1%x\nDNS=192.0.2.66"}, "machine.network.gateway"),
         ({"dns": ["fe80::1%x\n[Link]\nUnmanaged=yes"]}, "machine.network.dns[0]"),
         ({"dns": ["192.0.2.1", "dns"]}, "machine.network.dns[1]"),
+        ({"dns": ["fe80::53%en0\nIPv4Forwarding=yes"]}, "machine.network.dns[0]"),
         ({"address": None}, "machine.network.address"),
     ],
 )

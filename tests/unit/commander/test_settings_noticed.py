@@ -64,3 +64,16 @@ def test_what_a_stick_holds_neither_commands_the_console_nor_fills_it(
         "galley: the stick: 5001 problems; nothing of it is taken over",
     ]
     assert len(notices(noticed)) == 101
+
+
+def test_a_stick_steers_no_console(
+    places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is said goes to the machine's console as it is; a key of a YAML file may hold anything. A line a problem."""
+    noticed, stick = places
+    monkeypatch.setattr(apply, "_daemons_say", lambda found: [])
+    (stick / "galley.yaml").write_text(r"""{v: 1, machine: {"\e[2J\e]0;x\a\r\nall is well": 1}}""")
+    assert apply.main([str(stick), "--name", "the stick"]) == 78
+    said = capsys.readouterr().err.rstrip("\n").split("\n")
+    assert len(said) == 2 and all(line.isprintable() for line in said)
+    assert len(notices(noticed)) == 1 and notices(noticed)[0].isprintable()

@@ -221,6 +221,16 @@ def test_a_journals_record_that_is_not_understood_is_none(record: object) -> Non
     assert wipe_view(record) is None
 
 
+@pytest.mark.parametrize("ms", [2**53 - 1, -(10**14), 10**30])
+def test_a_time_that_cannot_be_is_shown_as_it_is(ms: int) -> None:
+    """The endpoint names the time; a stolen one would take the screen away, and `since` keeps it on disk."""
+    around = Around(clock=ClockView(now=ms, confirmed=True))
+    document = StatusDocument(state=NodeState.READY, reason="", since=ms, node="n", site="s", around=around)
+    assert f"clock    no time ({ms} ms)" in as_text(document, running=True, now_ms=NOW)
+    rows = lines(seen_as(Seen(document=document, now_ms=NOW)))
+    assert any(row.startswith(f"clock    no time ({ms} ms)") for row in rows)
+
+
 def test_how_far_a_wipe_is_comes_out_of_the_journal() -> None:
     found = wipe_view(
         {
@@ -237,3 +247,15 @@ def test_how_far_a_wipe_is_comes_out_of_the_journal() -> None:
         ("var", 42),
         ("keep", 0),
     ]
+
+
+def test_what_others_say_steers_no_terminal() -> None:
+    """The answer of an endpoint becomes a reason; of the text, `edge-commander status` printed it as it came."""
+    past = [Past(id="a" * 32, verb="sync", outcome="refused", detail="\x1b]0;title\x07", at=NOW)]
+    document = StatusDocument(
+        state=NodeState.ENROLLING, reason="waiting: \x1b[2Jevil\r\nstate    ready", since=NOW, node="n", site="\x9b2J",
+        past=past,
+    )  # fmt: skip
+    text = as_text(document, running=True, now_ms=NOW)
+    assert all(row.isprintable() for row in text.split("\n"))
+    assert "reason   waiting: ?[2Jevil??state    ready" in text and "\nstate    ready" not in text

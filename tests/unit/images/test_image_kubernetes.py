@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from images.nuc import cluster, lists
+from images.nuc import build, cluster, lists
 from images.nuc.chroot import BuildError
 
 SAYS = """#!/bin/sh
@@ -51,3 +51,47 @@ def test_half_a_kubernetes_is_refused(kube: Path) -> None:
         cluster.programs(kube, None)
     with pytest.raises(BuildError, match="nowhere"):
         cluster.programs(kube / "nowhere", None)
+
+
+@pytest.mark.parametrize(
+    ("says", "told"),
+    [
+        ("exit 0", "says no version"),
+        ("echo v../../../../etc", "says no version"),
+        ("echo 'v1.36.7: {'", "says no version"),
+        ("printf '\\377\\376'", "says no version"),
+        ('[ "$1" != version ] || echo v1.36.7', "names no image"),
+    ],
+)
+def test_what_is_no_kubeadm_is_told_and_becomes_no_path(kube: Path, says: str, told: str) -> None:
+    (kube / "kubeadm").write_text(f"#!/bin/sh\n{says}\n")
+    with pytest.raises(BuildError, match=told):
+        cluster.programs(kube, None)
+
+
+def test_what_cannot_be_run_is_no_program(kube: Path) -> None:
+    """An image with it would start nothing, and say so on a node alone."""
+    k3s = kube / "k3s"
+    k3s.write_text(SAYS)
+    with pytest.raises(BuildError, match=r"not executable: \S+/k3s$"):
+        cluster.programs(None, k3s)
+    k3s.chmod(0o755)
+    assert cluster.programs(None, k3s).files[0] == (k3s, "usr/bin/k3s")
+    (kube / "kubectl").chmod(0o644)
+    with pytest.raises(BuildError, match=r"not executable: \S+/kubectl$"):
+        cluster.programs(kube, k3s)
+
+
+@pytest.mark.parametrize("given", ["abc", "-5", "1.5", "99999999999999"])
+def test_a_time_of_the_build_that_is_none_is_told(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", given)
+    with pytest.raises(BuildError, match="SOURCE_DATE_EPOCH"):
+        build.build_epoch()
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1750000000")
+    assert build.build_epoch() == 1_750_000_000
+
+
+def test_a_version_that_no_boot_loader_sorts_is_told() -> None:
+    for wrong in ("1.4.0-rc1", "v1.4", "1.2.3.4.5", "\u0661.\u0662"):
+        with pytest.raises(BuildError, match="numbers and dots"):
+            build.ensure(version=wrong)

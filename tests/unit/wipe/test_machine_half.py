@@ -133,6 +133,18 @@ def test_an_older_command_and_one_amid_another_wipe_arm_nothing(half: Half) -> N
     assert half.ask("arm", command=kit.signed(id="b" * 32, sequence=8)).value == "armed"
 
 
+def test_what_another_site_ordered_of_this_box_before_hinders_no_wipe(half: Half) -> None:
+    """Retired there, it was shipped here, perhaps from another fleet, whose sequences say nothing of this one's. The
+    journal is what no wipe takes."""
+    ours = kit.signed(id="b" * 32)
+    half.put(records.ended(kit.armed(site="store-00002", sequence=99), Phase.DONE))
+    assert half.ask("arm", command=ours).value == "armed"
+    half.put(records.ended(kit.armed(sequence=99), Phase.DONE))
+    assert "of sequence 99: done" in half.ask("arm", command=ours).text
+    half.put(kit.armed(site="store-00002", sequence=1))
+    assert "of sequence 1: armed" in half.ask("arm", command=ours).text
+
+
 def test_a_journal_that_is_busy_or_gone_is_tried_again_and_a_state_that_is_gone_is_not(half: Half) -> None:
     half.journal.rename(half.journal.with_suffix(".away"))
     assert half.ask("wipe-state").family is half.ask("arm", command=kit.signed()).family is Family.RETRY

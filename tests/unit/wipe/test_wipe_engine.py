@@ -14,7 +14,7 @@ from agents.core.jose import SoftwareKey, thumbprint
 from edge_commander.wipe import record as records
 from edge_commander.wipe.journal import OFFSETS, SLOT, Journal
 from edge_commander.wipe.record import Phase, Stage, Target
-from edge_commander.wipe.warrant import Warrant
+from edge_commander.wipe.warrant import NoOperators, Warrant
 from tests.fakes import wipe_kit as kit
 from tests.fakes.block_device import PowerCut
 from tests.fakes.wipe_kit import Machine
@@ -295,6 +295,23 @@ def test_a_retirement_cut_amid_ident_goes_on_though_ident_says_nothing_any_more(
         with pytest.raises(Rejected, match="cannot be mounted"):
             machine.start()
         assert machine.content() == Machine().content()
+
+
+def test_while_nobody_is_known_to_judge_by_what_was_judged_before_does_not_count_either() -> None:
+    """`ident` is whole there, and the settings are not: whoever takes them away has no wipe of his own by it."""
+    machine = Machine()
+    states = [records.TargetState(target=one, size=kit.SIZES[one], area=kit.SIZES[one]) for one in BOTH]
+    forged = msgspec.structs.replace(records.surveyed(kit.armed(kit.STRANGER), states), judged=True)
+    machine.arm(forged)
+
+    def nobody() -> Warrant:
+        raise NoOperators("no operators are known")
+
+    machine.warrant = nobody
+    with pytest.raises(NoOperators):
+        machine.start()
+    assert machine.content() == Machine().content()
+    assert Journal(machine.journal).record == forged
 
 
 def test_before_the_first_byte_of_ident_it_is_recorded_that_it_was_judged() -> None:

@@ -19,7 +19,7 @@ from edge_commander.settings import CommanderSettings
 from edge_commander.trust.keeper import TRUST_NAME
 from edge_commander.trust.record import TrustRecord
 from edge_commander.wipe.evidence import warrant
-from edge_commander.wipe.warrant import judge
+from edge_commander.wipe.warrant import NoOperators, judge
 from tests.fakes import wipe_kit as kit
 from tests.fakes.trust_kit import ALICE, BOB, MALLORY, chained, operators_document
 
@@ -56,9 +56,9 @@ def test_the_newest_document_counts_with_its_threshold(own: CommanderSettings) -
     assert (set(found.operators), found.threshold) == (kids(ALICE, BOB), 2)
 
 
-def test_without_operators_nobody_counts(own: CommanderSettings) -> None:
-    found = warrant(msgspec.structs.replace(own, operators_file=None))
-    assert (found.operators, found.threshold) == ({}, 1)
+def test_without_operators_nobody_counts_and_no_command_is_judged(own: CommanderSettings) -> None:
+    with pytest.raises(NoOperators):
+        warrant(msgspec.structs.replace(own, operators_file=None))
 
 
 def test_a_wipe_of_keep_is_judged_by_it(own: CommanderSettings) -> None:

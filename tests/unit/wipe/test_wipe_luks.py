@@ -27,10 +27,14 @@ def text(**changed: Any) -> dict[str, Any]:
 
 
 def header(value: dict[str, Any], magic: bytes = FIRST, length: int = 0x4000) -> bytes:
+    return _with(json.dumps(value).encode(), magic, length)
+
+
+def _with(written: bytes, magic: bytes = FIRST, length: int = 0x4000) -> bytes:
     binary = bytearray(4096)
     struct.pack_into(">6sHQ", binary, 0, magic, 2, length)
     binary[72:78] = b"sha256"
-    whole = bytes(binary) + json.dumps(value).encode().ljust(length - 4096, b"\0")
+    whole = bytes(binary) + written.ljust(length - 4096, b"\0")
     return whole[:448] + hashlib.sha256(whole).digest().ljust(64, b"\0") + whole[512:]
 
 
@@ -69,6 +73,20 @@ def test_with_the_first_header_damaged_the_second_one_counts() -> None:
 )
 def test_where_plain_text_may_lie_it_is_none(value: dict[str, Any]) -> None:
     assert read(disk(header(value)), SIZE) is None
+
+
+@pytest.mark.parametrize("wild", ["1e999", "-1e999", "[]", "null", "9" * 5000])
+def test_numbers_that_are_none_make_it_none(wild: str) -> None:
+    """It says nothing for what cannot be read, and never ends the engine: that would keep a wipe from its end."""
+    for name in ('"offset": "16777216"', '"size": "258048"'):
+        written = json.dumps(text()).replace(name, f"{name.partition(':')[0]}: {wild}")
+        assert read(disk(_with(written.encode())), SIZE) is None
+
+
+def test_a_digest_without_a_length_makes_it_none() -> None:
+    one = bytearray(header(text()))
+    one[72:104] = b"shake_128".ljust(32, b"\0")
+    assert read(disk(bytes(one)), SIZE) is None
 
 
 def test_luks1_and_plain_and_empty_are_none() -> None:
