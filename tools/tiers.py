@@ -22,7 +22,7 @@ NOT_RUN = re.compile(r"^not run: .*$", re.MULTILINE)
 
 LANES = {"contract": ("commander",), "integration": ("vessel", "kube")}
 """Folders of a tier that are run beside the rest of it, by a process of their own: most of both is waiting."""
-APART = {"e2e": ("test_image_wiped.py", "test_image_updates.py", "test_image_luks.py")}
+APART = {"e2e": ("test_image_wiped.py", "test_image_updates.py", "test_image_luks.py", "test_image_site.py")}
 """What `make test-image` runs alone: machines under emulation, for which an hour is too short. The summary says so."""
 
 

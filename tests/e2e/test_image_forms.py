@@ -1,6 +1,6 @@
 """Three boxes with the NUC image, upstream Kubernetes in it, become one cluster: set up by their esp alone.
 
-A site in which one of the three is a machine in QEMU is formed by tests/soak.
+A site in which one of the three is a machine in QEMU: test_image_site.py.
 """
 
 from __future__ import annotations
