@@ -1,6 +1,6 @@
 """A site of three with the NUC image, two boxes in systemd-nspawn and a machine in QEMU, becomes one cluster.
 
-The machine is a worker: emulated, a server joins at the edge of etcd's deadlines (docs/soak.md has the figures of both).
+The machine is a worker: emulated, a server joins at the edge of etcd's deadlines (docs/soak.md has the figures).
 """
 
 from __future__ import annotations
