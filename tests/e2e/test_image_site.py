@@ -1,6 +1,6 @@
 """A site of three with the NUC image, two boxes in systemd-nspawn and a machine in QEMU, becomes one cluster.
 
-The machine is a worker: emulated, a server joins at the edge of etcd's deadlines (docs/soak.md has the figures).
+The machine is a worker: as a server it joins, and its API server answers too late then (docs/soak.md).
 """
 
 from __future__ import annotations
