@@ -77,7 +77,7 @@ def _units(tree: Path) -> None:
 
 
 def _disk(tools: Path, tree: Path, stage: Path) -> Path:
-    name = disk.name_of(disk.make_root(tools, tree, stage, EPOCH))
+    name = disk.make_root(tools, tree, stage, EPOCH)
     chroot.inside(
         tools, "ukify", "build", "--linux=/run/stage/vmlinuz", "--initrd=/run/stage/initrd",
         f"--cmdline=root=PARTUUID={name} {CMDLINE}", f"--uname={kernel.version(tree)}", f"--stub={disk.STUB}",
