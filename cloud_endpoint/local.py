@@ -64,7 +64,9 @@ def _parser(program: str) -> argparse.ArgumentParser:
     add.add_argument("name")
     add.add_argument("--key-out", type=Path, required=True, help="file for the new private key of the login")
     add.add_argument("--command-key-out", type=Path, help="file for a new private key that signs commands (Ed25519)")
-    add.add_argument("--scopes", default="admin", help="comma-separated: " + ", ".join(sorted(PEOPLE)))
+    add.add_argument(
+        "--scopes", default="admin", help="comma-separated: " + ", ".join(sorted(PEOPLE)) + " (default: admin)"
+    )
     add.add_argument("--config", type=Path, metavar="FILE")
     return parser
 

@@ -290,7 +290,7 @@ COMMANDS: tuple[Command, ...] = (
         ("node", "request"),
         "a command that the endpoint may sign itself",
         sync,
-        [_DEVICE, ("verb", {"choices": ["sync", "snapshot", "collect-diagnostics", "reboot"]})],
+        [("device", {"help": "node id"}), ("verb", {"choices": ["sync", "snapshot", "collect-diagnostics", "reboot"]})],
         ("node", "sequence", "verb", "outcome"),
     ),
     Command(
@@ -307,7 +307,7 @@ COMMANDS: tuple[Command, ...] = (
             ("hardware_id", {}),
             ("--site", {"required": True}),
             ("--name", {"required": True, "help": "node name"}),
-            ("--address", {"default": ""}),
+            ("--address", {"default": "", "help": "where it has a fixed one on the LAN"}),
             ("--by-approval", {"action": "store_true", "help": "no code: a person approves"}),
             (
                 "--ek-hash",
@@ -367,7 +367,7 @@ COMMANDS: tuple[Command, ...] = (
             _KEY_OUT,
             ("--command-key-out", {"type": Path, "help": "file for a new key that signs commands"}),
             ("--command-key", {"metavar": "KEY", "help": f"instead: {HELP}"}),
-            ("--scopes", {"default": "fleet:read"}),
+            ("--scopes", {"default": "fleet:read", "help": "comma-separated (default: fleet:read; to sign: admin)"}),
             ("--site", {"default": "", "help": "that site alone"}),
         ],
         ("name", "scopes", "site", "kid"),
