@@ -13,8 +13,6 @@ import yaml
 
 from images.containers.control_plane import PAUSE
 from images.nuc.build import Built
-from tests.site_in_a_box.cluster_host import each
-from tests.site_in_a_box.image_host import ImageHost
 from tests.site_in_a_box.image_site import NUMBERS, ImageSite, formed
 from tests.site_in_a_box.lan import address
 
@@ -26,7 +24,7 @@ pytestmark = pytest.mark.timeout(900)
 def site(kube_image: Built) -> Iterator[ImageSite]:
     with formed(kube_image) as site:
         site.commit(atlas())
-        each(site.hosts, ImageHost.boot)
+        site.power_on()
         yield site
 
 

@@ -44,6 +44,9 @@ SLOW = {"api_seconds": 900.0, "init_seconds": 1800.0, "join_seconds": 1800.0}
 """An emulated machine takes its time."""
 EMULATED = {"evictionHard": {"memory.available": "50Mi"}, "imageGCHighThresholdPercent": 100}
 KUBELET_IN_NSPAWN = "[Service]\nExecStartPre=-/usr/bin/mount -o remount,rw /proc/sys\n"
+PLUGINS, PLUGIN = "/opt/cni/bin", "restaurant"
+BRING_PLUGIN = ("install", "/usr/lib/cni/bridge", f"{PLUGINS}/{PLUGIN}")
+"""As the DaemonSet of a pod network does with its own program."""
 METRICS = """
 import urllib.request
 print(urllib.request.urlopen("http://127.0.0.1:2381/metrics", timeout=20).read().decode())
@@ -102,7 +105,8 @@ class ImageSite(ImageShop):
             environ={"SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"},
         )  # fmt: skip
         one.put(*self._esp(number, code or self.ship(serial(number), SITE, number), cluster_guest.KUBELET))
-        one.path("/etc/containerd/config.toml").write_text(cluster_guest.CONTAINERD)
+        containerd = cluster_guest.CONTAINERD.replace("/usr/lib/cni", PLUGINS)  # as the image's own configuration
+        one.path("/etc/containerd/config.toml").write_text(containerd)
         one.path("/etc/systemd/system/kubelet.service.d/nspawn.conf").write_text(KUBELET_IN_NSPAWN)
         for file, text in restaurants(number).items():
             one.path(file).write_text(text)
@@ -150,8 +154,15 @@ class ImageSite(ImageShop):
         }
         return yaml.safe_dump(settings), files
 
+    def power_on(self) -> None:
+        """All boxes at once; each gets what a pod network's DaemonSet would lay on it."""
+        cluster_host.each(self.hosts, ImageHost.boot)
+        for host in self.hosts:
+            host.run(*BRING_PLUGIN)
+
     def lay_network(self) -> None:
         """The pod network in the machine, whose shell answers."""
+        self.machine.run(f"until mountpoint -q {PLUGINS}; do sleep 1; done; {' '.join(BRING_PLUGIN)}", seconds=600)
         for file, text in restaurants(MACHINE).items():
             folder = file.rpartition("/")[0]
             self.machine.run(f"mkdir -p {folder} && cat > {file} << 'END'\n{text}\nEND")
@@ -251,7 +262,8 @@ def restaurants(number: int) -> dict[str, str]:
     )
     files = cluster_guest.files(number, MACHINE, {})
     plugin = "/etc/cni/net.d/10-bridge.conflist"
-    return {plugin: files[plugin], "/etc/systemd/network/10-galley.network.d/pods.conf": routes}
+    network = files[plugin].replace('"bridge"', f'"{PLUGIN}"')
+    return {plugin: network, "/etc/systemd/network/10-galley.network.d/pods.conf": routes}
 
 
 @contextmanager

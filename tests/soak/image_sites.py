@@ -10,8 +10,6 @@ import sys
 import time
 
 from agents.contracts.trust import MemberRole
-from tests.site_in_a_box.cluster_host import each
-from tests.site_in_a_box.image_host import ImageHost
 from tests.site_in_a_box.image_site import NUMBERS, ImageSite, formed, kube_image
 
 SECONDS = 3600.0
@@ -33,7 +31,7 @@ def form(site: ImageSite) -> tuple[float, float]:
     site.commit(FILES)
     began = time.monotonic()
     site.machine.start()
-    each(site.hosts, ImageHost.boot)
+    site.power_on()
     site.machine.wait_shell(SECONDS)
     site.lay_network()
     site.wait(lambda: [one[0] for one in site.states().values()].count("ready") >= 2, SECONDS, "two are ready")
