@@ -84,7 +84,9 @@ def _operator_add(program: str, options: argparse.Namespace) -> None:
     with keyfile.drafts(keyfile.wanted(options.key_out, options.command_key_out)) as keys:
         key, command_key = keys[0], keys[1] if len(keys) > 1 else None
         asyncio.run(_register(path, name, key, scopes, command_key))
-    print(f"operator {name} with {' '.join(scopes)}: key {thumbprint(key.public)} in {options.key_out}")
+    print(f"operator {name} with {' '.join(scopes)}: key {thumbprint(key.public)} in {options.key_out} logs in")
+    if command_key is not None:
+        print(f"operator {name}: key {thumbprint(command_key.public)} in {options.command_key_out} signs commands")
 
 
 async def _register(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import msgspec
 
-from agents.core.settings import Issuer, Listener, Port, Positive
+from agents.core.settings import Bind, Issuer, Listener, Port, Positive
 from cloud_endpoint.page.settings import PageSettings
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -16,7 +16,7 @@ Count = Annotated[int, msgspec.Meta(ge=1)]
 class Tls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The one door for devices and people. `cert_file`, `key_file`: PEM, read again on change."""
 
-    bind: str = "0.0.0.0"  # noqa: S104 - a public server
+    bind: Bind = "0.0.0.0"  # noqa: S104 - a public server
     port: Port = 8443
     cert_file: str
     key_file: str

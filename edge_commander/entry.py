@@ -16,6 +16,7 @@ COMMANDS = {
     "diagnostics": "makes a bundle of logs and states, without secrets (--dry-run)",
     "wipe": "what a wipe would do here (--dry-run)",
     "overlay": "what of /etc differs from the image (diff)",
+    "stick": "what is wrong with the settings on a stick, before it travels (check FOLDER)",
 }
 
 
@@ -25,6 +26,7 @@ MODULES = {
     "diagnostics": "edge_commander.diagnostics.command",
     "wipe": "edge_commander.wipe.dry_run",
     "overlay": "edge_commander.overlay.diff",
+    "stick": "edge_commander.machine_settings.desk",
 }
 
 

@@ -16,6 +16,8 @@ RECORD_MS = 10 * 60 * 1000
 LEAP_MS = 400 * 24 * 3600 * 1000
 """A time further ahead of all this machine knows is used while the endpoint says so, but never put on disk: a
 mistake there would stay for ever."""
+LATEST_MS = 253_370_764_800_000
+"""The year 9999 begins, Unix ms: what ends after it has no date in a certificate (RFC 5280, 4.1.2.5) nor in Python."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class TimeKeeper:
         if self.anchor is None:
             return None
         now = self.now_ms(wall_ms, monotonic)
-        if now > max(wall_ms, self.floor_ms) + LEAP_MS:
+        if now > min(max(wall_ms, self.floor_ms) + LEAP_MS, LATEST_MS):
             return None
         return now if now - self.floor_ms >= RECORD_MS else None
 
@@ -60,6 +62,8 @@ class TimeKeeper:
 
     def wall_problem(self, wall_ms: int, monotonic: float) -> Reason:
         """NOTHING when the machine's clock may be used (certificates, TLS), else `waiting: clock` and why."""
+        if self.now_ms(wall_ms, monotonic) >= LATEST_MS:
+            return Reason(Why.CLOCK, "the time would be past the year 9998, which nothing can be dated in")
         if self.anchor is not None:
             off = wall_ms - self.now_ms(wall_ms, monotonic)
             if abs(off) > TOLERANCE_MS:

@@ -9,6 +9,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 DEMO = ["git", "iproute2", "mosquitto", "python3-venv"]
 TEST = [
@@ -39,6 +41,7 @@ TEST = [
 GROUPS = {"venv": ["python3-venv"], "demo": DEMO, "test": TEST}
 OPTIONAL = {"chromium", "chromium-driver", "systemd-repart"}
 """Where a distribution has no such package: tests that need a browser say `not run`; repart is in systemd's own."""
+LISTS = Path("/var/lib/apt/lists")
 
 
 def installed(package: str) -> bool:
@@ -49,10 +52,20 @@ def installed(package: str) -> bool:
     return answer.stdout == "installed"
 
 
-def available(package: str) -> bool:
-    """True when apt has a version of the package to install."""
-    answer = subprocess.run(["apt-cache", "policy", package], capture_output=True, text=True, check=False)
-    return "Candidate:" in answer.stdout and "Candidate: (none)" not in answer.stdout
+def available(packages: Sequence[str]) -> set[str]:
+    """Those that apt has a version of to install, by the lists that are here."""
+    if not packages:
+        return set()
+    words = {**os.environ, "LC_ALL": "C"}
+    asked = ["apt-cache", "policy", *packages]
+    answer = subprocess.run(asked, capture_output=True, text=True, check=False, env=words)
+    found, name = set(), ""
+    for line in answer.stdout.splitlines():
+        if not line.startswith(" "):
+            name = line.removesuffix(":")
+        elif line.startswith("  Candidate: ") and not line.endswith(" (none)"):
+            found.add(name)
+    return found
 
 
 def as_root(*arguments: str) -> bool:
@@ -81,13 +94,24 @@ def main(group: str) -> int:
     missing = [package for package in GROUPS[group] if not installed(package)]
     if not missing:
         return 0
-    print(f"installing Debian packages: {' '.join(missing)} (expected: up to 2 min)", flush=True)
+    if not any(LISTS.glob("*_Packages*")):  # apt was never told what there is: nothing can be said of any package
+        as_root("apt-get", "-qq", "update")
+    wanted = _to_be_had(missing)
+    if not wanted:
+        return 0
+    print(f"installing Debian packages: {' '.join(wanted)} (expected: up to 2 min)", flush=True)
     as_root("apt-get", "-qq", "update")
-    wanted = [package for package in missing if package not in OPTIONAL or available(package)]
+    wanted = _to_be_had(missing)
     if not as_root("sh", "-c", QUIETLY, "install", *wanted):
         print(f"cannot install them; as root: apt-get install {' '.join(wanted)}", file=sys.stderr)
         return 1
     return 0
+
+
+def _to_be_had(missing: Sequence[str]) -> list[str]:
+    """What is to be installed: optional ones where this distribution has them."""
+    optional = available([package for package in missing if package in OPTIONAL])
+    return [package for package in missing if package not in OPTIONAL or package in optional]
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Precedence: `/etc/galley/galley.yaml`, then `/etc/galley/galley.d/*.yaml` in nam
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,12 +41,36 @@ Unproxied = Annotated[
     str, msgspec.Meta(pattern=r"^[0-9A-Za-z.:/*-]{1,253}\Z", description="must be a host, a domain, a network or *")
 ]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
+_LABELS = re.compile(
+    r"[0-9A-Za-z_]([0-9A-Za-z_-]{0,61}[0-9A-Za-z_])?(\.[0-9A-Za-z_]([0-9A-Za-z_-]{0,61}[0-9A-Za-z_])?)*\.?"
+)
+_ZONE = re.compile(r"[0-9A-Za-z._-]{1,15}")
+
+
+def unbindable(text: str) -> str:
+    """Why nothing can listen there; empty where it may be tried. What is no address and no name, as `192.168..5`, would
+    end a daemon where it is looked up; a name whose last part is a number is a mistyped address (RFC 1123, 2.1)."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        last = text.removesuffix(".").rpartition(".")[2]
+        if len(text) <= 253 and _LABELS.fullmatch(text) is not None and not last.isdigit():
+            return ""
+    else:
+        zone = address.scope_id if isinstance(address, ipaddress.IPv6Address) else None
+        if zone is None or _ZONE.fullmatch(zone) is not None:
+            return ""
+    return "must be an address of this machine, as 192.0.2.11 (0.0.0.0 is all of them), or a host name"
+
+
+Bind = Annotated[str, msgspec.Meta(extra={"why_not": unbindable})]
+"""Where a server listens. `why_not` judges what no pattern says: it gets the value, and its text is the problem."""
 
 
 class Listener(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where a health and metrics port listens. Port 0 turns it off."""
 
-    bind: str = "127.0.0.1"
+    bind: Bind = "127.0.0.1"
     port: Port = 0
 
 
@@ -279,6 +304,14 @@ def _check_field(value: Any, hint: Any, path: str, problems: list[str]) -> None:
             if cause.endswith(f" matching regex {pattern!r}"):
                 cause = text
         problems.append(f"{path}{inner}: {cause[:1].lower()}{cause[1:]}")
+        return
+    for note in getattr(hint, "__metadata__", ()):
+        if isinstance(note, msgspec.Meta) and (why := (note.extra or {}).get("why_not", _nothing)(value)):
+            problems.append(f"{path}: {why}")
+
+
+def _nothing(value: Any) -> str:
+    return ""
 
 
 def _patterns_of(hint: Any) -> Iterator[tuple[str, str]]:

@@ -47,8 +47,13 @@ TICK = 15.0
 def run_daemon(spec: DaemonSpec[S], argv: Sequence[str] | None = None) -> int:
     """Runs the daemon of `spec` to its end and returns the exit status. `argv` without the program's name."""
     options = _options(spec.name, spec.commands, argv)
+    root = "" if options.root is None else str(options.root.absolute()).rstrip("/")
     try:
-        settings = config.load(spec.section, spec.settings, options.config)
+        settings = config.load(spec.section, spec.settings, options.config, root=Path(f"{root}{config.ROOT}"))
+        if root:
+            from agents.core.rooted import rooted  # a check on another machine: no daemon that runs pays for it
+
+            settings = rooted(settings, root)
         if problems := [*_shared_problems(settings), *spec.check(settings)]:
             raise ConfigError(sorted(set(problems)))
         machine = open_machine(settings.node.machine, Path(settings.node.run_dir))
@@ -56,7 +61,7 @@ def run_daemon(spec: DaemonSpec[S], argv: Sequence[str] | None = None) -> int:
             print(f"{spec.name}: the configuration is good")
             return 0
     except Rejected as error:
-        return _refuse(spec.name, error)
+        return _refuse(spec.name, error, root)
     log = logs.configure(spec.name, settings.node.log_level)
     try:
         node = node_id(machine.facts().hardware_id)
@@ -84,10 +89,14 @@ def _options(name: str, commands: Mapping[str, str], argv: Sequence[str] | None)
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="read this file alone (and the environment)")
     parser.add_argument("--check-config", action="store_true", help="check the configuration and end")
+    below = "with --check-config: the files of the configuration are those below DIR, as if it were /"
+    parser.add_argument("--root", type=Path, metavar="DIR", help=below)
     options, unknown = parser.parse_known_args(argv)
     if unknown:
         hint = f"; the commands, which come first, are {', '.join(commands)}" if commands else ""
         parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+    if options.root is not None and not options.check_config:
+        parser.error("--root is for --check-config alone")
     return options
 
 
@@ -102,9 +111,9 @@ def _shared_problems(settings: Settings[Any]) -> list[str]:
     return []
 
 
-def _refuse(name: str, error: Rejected) -> int:
+def _refuse(name: str, error: Rejected, root: str = "") -> int:
     for problem in error.problems if isinstance(error, ConfigError) else [str(error)]:
-        print(f"{name}: {problem}", file=sys.stderr)
+        print(f"{name}: {problem.replace(root, '') if root else problem}", file=sys.stderr)
     return EX_CONFIG
 
 

@@ -16,34 +16,19 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from agents.core.errors import ConfigError, Rejected
-from agents.core.settings import EndpointSettings, build_section
 from agents.io.state import write_durably
-from agents.io.yamlfile import parse
 from edge_commander.machine_settings import files, medium
 from edge_commander.machine_settings.files import reader_of
-from edge_commander.machine_settings.settings import MachineSettings, problems
-from edge_commander.shown import plain
+from edge_commander.machine_settings.judge import DAEMONS, bounded, checked, daemon_says
 
 ETC = Path("/etc")
 NOTICES = Path("/run/galley-notices/settings")
 CHECKED = Path("/run/galley-settings")
-DAEMONS = {
-    "edge-commander": "galley-commander",
-    "heartbeat": "galley-heartbeat",
-    "vessel": "galley-vessel",
-    "synthetic-client": "galley-synthetic",
-}
-"""The command of each, and its user and group."""
 CHECK = (
     'mount --bind "$1" /etc/galley && '
     'exec setpriv --reuid="$3" --regid="$3" --init-groups "/opt/galley/bin/$2" --check-config'
 )
-MAX_LINES = 100
-MAX_LINE = 500
-CHECK_SECONDS = 120.0
 SPARE_BYTES = 1024 * 1024
 """What whole blocks, folders and drafts may take on the esp besides."""
 UNITS = ["galley-edge-commander", "galley-heartbeat", "galley-vessel", "galley-synthetic-client", "galley-discovery"]
@@ -69,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     made: Mapping[str, str] = {}
     if not wrong:
-        made, wrong = _checked(found)
+        made, wrong = checked(found, _daemons_say)
     end = "nothing of it is taken over"
     if not wrong:
         wrong, end = _taken_over(found, made, esp), "it is not in force"
@@ -85,13 +70,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.restart:
         _run("systemctl", "restart", "--no-block", *UNITS)
     return 0
-
-
-def bounded(problems: Sequence[str]) -> list[str]:
-    """As a console shows them: what a stick has in its names does not command it. Pure."""
-    lines = [plain(problem)[:MAX_LINE] for problem in problems]
-    left = len(lines) - MAX_LINES
-    return lines if left <= 0 else [*lines[:MAX_LINES], f"and {left} more"]
 
 
 def _in_force(found: Mapping[str, bytes]) -> bool:
@@ -113,28 +91,6 @@ def _on(esp: Path, name: str) -> Path:
     return esp / name if name == medium.MAIN else esp / medium.FOLDER / name
 
 
-def _checked(found: Mapping[str, bytes]) -> tuple[Mapping[str, str], list[str]]:
-    """The files that the machine's own settings become, and every problem of every section, each once."""
-    try:
-        document: Any = parse(found[medium.MAIN].decode(), medium.MAIN)
-        machine = build_section([(medium.MAIN, document)], "machine", MachineSettings)
-    except UnicodeDecodeError:
-        return {}, [f"{medium.MAIN}: is no UTF-8 text"]
-    except ConfigError as error:
-        return {}, list(dict.fromkeys([*error.problems, *_daemons_say(found)]))
-    except Rejected as error:
-        return {}, [str(error)]
-    return files.render(machine, _endpoint(document)), [*problems(machine), *_daemons_say(found)]
-
-
-def _endpoint(document: Any) -> EndpointSettings | None:
-    """None where there is none that is right: the daemons say what is wrong with it."""
-    try:
-        return build_section([(medium.MAIN, document)], "endpoint", EndpointSettings)
-    except ConfigError:
-        return None
-
-
 def _daemons_say(found: Mapping[str, bytes]) -> list[str]:
     """Each daemon's own check of the whole, with the files that galley.yaml names where they will be.
 
@@ -147,22 +103,11 @@ def _daemons_say(found: Mapping[str, bytes]) -> list[str]:
         _write(CHECKED, found)
         said: dict[str, None] = {}
         for daemon, user in DAEMONS.items():
-            said |= dict.fromkeys(_daemon_says(daemon, user))
+            command = ["unshare", "--mount", "sh", "-c", CHECK, "check", str(CHECKED), daemon, user]
+            said |= dict.fromkeys(daemon_says(daemon, command))
         return list(said)
     finally:
         shutil.rmtree(CHECKED, ignore_errors=True)
-
-
-def _daemon_says(daemon: str, user: str) -> list[str]:
-    command = ["unshare", "--mount", "sh", "-c", CHECK, "check", str(CHECKED), daemon, user]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=CHECK_SECONDS)
-    except subprocess.TimeoutExpired:
-        return [f"{daemon}: its check did not end within {CHECK_SECONDS:.0f} s"]
-    if done.returncode == 0:
-        return []
-    lines = (done.stderr or done.stdout).splitlines() or [f"its check ended with {done.returncode}"]
-    return [line.removeprefix(f"{daemon}: ") for line in lines]
 
 
 def _taken_over(found: Mapping[str, bytes], made: Mapping[str, str], esp: Path | None) -> list[str]:

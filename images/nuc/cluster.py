@@ -13,6 +13,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge_commander.distribution.k3s import versions as k3s_versions
 from images.nuc import lists
 from images.nuc.chroot import BuildError
 
@@ -58,7 +59,9 @@ NONE = Programs()
 
 def programs(kube: Path | None, k3s: Path | None, archives: tuple[Path, ...] = ()) -> Programs:
     """What was asked for. `archives`: of container images, besides those that lie in `kube`. Raises BuildError where a
-    program is missing or is none."""
+    program is missing or is none, and where both are named: a node's cluster is of one kind."""
+    if kube is not None and k3s is not None:
+        raise BuildError("KUBE= and K3S= exclude each other: an image has upstream Kubernetes or k3s")
     files: list[tuple[Path | str, str]] = []
     if kube is not None:
         version = _version(kube / "kubeadm")
@@ -80,6 +83,8 @@ def programs(kube: Path | None, k3s: Path | None, archives: tuple[Path, ...] = (
     run = [*((kube / name) for name in (*UPSTREAM, "kubectl") if kube is not None), *([k3s] if k3s is not None else [])]
     if idle := [str(one) for one in run if not os.access(one, os.X_OK)]:
         raise BuildError(f"no programs, as they are not executable: {', '.join(idle)}")
+    if k3s is not None and not k3s_versions.said(said := _asked(k3s, "--version")):  # as the node will ask it
+        raise BuildError(f"{k3s} says no version of k3s: {said[:80]!r}")
     digest = hashlib.sha256()
     for source, target in files:
         digest.update(f"{target} {_digest(source)}\n".encode())
@@ -109,14 +114,14 @@ def _pause(kubeadm: Path, version: str) -> str:
     return found[0]
 
 
-def _asked(kubeadm: Path, *arguments: str) -> str:
-    command = [kubeadm, *arguments]
+def _asked(program: Path, *arguments: str) -> str:
+    command = [program, *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, timeout=60)
     except OSError as error:
-        raise BuildError(f"{kubeadm}: {error.strerror}") from None
+        raise BuildError(f"{program}: {error.strerror}") from None
     except subprocess.TimeoutExpired:
-        raise BuildError(f"{kubeadm} does not end") from None
+        raise BuildError(f"{program} does not end") from None
     if done.returncode != 0:
-        raise BuildError(f"{kubeadm} {' '.join(arguments)}: {done.stderr[-500:]}")
+        raise BuildError(f"{program} {' '.join(arguments)}: {done.stderr[-500:]}")
     return done.stdout

@@ -141,7 +141,7 @@ def test_every_subcommand_named_in_the_text_is_there() -> None:
         "galley": _galley_words(),
         "galley-endpoint": set(COMMANDS),
         "vessel": {"bootstrap", "status", "lint", "render"},
-        "edge-commander": {"status", "hardware", "wipe", "overlay", "diagnostics"},
+        "edge-commander": {"status", "hardware", "wipe", "overlay", "diagnostics", "stick"},
     }
     named = [(document, span.split()) for document, span in spans() if "|" not in span]
     calling = [(d, w) for d, w in named if w[0] in known and len(w) > 1 and not w[1].startswith("-")]

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from agents.core.errors import ConfigError
-from agents.core.settings import Listener, build, choices, insecure
+from agents.core.settings import Listener, build, choices, insecure, unbindable
 from cloud_endpoint.settings import EndpointOwn
 from edge_commander.settings import CommanderSettings
 from heartbeat.settings import HeartbeatSettings
@@ -207,3 +207,39 @@ def test_a_pattern_is_told_in_words(
 )
 def test_only_a_list_of_words_is_told_as_one(pattern: str) -> None:
     assert choices(pattern) == ""
+
+
+@pytest.mark.parametrize(
+    "bind", ["127.0.0.1", "0.0.0.0", "192.168.0.5", "::", "fe80::1%en0", "localhost", "node-1.example", "node.example."]
+)  # fmt: skip
+def test_where_a_server_may_listen(bind: str) -> None:
+    assert unbindable(bind) == ""
+
+
+@pytest.mark.parametrize(
+    "bind",
+    ["192.168..5", "192.168.5", "192.168.0.256", "192.168.0.5/24", "192.168.0.5:9401", "", ".", "a..b", "fe80::1%a\0b",
+     "x" * 64, "a b", "-a", f"{'a.' * 127}a"],
+)  # fmt: skip
+def test_what_is_no_place_to_listen_is_told_with_all_else(bind: str) -> None:
+    """The lookup of such a name raises what is no OSError: the daemon ended with a traceback, at each start."""
+    found = problems({"vessel": {"poll_seconds": 0, "health": {"bind": bind}}})
+    assert [one.partition(": ")[0] for one in found] == ["vessel.health.bind", "vessel.poll_seconds"]
+    assert found[0].endswith(
+        "must be an address of this machine, as 192.0.2.11 (0.0.0.0 is all of them), or a host name"
+    )
+
+
+@pytest.mark.parametrize(
+    ("section", "type_", "port"),
+    [
+        ("vessel", VesselSettings, "health"), ("heartbeat", HeartbeatSettings, "health"),
+        ("synthetic_client", SyntheticSettings, "health"), ("edge_commander", CommanderSettings, "health"),
+        ("edge_commander", CommanderSettings, "siblings"), ("edge_commander", CommanderSettings, "page"),
+        ("cloud_endpoint", EndpointOwn, "health"), ("cloud_endpoint", EndpointOwn, "tls"),
+    ],
+)  # fmt: skip
+def test_every_servers_place_is_judged(section: str, type_: type[msgspec.Struct], port: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        build([("base", {"v": 1, section: {port: {"bind": "192.168..5"}}})], {}, section, type_)
+    assert any(one.startswith(f"{section}.{port}.bind: must be an address") for one in caught.value.problems)

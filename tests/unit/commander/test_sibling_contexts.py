@@ -232,6 +232,22 @@ async def test_without_an_endpoint_a_clock_ten_years_on_makes_what_no_sibling_ta
         judge(der, ROSTER, true_ms)
 
 
+@pytest.mark.parametrize("of_the_last_day", [0, 3600 * 1000, 10**15])
+async def test_a_time_past_all_calendars_makes_no_leaf_and_ends_no_daemon(tmp_path: Path, of_the_last_day: int) -> None:
+    """An endpoint, and a clock that agrees with it, in the year 9999 or later: no certificate can say when it ends."""
+    clock = VirtualClock()
+    times = Times(clock, Memory(tmp_path), image_build_s=0)
+    nonsense = 253_402_214_400_000 + of_the_last_day  # 31 December 9999, and on
+    clock.wall_offset_ms += nonsense - clock.wall_ms()
+    times.heard(nonsense)
+    with pytest.raises(ClockNotTrusted, match="past the year 9998") as waiting:
+        await LeafKeeper(A, KEY_A, tmp_path, times).leaf()
+    assert waiting.value.reason.why is Why.CLOCK
+    clock.wall_offset_ms += NOW - clock.wall_ms()
+    times.heard(NOW)
+    assert (await LeafKeeper(A, KEY_A, tmp_path, times).leaf()).number == 1, "well again with the endpoint's next word"
+
+
 async def test_contexts_are_kept_until_roster_keys_or_leaf_change(tmp_path: Path) -> None:
     roster, time = list(ROSTER), TurnedTime()
     tls = SiblingTls(A, KEY_A, lambda: roster, time, tmp_path)

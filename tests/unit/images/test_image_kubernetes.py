@@ -17,6 +17,9 @@ case "$*" in
 *) exit 1 ;;
 esac
 """
+K3S = """#!/bin/sh
+[ "$*" = --version ] && printf 'k3s version v1.33.1+k3s1 (99d91538)\\ngo version go1.24.2\\n'
+"""
 
 
 @pytest.fixture
@@ -72,14 +75,32 @@ def test_what_is_no_kubeadm_is_told_and_becomes_no_path(kube: Path, says: str, t
 def test_what_cannot_be_run_is_no_program(kube: Path) -> None:
     """An image with it would start nothing, and say so on a node alone."""
     k3s = kube / "k3s"
-    k3s.write_text(SAYS)
+    k3s.write_text(K3S)
     with pytest.raises(BuildError, match=r"not executable: \S+/k3s$"):
         cluster.programs(None, k3s)
     k3s.chmod(0o755)
     assert cluster.programs(None, k3s).files[0] == (k3s, "usr/bin/k3s")
     (kube / "kubectl").chmod(0o644)
     with pytest.raises(BuildError, match=r"not executable: \S+/kubectl$"):
-        cluster.programs(kube, k3s)
+        cluster.programs(kube, None)
+
+
+@pytest.mark.parametrize(
+    "says", ["exit 0", "echo 'true (GNU coreutils) 9.1'", "echo v1.33.1+k3s1", "printf '\\377\\376'"]
+)
+def test_what_is_no_k3s_is_told(tmp_path: Path, says: str) -> None:
+    k3s = tmp_path / "k3s"
+    k3s.write_text(f"#!/bin/sh\n{says}\n")
+    k3s.chmod(0o755)
+    with pytest.raises(BuildError, match=r"k3s says no version of k3s: "):
+        cluster.programs(None, k3s)
+
+
+def test_one_image_has_one_kind_of_cluster(kube: Path) -> None:
+    (kube / "k3s").write_text(K3S)
+    (kube / "k3s").chmod(0o755)
+    with pytest.raises(BuildError, match="KUBE= and K3S= exclude each other"):
+        cluster.programs(kube, kube / "k3s")
 
 
 @pytest.mark.parametrize("given", ["abc", "-5", "1.5", "99999999999999"])
