@@ -73,7 +73,7 @@ async def test_what_came_before_a_cut_is_not_fetched_again(line: ImageLine, faul
     size = 16 * MIB
     line.publish(fault, "1", [os.urandom(MIB // 4), os.urandom(size)])
     name, before = line.name(fault), line.sent()
-    async with line.root_half(bytes_per_second=8 * MIB, pull_seconds=3 if fault == "line" else 30) as apart:
+    async with line.root_half(bytes_per_second=4 * MIB, pull_seconds=3 if fault == "line" else 30) as apart:
         pulling = asyncio.create_task(apart.pull(name))
         await until(lambda: line.sent() - before > size // 2)
         if fault == "killed":
