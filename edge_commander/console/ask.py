@@ -1,8 +1,11 @@
-"""Asks a running commander for its status, at its socket, with the standard library alone. Touches that socket."""
+"""Asks a running commander for its status, at its socket, by a dozen bytes of HTTP/1.0. Touches that socket.
+
+`http.client`, with `email` and `ssl` behind it, was a tenth of what console and page load, for this one question.
+"""
 
 from __future__ import annotations
 
-import http.client
+import re
 import socket as sockets
 from pathlib import Path
 
@@ -11,22 +14,24 @@ import msgspec
 from edge_commander.view import StatusDocument
 
 MAX_ANSWER = 65536
+MAX_HEAD = 8192
 ASK_SECONDS = 3.0
+REQUEST = b"GET /v1/status HTTP/1.0\r\nHost: identity\r\n\r\n"
+"""Of this version, so that the answer comes as it is, and ends with the connection (RFC 9112, 6.1 and 6.3)."""
+_WELL = re.compile(rb"HTTP/1\.[01] 200[ \r]")
 
 
 def ask(socket: Path) -> StatusDocument | None:
     """Asks a running commander; None when none answers, or does not answer this user. Blocking, for 3 s at most."""
-    connection = http.client.HTTPConnection("identity")
     try:
-        connection.sock = sockets.socket(sockets.AF_UNIX)
-        connection.sock.settimeout(ASK_SECONDS)
-        connection.sock.connect(str(socket))
-        connection.request("GET", "/v1/status")
-        answer = connection.getresponse()
-        if answer.status != 200:
-            return None
-        return msgspec.json.decode(answer.read(MAX_ANSWER), type=StatusDocument)
-    except (http.client.HTTPException, OSError, msgspec.MsgspecError):
+        with sockets.socket(sockets.AF_UNIX) as link:
+            link.settimeout(ASK_SECONDS)
+            link.connect(str(socket))
+            link.sendall(REQUEST)
+            answer = bytearray()
+            while len(answer) <= MAX_HEAD + MAX_ANSWER and (piece := link.recv(65536)):
+                answer += piece
+        head, _, body = bytes(answer).partition(b"\r\n\r\n")
+        return msgspec.json.decode(body, type=StatusDocument) if _WELL.match(head) else None
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    finally:
-        connection.close()

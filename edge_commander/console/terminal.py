@@ -20,6 +20,8 @@ from edge_commander.console.view import Seen, view
 
 DRAW_SECONDS = 2.0
 DRAWING_SECONDS = 60.0
+WHOLE_SECONDS = 10.0
+"""The longest that what somebody else writes onto the screen (the kernel, systemd) stays there."""
 HOME, HIDE_CURSOR = "\x1b[H", "\x1b[?25l"
 
 
@@ -40,6 +42,8 @@ def console(
     """Draws until it is ended, or the terminal is gone; once where `out` is no terminal. `draw`: a text as a code."""
     terminal = out.isatty()
     drawn = draw or Drawn()
+    there: list[str] = []
+    turn = 0
     try:
         while True:
             shown = view(look())
@@ -48,16 +52,29 @@ def console(
             if not terminal:
                 print("\n".join(rows), file=out)
                 return 0
-            # Over what is there, and not cleared before: a screen that is drawn anew must not flicker. Nor is a row's
-            # rest cleared: behind a whole row the cursor stands on its last character still, and that would go.
             full = [row.ljust(width) for row in [*rows, *[""] * (height - len(rows))]]
-            out.write(HIDE_CURSOR + HOME + "\n".join(full))
+            whole = turn % round(WHOLE_SECONDS / DRAW_SECONDS) == 0 or len(full) != len(there)
+            out.write(_over([] if whole else there, full))
+            there, turn = full, turn + 1
             out.flush()
             sleep(DRAW_SECONDS)
     except KeyboardInterrupt:
         return 0
     except OSError:
         return 4
+
+
+def _over(there: Sequence[str], rows: Sequence[str]) -> str:
+    """What turns the rows `there`, all of them where there are none, into these: a console of pixels pays for each
+    character, and mostly the time alone has changed.
+
+    Over what is there, and not cleared before: a screen that is drawn anew must not flicker. Nor is a row's rest
+    cleared: behind a whole row the cursor stands on its last character still, and that would go.
+    """
+    if not there:
+        return HIDE_CURSOR + HOME + "\n".join(rows)
+    changed = [number for number, row in enumerate(rows) if there[number] != row]
+    return HIDE_CURSOR + "".join(f"\x1b[{number + 1};1H{rows[number]}" for number in changed)
 
 
 class Drawn:

@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 
 from agents.core.errors import Rejected
-from agents.io.yamlfile import read
 from edge_commander.overlay.settings import Pattern
 
 
@@ -17,7 +16,9 @@ def allow(folders: Sequence[Path], problem: Callable[[str], None]) -> list[str]:
     """What is allowed besides what is built in, by `galley.yaml` and `galley.d/*.yaml`; of each name the first folder's
     file counts, as the overlay will show it. A file that cannot be read is a problem, and counts as empty."""
     found: list[str] = []
-    for file in _files(folders):
+    for file in filter(_may_name, _files(folders)):
+        from agents.io.yamlfile import read  # most nodes allow nothing of their own, and need no YAML this early
+
         try:
             section = _below(read(file), "edge_commander", "overlay")
             if isinstance(section, dict) and "allow" in section:
@@ -25,6 +26,16 @@ def allow(folders: Sequence[Path], problem: Callable[[str], None]) -> list[str]:
         except (Rejected, msgspec.ValidationError) as error:
             problem(f"{file}: edge_commander.overlay.allow is not read: {error}")
     return found
+
+
+def _may_name(file: Path) -> bool:
+    """Whether the key `allow` can be in it: in YAML it stands as it is, but for escapes and UTF-16. What else is wrong
+    with the file is said by whoever reads all of it."""
+    try:
+        data = file.read_bytes()
+    except OSError:
+        return True
+    return b"allow" in data or b"\\" in data or data.startswith((b"\xff\xfe", b"\xfe\xff"))
 
 
 def _files(folders: Sequence[Path]) -> list[Path]:

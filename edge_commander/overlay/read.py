@@ -20,6 +20,9 @@ USER = "user.overlay."
 MOST = 50_000
 """Entries of one tree. An /etc has some hundreds."""
 
+PIECE = 1 << 16
+"""Bytes that are read at once: more would be mapped and unmapped anew for each of some hundreds of small files."""
+
 
 def read(top: Path, *, contents: bool, marks: str = TRUSTED) -> dict[str, Entry]:
     """The tree below `top`. `contents`: whether files are read too. `marks`: whose names are an overlay's marks.
@@ -112,7 +115,7 @@ def _digest(path: str) -> str:
     digest = hashlib.sha256()
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        while piece := os.read(descriptor, 1 << 20):
+        while piece := os.read(descriptor, PIECE):
             digest.update(piece)
     finally:
         os.close(descriptor)

@@ -5,7 +5,7 @@ The data is reference.json. What is not in it cannot be emitted: a name that it 
 
 from __future__ import annotations
 
-from importlib import resources
+import pkgutil
 from typing import Annotated
 
 import msgspec
@@ -53,7 +53,8 @@ class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     names: dict[str, Name]
 
 
-REFERENCE = msgspec.json.decode(resources.files(__package__).joinpath("reference.json").read_bytes(), type=Reference)
+# By pkgutil: importlib.resources brings tempfile and zipfile into each process that reads settings.
+REFERENCE = msgspec.json.decode(pkgutil.get_data(__package__, "reference.json") or b"", type=Reference)
 
 
 def flag(name: str) -> str:

@@ -6,6 +6,7 @@ import os
 import pty
 import random
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -106,3 +107,15 @@ def _all(descriptor: int) -> bytes:
         if not data:
             return found
         found += data
+
+
+def test_who_draws_it_is_a_process_that_loads_the_encoder_alone() -> None:
+    text = "Galley 1.2.3\nn-abcdefghijklmnop\n192.0.2.11\nwaiting"
+    run = "import runpy, sys; runpy.run_module('edge_commander.console.qr', run_name='__main__'); "
+    run += "print(sorted({'segno.encoder', 'segno.writers', 'ssl', 'urllib.request', 'msgspec'} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", run], input=text, capture_output=True, check=True, encoding="utf-8"
+    )
+    *rows, loaded = done.stdout.splitlines()
+    assert rows == qr.draw(text)
+    assert loaded == "['segno.encoder']"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -177,17 +178,24 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_a_terminal_is_drawn_anew_until_it_is_ended() -> None:
-    out, naps = Terminal(), list[float]()
+def test_a_terminal_is_drawn_anew_until_it_is_ended_and_whole_every_ten_seconds() -> None:
+    out, naps, drawn = Terminal(), list[float](), list[str]()
 
     def sleep(seconds: float) -> None:
         naps.append(seconds)
-        if len(naps) == 3:
+        drawn.append(out.getvalue()[len("".join(drawn)) :])
+        if len(naps) == 7:
             raise KeyboardInterrupt
 
-    assert console(lambda: Seen(document=document(), now_ms=NOW), out, sleep=sleep, draw=lambda _: []) == 0
-    assert out.getvalue().count("\x1b[H") == 3 and "\x1b[2J" not in out.getvalue()
-    assert naps == [DRAW_SECONDS] * 3
+    def look() -> Seen:
+        return Seen(document=document(), now_ms=NOW + 1000 * len(naps))
+
+    assert console(look, out, sleep=sleep, draw=lambda _: []) == 0
+    assert naps == [DRAW_SECONDS] * 7
+    assert [one.count("\x1b[H") for one in drawn] == [1, 0, 0, 0, 0, 1, 0] and "\x1b[2J" not in out.getvalue()
+    assert [len(one.removeprefix("\x1b[?25l\x1b[H").split("\n")) for one in (drawn[0], drawn[5])] == [25, 25]
+    # In between only what is another: the time, in the first row.
+    assert all(re.fullmatch(r"\x1b\[\?25l\x1b\[1;1H[^\x1b\n]{80}", one) for one in drawn[1:5])
 
 
 def test_a_code_that_cannot_be_drawn_leaves_the_screen_and_is_tried_again_a_minute_later() -> None:
