@@ -132,21 +132,23 @@ def _tampered(signed: SignedCommand) -> Any:
 
 
 STRANGER = SoftwareKey.generate("Ed25519")
-REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+REFUSED: dict[str, tuple[dict[str, int | str], str]] = {
     "another node": ({"node": "n-aaaaaaaaaaaaaaaa"}, "node"),
     "another site": ({"site": "store-elsewhere"}, "site"),
-    "expired": ({"issued": 1, "expires": 2}, "expired"),
-    "valid for a year": ({"expires": int(time.time()) + 31_536_000}, "expires"),
-    "from the future": ({"issued": int(time.time()) + 600, "expires": int(time.time()) + 900}, "issued"),
+    "expired": ({"issued": -900, "expires": -600}, "expired"),
+    "valid for a year": ({"expires": 31_536_000}, "expires"),
+    "from the future": ({"issued": 600, "expires": 900}, "issued"),
     "another challenge": ({"challenge": "A" * 22}, "challenge"),
 }
+"""What is changed in a good command (numbers: seconds from when it is sent), and the word it is refused with."""
 
 
 @pytest.mark.parametrize("name", REFUSED)
 async def test_a_wrong_command_is_refused_and_audited(
     endpoint: Endpoint, operator: EndpointClient, ready: EndpointClient, name: str
 ) -> None:
-    changes, code = REFUSED[name]
+    said, code = REFUSED[name]
+    changes = {key: int(time.time()) + value if isinstance(value, int) else value for key, value in said.items()}
     command = await unsigned(operator, ready.name, **changes)
     body = as_json(sign_command(command, [endpoint.key(endpoint.command_key_file)]))
     await refused(operator, ready.name, body, 422, code)

@@ -68,8 +68,8 @@ def test_a_check_below_a_root_reads_nothing_else_and_tells_paths_as_they_are_set
     settings = root / "etc/galley/galley.yaml"
     settings.write_text(f"v: 1\nvessel: {{named: [/etc/galley/ca.pem, '{here}', /gone]}}\n")
     assert run_daemon(SPEC, ["--check-config", "--root", str(root)]) == 78
-    found = capsys.readouterr().err.splitlines()
-    assert found == ["vessel: vessel.named: /gone: is not there", f"vessel: vessel.named: {here}: is not there"]
+    found = set(capsys.readouterr().err.splitlines())
+    assert found == {f"vessel: vessel.named: {gone}: is not there" for gone in ("/gone", here)}
     settings.write_text("v: 1\nvessel: {colour: red}\n")
     assert run_daemon(SPEC, ["--check-config", "--root", str(root)]) == 78
     assert capsys.readouterr().err == "vessel: /etc/galley/galley.yaml: vessel.colour: unknown key\n"
