@@ -47,19 +47,25 @@ _LABELS = re.compile(
 _ZONE = re.compile(r"[0-9A-Za-z._-]{1,15}")
 
 
+def address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """None for what is none, or has a zone that is no interface's name: the library takes any text behind a `%`, a new
+    line of the file that is made of it too."""
+    try:
+        found = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    zone = found.scope_id if isinstance(found, ipaddress.IPv6Address) else None
+    return found if zone is None or _ZONE.fullmatch(zone) else None
+
+
 def unbindable(text: str) -> str:
     """Why nothing can listen there; empty where it may be tried. What is no address and no name, as `192.168..5`, would
     end a daemon where it is looked up; a name whose last part is a number is a mistyped address (RFC 1123, 2.1)."""
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        last = text.removesuffix(".").rpartition(".")[2]
-        if len(text) <= 253 and _LABELS.fullmatch(text) is not None and not last.isdigit():
-            return ""
-    else:
-        zone = address.scope_id if isinstance(address, ipaddress.IPv6Address) else None
-        if zone is None or _ZONE.fullmatch(zone) is not None:
-            return ""
+    if address(text) is not None:
+        return ""
+    last = text.removesuffix(".").rpartition(".")[2]
+    if len(text) <= 253 and _LABELS.fullmatch(text) is not None and not last.isdigit():
+        return ""
     return "must be an address of this machine, as 192.0.2.11 (0.0.0.0 is all of them), or a host name"
 
 
@@ -187,8 +193,8 @@ def insecure(url: str) -> str:
     What is no address at all, as a name with two dots in a row, would end a daemon where it is first used.
     """
     try:
-        address = urlsplit(url)
-        name, _ = address.hostname or "", address.port
+        split = urlsplit(url)
+        name, _ = split.hostname or "", split.port
     except ValueError:
         return "is no address"
     if name and not all(0 < len(label) < 64 for label in name.removesuffix(".").split(".")):

@@ -19,7 +19,6 @@ from edge_commander.machine_settings.files import reader_of
 
 FROM_THE_IMAGE = ("usr", "etc/ssl")
 """What a node has of its own that a setting may well name, as Debian's certificates: this machine's stands for it."""
-EX_CONFIG = 78
 
 
 def main(argv: Sequence[str]) -> int:
@@ -37,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
         print(f"{folder}: {problem}", file=sys.stderr)
     count = "1 problem" if len(wrong) == 1 else f"{len(wrong)} problems"
     print(f"{folder}: {count}; a node takes nothing of it over", file=sys.stderr)
-    return EX_CONFIG
+    return os.EX_CONFIG
 
 
 def _parser() -> argparse.ArgumentParser:

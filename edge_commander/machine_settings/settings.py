@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from typing import Annotated
 
 import msgspec
+
+from agents.core.settings import address
 
 Address = Annotated[
     str,
@@ -21,7 +22,6 @@ Interface = Annotated[
     str,
     msgspec.Meta(pattern=r"^[0-9a-zA-Z*?._-]{1,32}\Z", description="must be the name of an interface, * and ? allowed"),
 ]
-_ZONE = re.compile(r"[0-9a-zA-Z._-]{1,15}")
 Vlan = Annotated[int, msgspec.Meta(ge=1, le=4094)]
 
 
@@ -61,7 +61,7 @@ def problems(machine: MachineSettings) -> list[str]:
     ):
         found.append(f"machine.network.address: {own.ip} is the network's or everybody's, not a machine's")
     if network.gateway is not None:
-        gateway = _address(network.gateway)
+        gateway = address(network.gateway)
         if gateway is None:
             found.append("machine.network.gateway: must be an address")
         elif own is not None and gateway not in own.network:
@@ -69,7 +69,7 @@ def problems(machine: MachineSettings) -> list[str]:
         elif own is not None and gateway == own.ip:
             found.append("machine.network.gateway: is this node's own address")
     for number, one in enumerate(network.dns):
-        if _address(one) is None:
+        if address(one) is None:
             found.append(f"machine.network.dns[{number}]: must be an address")
     if network.address is None and (network.gateway is not None or network.dns):
         found.append("machine.network.address: is required where there is a gateway or dns")
@@ -81,14 +81,3 @@ def _interface(text: str) -> ipaddress.IPv4Interface | ipaddress.IPv6Interface |
         return ipaddress.ip_interface(text)
     except ValueError:
         return None
-
-
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """None for what is none, or has a zone that is no interface's name: the library takes any text behind a `%`, a new
-    line of networkd's file too."""
-    try:
-        found = ipaddress.ip_address(text)
-    except ValueError:
-        return None
-    zone = found.scope_id if isinstance(found, ipaddress.IPv6Address) else None
-    return found if zone is None or _ZONE.fullmatch(zone) else None
