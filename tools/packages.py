@@ -94,14 +94,15 @@ def main(group: str) -> int:
     missing = [package for package in GROUPS[group] if not installed(package)]
     if not missing:
         return 0
-    if not any(LISTS.glob("*_Packages*")):  # apt was never told what there is: nothing can be said of any package
+    if told := not any(LISTS.glob("*_Packages*")):  # apt does not know what there is: nothing can be said of a package
         as_root("apt-get", "-qq", "update")
     wanted = _to_be_had(missing)
     if not wanted:
         return 0
     print(f"installing Debian packages: {' '.join(wanted)} (expected: up to 2 min)", flush=True)
-    as_root("apt-get", "-qq", "update")
-    wanted = _to_be_had(missing)
+    if not told:  # just now
+        as_root("apt-get", "-qq", "update")
+        wanted = _to_be_had(missing)
     if not as_root("sh", "-c", QUIETLY, "install", *wanted):
         print(f"cannot install them; as root: apt-get install {' '.join(wanted)}", file=sys.stderr)
         return 1
