@@ -39,7 +39,7 @@ test: venv  ## all tiers
 test-fast: venv  ## what needs no server, in under a minute
 	@$(BIN)/python tools/tiers.py policy unit
 
-test-image: venv  ## the tests of the NUC image, under QEMU and in systemd-nspawn, also the three that `make test` leaves out (root)
+test-image: venv  ## the tests of the NUC image, under QEMU and in systemd-nspawn, also the four that `make test` leaves out (root)
 	@$(PYTHON) tools/packages.py test
 	@$(BIN)/python -m pytest -q --durations=5 tests/e2e/test_image_*.py
 
