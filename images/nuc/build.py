@@ -71,7 +71,7 @@ class Built:
 
 def toolbox() -> Path:
     """The Debian that builds and boots images, made where it is missing."""
-    return _kept("toolbox", [*lists.read("toolbox")], lambda tree: make(
+    return kept("toolbox", [*lists.read("toolbox")], lambda tree: make(
         tree, _debs(), lists.read("toolbox"), variant="apt"
     ))  # fmt: skip
 
@@ -79,7 +79,7 @@ def toolbox() -> Path:
 def base() -> Path:
     """The root's base, made where it is missing."""
     recipe = [HERE / "packages.txt", HERE / "modules.txt", host_tree.ROOT / "requirements.lock"]
-    return _kept("base", [file.read_text() for file in recipe], lambda tree: root.make_base(tree, _debs()))
+    return kept("base", [file.read_text() for file in recipe], lambda tree: root.make_base(tree, _debs()))
 
 
 def ensure(
@@ -210,8 +210,8 @@ def _debs() -> Path:
     return _place() / "debs"
 
 
-def _kept(kind: str, parts: Sequence[str], maker: Callable[[Path], None]) -> Path:
-    """A tree in the cache by what goes into it; older ones of its kind go."""
+def kept(kind: str, parts: Sequence[str], maker: Callable[[Path], None], *, what: str = "", seconds: int = 90) -> Path:
+    """A folder in the cache by what goes into it; older ones of its kind go. `what` and `seconds`: as it is said."""
     digest = hashlib.sha256("\0".join([RECIPE, *parts]).encode()).hexdigest()[:16]
     tree = _place() / f"{kind}-{digest}"
     if tree.is_dir():
@@ -219,7 +219,7 @@ def _kept(kind: str, parts: Sequence[str], maker: Callable[[Path], None]) -> Pat
         return tree
     with _locked():
         if not tree.is_dir():
-            say(f"making the {kind} of the image (expected: 90 s)")
+            say(f"making {what or f'the {kind} of the image'} (expected: {seconds} s)")
             others = sorted(tree.parent.glob(f"{kind}-*"), key=lambda one: one.stat().st_mtime)
             discard(*others[: 1 - KEPT_TREES])
             with _fresh(tree.with_name(f"{kind}.new")) as new:

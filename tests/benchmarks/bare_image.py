@@ -6,9 +6,9 @@ read-only too, `/var` is one ext4 partition, and the network is the image's. Nee
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import uuid
+from functools import partial
 from pathlib import Path
 
 from images.nuc import build, chroot, disk, kernel, lists, root
@@ -34,32 +34,51 @@ def ensure() -> build.Built:
     tools = build.toolbox()
     parts = [RECIPE, tools.name, *packages(), *lists.read("modules"), *lists.read("initrd-modules"),
              *lists.read("masked"), *lists.read("unused")]  # fmt: skip
-    target = tools.parent / f"bare-{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:16]}"
-    if not target.is_dir():
-        chroot.say("making the bare image to compare with (expected: 60 s)")
-        new = target.with_name("bare.new")
-        chroot.discard(new, *target.parent.glob("bare-*"))
-        (new / "stage/esp/EFI/BOOT").mkdir(parents=True)
-        _make(tools, new, new / "tree", new / "stage")
-        chroot.discard(new / "tree", new / "stage")
-        new.rename(target)
-    return build.Built(target, tools)
+    what = "the bare image to compare with"
+    return build.Built(build.kept("bare", parts, partial(_make, tools), what=what, seconds=60), tools)
 
 
-def _make(tools: Path, new: Path, tree: Path, stage: Path) -> None:
+def _make(tools: Path, new: Path) -> None:
+    tree, stage = new / "tree", new / "stage"
+    (stage / "definitions").mkdir(parents=True)
     chroot.make(tree, tools.parent / "debs", packages(), variant="minbase")
     kernel.keep_modules(tree)
-    shutil.copy(next((tree / "boot").glob("vmlinuz-*")), stage / "vmlinuz")
     for name in KEPT_FILES:
         target = tree / "usr/lib/systemd" / name
         target.parent.mkdir(exist_ok=True)
         shutil.copy(root.FILES / "usr/lib/systemd" / name, target)
     (tree / "etc/fstab").write_text(FSTAB)
     _units(tree)
+    shutil.copy(next((tree / "boot").glob("vmlinuz-*")), stage / "vmlinuz")
     kernel.make_initrd(tree, stage / "initrd", EPOCH)
     root._strip(tree)
     (tree / "usr/lib/clock-epoch").write_text("")
-    _disk(tools, tree, stage).rename(new / build.NAME)
+    name = disk.make_root(tools, tree, stage, EPOCH)
+    shutil.copytree(HERE / "partitions", stage / "definitions", dirs_exist_ok=True)
+    with (stage / "definitions/20-root-a.conf").open("a") as file:
+        file.write(f"UUID={name}\n")
+    var = "[Partition]\nType=var\nLabel=var\nFormat=ext4\nSizeMinBytes=512M\nSizeMaxBytes=512M\n"
+    (stage / "definitions/30-var.conf").write_text(var)
+    make_disk(tools, new, f"root=PARTUUID={name} {CMDLINE}", f"--seed={SEED}")
+
+
+def make_disk(tools: Path, new: Path, cmdline: str, *options: str) -> None:
+    """`new`'s disk of its `tree` and `stage` (vmlinuz, initrd, repart's definitions), which go: the firmware starts the
+    kernel without a boot loader. `options`: of systemd-repart."""
+    tree, stage = new / "tree", new / "stage"
+    (stage / "esp/EFI/BOOT").mkdir(parents=True)
+    chroot.inside(
+        tools, "ukify", "build", "--linux=/run/stage/vmlinuz", "--initrd=/run/stage/initrd",
+        f"--cmdline={cmdline}", f"--uname={kernel.version(tree)}", f"--stub={disk.STUB}",
+        "--output=/run/stage/esp/EFI/BOOT/BOOTX64.EFI", binds={stage: "stage"}, epoch=EPOCH,
+    )  # fmt: skip
+    chroot.inside(
+        tools, "systemd-repart", "--empty=create", "--size=auto", "--offline=yes", "--sector-size=512",
+        "--dry-run=no", *options, "--definitions=/run/stage/definitions", "--no-pager", "/run/stage/disk.raw",
+        binds={stage: "stage", tree: "tree"}, epoch=EPOCH,
+    )  # fmt: skip
+    (stage / "disk.raw").rename(new / build.NAME)
+    chroot.discard(tree, stage)
 
 
 def _units(tree: Path) -> None:
@@ -74,23 +93,3 @@ def _units(tree: Path) -> None:
         link = tree / "etc/systemd/system" / unit
         link.unlink(missing_ok=True)
         link.symlink_to("/dev/null")
-
-
-def _disk(tools: Path, tree: Path, stage: Path) -> Path:
-    name = disk.make_root(tools, tree, stage, EPOCH)
-    chroot.inside(
-        tools, "ukify", "build", "--linux=/run/stage/vmlinuz", "--initrd=/run/stage/initrd",
-        f"--cmdline=root=PARTUUID={name} {CMDLINE}", f"--uname={kernel.version(tree)}", f"--stub={disk.STUB}",
-        "--output=/run/stage/esp/EFI/BOOT/BOOTX64.EFI", binds={stage: "stage"}, epoch=EPOCH,
-    )  # fmt: skip
-    shutil.copytree(HERE / "partitions", stage / "definitions")
-    with (stage / "definitions/20-root-a.conf").open("a") as file:
-        file.write(f"UUID={name}\n")
-    var = "[Partition]\nType=var\nLabel=var\nFormat=ext4\nSizeMinBytes=512M\nSizeMaxBytes=512M\n"
-    (stage / "definitions/30-var.conf").write_text(var)
-    chroot.inside(
-        tools, "systemd-repart", "--empty=create", "--size=auto", "--offline=yes", "--sector-size=512",
-        "--dry-run=no", f"--seed={SEED}", "--definitions=/run/stage/definitions", "--no-pager", "/run/stage/disk.raw",
-        binds={stage: "stage"}, epoch=EPOCH,
-    )  # fmt: skip
-    return stage / "disk.raw"

@@ -40,6 +40,6 @@ def test_what_a_killed_build_left_is_no_part_of_the_next(place: Path) -> None:
         tree.mkdir()
         (tree / "whole").write_text("")
 
-    made = build._kept("base", ["x"], maker)
+    made = build.kept("base", ["x"], maker)
     assert [one.name for one in made.iterdir()] == ["whole"]
-    assert build._kept("base", ["x"], maker) == made
+    assert build.kept("base", ["x"], maker) == made
