@@ -55,6 +55,7 @@ def make(tree: Path, initrd: Path, epoch: int, version: str, cluster: Iterable[t
     (tree / "usr/lib/clock-epoch").write_text("")  # systemd sets a clock that is before this file's time
     units.enable(tree, REPOSITORY / "systemd")
     shutil.copytree(SCRIPTS, tree / "etc/initramfs-tools/scripts", dirs_exist_ok=True)
+    _date(tree, epoch)  # an initrd keeps the times of files older than the epoch: those of a checkout, say
     kernel.make_initrd(tree, initrd, epoch)
     _strip(tree)
     _finish(tree, epoch)
@@ -86,5 +87,9 @@ def _finish(tree: Path, epoch: int) -> None:
     for source in FILES.rglob("*"):
         runs = source.is_dir() or source.stat().st_mode & 0o100
         (tree / source.relative_to(FILES)).chmod(0o755 if runs else 0o644)
+    _date(tree, epoch)
+
+
+def _date(tree: Path, epoch: int) -> None:
     everything = ["find", str(tree), "-exec", "touch", "--no-dereference", f"--date=@{epoch}", "{}", "+"]
     subprocess.run(everything, check=True)

@@ -1,4 +1,5 @@
-"""A second build of the image: in another folder, on a machine of another name, at another time. Needs root.
+"""A second build of the image: from another checkout with other file times, on a machine of another name, at another
+time. Needs root.
 
 Without `whole` it shares what packages alone make (toolbox, base), as copies; with it those are made anew as well.
 """
@@ -17,6 +18,7 @@ from images.nuc.build import Built
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_SECONDS = 1400
+NOT_SOURCES = shutil.ignore_patterns(".git", ".venv", ".*_cache", "__pycache__")
 VARIES = {"sizes.json"}
 """zstd's threads decide how it cuts."""
 
@@ -30,6 +32,9 @@ def build_elsewhere(image: Built, folder: Path, *, whole: bool) -> Path:
     if not whole:
         for tree in (build.toolbox(), build.base()):
             subprocess.run(["cp", "-a", "--reflink=auto", str(tree), str(cache / "nuc")], check=True)
+    checkout = folder / "elsewhere" / "checkout"
+    shutil.copytree(ROOT, checkout, symlinks=True, ignore=NOT_SOURCES)
+    subprocess.run(["find", str(checkout), "-exec", "touch", "-h", "-d", "2001-09-09", "{}", "+"], check=True)
     trees = "from images.nuc import build; build.toolbox(); build.base()"
     script = f'hostname elsewhere && "$1" -c "{trees}" && exec faketime -f +40d "$1" images/nuc/build.py'
     done = subprocess.run(
@@ -37,10 +42,11 @@ def build_elsewhere(image: Built, folder: Path, *, whole: bool) -> Path:
         env={
             **os.environ,
             "GALLEY_CACHE": str(cache),
+            "PYTHONPATH": str(checkout),
             "SOURCE_DATE_EPOCH": (image.folder / "epoch").read_text().strip(),
             "TZ": "Asia/Tokyo",
         },
-        cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False,
+        cwd=checkout, capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False,
     )  # fmt: skip
     if done.returncode != 0:
         raise AssertionError(f"the build elsewhere failed ({done.returncode}):\n{done.stderr[-3000:]}")
