@@ -22,8 +22,10 @@ from edge_commander.machine.wire import OVERLAY_DIFF
 from edge_commander.overlay.summary import Summary, Told, news
 from edge_commander.settings import CommanderSettings
 
-SOON = 20.0
-"""After the start, and after a failure, s: what starts with the machine goes first."""
+FIRST = 120.0
+"""After the start, s: what starts with the machine goes first."""
+AGAIN = 60.0
+"""After a failure, s."""
 
 
 class Half(Protocol):
@@ -58,7 +60,7 @@ class OverlayLoop:
 
     async def run(self, pulse: Pulse) -> None:
         """Until the daemon stops."""
-        await pulse.sleep(SOON)
+        await pulse.sleep(FIRST)
         while not pulse.stopping:
             pulse.expect(SECONDS + 60.0)
             pause = await self.turn()
@@ -77,7 +79,7 @@ class OverlayLoop:
         except GalleyError as error:
             self._log.info("/etc was not compared with the image", cause=str(error))
             self._say(isinstance(error, Retryable), str(error))
-            return min(SOON * 3, self._seconds)
+            return min(AGAIN, self._seconds)
         count = found.drift if found is not None else 0
         self._say(True, f"{count} path(s) differ" if found is not None else "no overlay")
         return self._seconds
