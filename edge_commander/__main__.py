@@ -14,6 +14,7 @@ from agents.contracts.ids import Stream
 from agents.contracts.ingest import IngestAnswer
 from agents.core.errors import ConfigError, Retryable
 from agents.core.settings import EndpointSettings, Settings
+from agents.io import http_now  # noqa: F401 - before what imports aiohttp in the ordinary way
 from agents.io.machine import hand_over
 from agents.io.outbox import SqliteOutbox
 from agents.io.sender import LogOnlySender, Sender

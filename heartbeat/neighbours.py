@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-import aiohttp
+from agents.io.http_library import aiohttp
 
 _ANSWERS = frozenset({200, 401, 403})
 """A server that wants to know who asks is up."""

@@ -1,29 +1,49 @@
-"""Loads aiohttp without the system's certificates, and is where the suite's clients have it from.
+"""Where the suite's clients have aiohttp from: loaded when it is first used, and without the system's certificates.
 
-aiohttp reads them when it is imported, for connections that name no TLS context: some 140,
-twice, a tenth of the import's CPU in each daemon. Ours name theirs (tls.py); one that did not would trust nobody.
+It is near half of what a daemon imports, and most have nothing to ask while the machine starts. The certificates it
+reads when it is imported, for connections that name no TLS context: some 140, twice, a tenth of the import's CPU. Ours
+name theirs (tls.py); one that did not would trust nobody.
 """
 
 from __future__ import annotations
 
 import importlib
 import ssl
+import sys
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["aiohttp"]
+__all__ = ["aiohttp", "load"]
 
 READS = "set_default_verify_paths"
 """What reads them; it is the C type's, below the class that everybody uses."""
 
 
-def _load() -> None:
-    """The class gets, for as long as aiohttp makes its two contexts, a method of its own that reads nothing."""
-    setattr(ssl.SSLContext, READS, lambda context: None)
-    try:
-        importlib.import_module("aiohttp.connector")
-    finally:
-        delattr(ssl.SSLContext, READS)
+def load() -> Any:
+    """Loads it now, for who is about to take the time, and before a module that imports it in the ordinary way.
+
+    The class of contexts gets, for as long as aiohttp makes its two, a method of its own that reads nothing.
+    """
+    if "aiohttp.connector" not in sys.modules:
+        setattr(ssl.SSLContext, READS, lambda context: None)
+        try:
+            importlib.import_module("aiohttp.connector")
+        finally:
+            delattr(ssl.SSLContext, READS)
+    return importlib.import_module("aiohttp")
 
 
-_load()
+class _OnUse:
+    """Stands for the module. What was asked for once is its own attribute from then on."""
 
-import aiohttp  # noqa: E402
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # who asks what kind of thing this is does not use it
+            raise AttributeError(name)
+        found = getattr(load(), name)
+        setattr(self, name, found)
+        return found
+
+
+if TYPE_CHECKING:
+    import aiohttp
+else:
+    aiohttp = _OnUse()

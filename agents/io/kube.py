@@ -7,21 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import aiohttp
 import msgspec
-from aiohttp.abc import AbstractStreamWriter
 
 from agents.core.errors import Rejected, Retryable
 from agents.core.ports import Object
 from agents.io import kube_discovery
+from agents.io.http_library import aiohttp
 from agents.io.kube_connection import SharedConnection
 from agents.io.kube_discovery import Discovery, Resource
 from agents.io.kube_errors import Gone, KubeRejected, NotServed, ServerFault, error_of
+
+if TYPE_CHECKING:
+    from agents.io.kube_gated import Gate, Gated
 
 __all__ = ["Discovery", "Event", "Gone", "Kube", "KubeRejected", "Listed", "NotServed", "Resource", "ServerFault"]
 
@@ -45,31 +47,6 @@ class Event:
 
     type: Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
     object: Object
-
-
-Gate = Callable[[], object]
-"""Called in the moment in which a request's bytes leave the process; what it raises stops the request."""
-
-
-class _Gated(aiohttp.BytesPayload):
-    """A body that asks the gate right before it is written; aiohttp sends the head together with the body.
-
-    Between a check in the caller and the write lie turns of the event loop, and the process may be stopped there.
-    """
-
-    def __init__(self, value: bytes, gate: Gate) -> None:
-        super().__init__(value)
-        self._gate = gate
-        self.refusal: Exception | None = None
-
-    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
-        """Writes the body, or raises what the gate raised, before anything was sent."""
-        try:
-            self._gate()
-        except Exception as error:
-            self.refusal = error
-            raise
-        await super().write_with_length(writer, content_length)
 
 
 class Kube:
@@ -122,7 +99,7 @@ class Kube:
         """
         await self._loaded()
         data = None if body is None else msgspec.json.encode(body)
-        gated = _Gated(data, gate) if data is not None and gate is not None else None
+        gated = _gated(data, gate) if data is not None and gate is not None else None
         headers = await self._headers(accept)
         if data is not None:
             headers["Content-Type"] = content_type
@@ -320,6 +297,12 @@ class Kube:
         with contextlib.suppress(KeyError):
             await self._shared.client.update_params_for_auth(headers, [], ["BearerToken"])
         return headers
+
+
+def _gated(data: bytes, gate: Gate) -> Gated:
+    from agents.io.kube_gated import Gated  # aiohttp is loaded when it is first used (http_library.py)
+
+    return Gated(data, gate)
 
 
 async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

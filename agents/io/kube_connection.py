@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import aiohttp
 from yaml import YAMLError
 
 from agents.core.errors import Rejected
 from agents.io.kube_discovery import Discovery
-from agents.io.kube_import import ApiClient, ConfigException, Configuration, load_incluster_config, load_kube_config
 
-_UNUSABLE = (ConfigException, YAMLError, OSError, ValueError, KeyError, TypeError, AttributeError)
-"""What reading a kubeconfig ends in when it is not one, or names files that are not there."""
+if TYPE_CHECKING:
+    import aiohttp
+
+_UNUSABLE = (YAMLError, OSError, ValueError, KeyError, TypeError, AttributeError)
+"""Besides its own error, what reading a kubeconfig ends in when it is not one, or names files that are not there."""
 
 
 class SharedConnection:
@@ -71,21 +72,31 @@ class SharedConnection:
             await client.close()
 
     async def _load(self) -> None:
-        kubeconfig, configuration = self.kubeconfig, Configuration()
+        kubeconfig = self.kubeconfig
+        if _is_absent(kubeconfig):
+            raise Rejected("no such kubeconfig", file=str(kubeconfig))
+        from agents.io import kube_import as library  # a node that has no cluster yet does without it
+
+        configuration = library.Configuration()
         try:
             if kubeconfig is None:
-                load_incluster_config(client_configuration=configuration)
+                library.load_incluster_config(client_configuration=configuration)
             else:
-                if not kubeconfig.is_file():
-                    raise Rejected("no such kubeconfig", file=str(kubeconfig))
-                await load_kube_config(config_file=str(kubeconfig), client_configuration=configuration)
+                await library.load_kube_config(config_file=str(kubeconfig), client_configuration=configuration)
             configuration.connection_pool_maxsize = 0  # open watches must not starve requests
-            self.client = ApiClient(configuration)
-        except _UNUSABLE as error:
+            self.client = library.ApiClient(configuration)
+        except (library.ConfigException, *_UNUSABLE) as error:
             # Only the kind of error: the text may quote the file, and the file holds credentials.
             where = str(kubeconfig) if kubeconfig else "in-cluster configuration"
-            detail = str(error) if isinstance(error, ConfigException) else type(error).__name__
+            detail = str(error) if isinstance(error, library.ConfigException) else type(error).__name__
             if isinstance(error, YAMLError):
                 detail = f"it is not one YAML document ({detail})"
             raise Rejected(f"not usable: {detail}"[:300], file=where) from None
         self.configuration = configuration
+
+
+def _is_absent(kubeconfig: Path | None) -> bool:
+    try:
+        return kubeconfig is not None and not kubeconfig.is_file()
+    except OSError:
+        return False  # what cannot be looked at cannot be read either: then that is said

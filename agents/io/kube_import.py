@@ -14,6 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from agents.io import http_library
+
 _ROOT = "kubernetes_asyncio"
 
 
@@ -49,6 +51,7 @@ def _load() -> tuple[Any, Any, Any, Any, Any]:
     spec = importlib.util.find_spec(_ROOT)
     if spec is None or not spec.submodule_search_locations:
         raise ImportError(f"{_ROOT} is not installed")
+    http_library.load()
     folder = Path(spec.submodule_search_locations[0])
     if _ROOT not in sys.modules:
         _placeholder(_ROOT, folder)

@@ -1,24 +1,29 @@
 """The health and metrics port: `/healthz` and `/metrics` over HTTP. A taken port is tried again, not fatal.
 
-Of aiohttp's server no more than what takes a connection is loaded: `aiohttp.web`, with its applications, routes, files
-and WebSockets, costs each daemon's start another 9 ms of CPU, and the commander alone uses it.
+aiohttp is loaded when the first connection comes, since nobody asks while a machine starts; and no more of it than what
+takes one: `aiohttp.web`, with its applications, routes, files and WebSockets, is the commander's alone.
 """
 
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import msgspec
-from aiohttp.web_request import BaseRequest
-from aiohttp.web_response import Response, StreamResponse
-from aiohttp.web_server import Server
 
 from agents.core.errors import Retryable
 from agents.core.settings import Listener
+from agents.io.http_library import load
 from agents.supervise.context import Context
 from agents.supervise.health import Health
 from agents.supervise.metrics import CONTENT_TYPE, Metrics
 from agents.supervise.pulse import Pulse
+
+if TYPE_CHECKING:
+    from aiohttp.web_protocol import RequestHandler
+    from aiohttp.web_request import BaseRequest
+    from aiohttp.web_response import StreamResponse
+    from aiohttp.web_server import Server
 
 RETRY = 10.0
 """Seconds between tries to take the port."""
@@ -39,27 +44,38 @@ class HealthPort:
 
     async def open(self) -> None:
         """Takes the port; raises Retryable when it is taken or may not be used."""
-        server = Server(self._answer, access_log=None)
         loop = asyncio.get_running_loop()
         try:
-            self._listens = await loop.create_server(server, self._listener.bind, self._listener.port, backlog=BACKLOG)
+            self._listens = await loop.create_server(
+                self._connection, self._listener.bind, self._listener.port, backlog=BACKLOG
+            )
         except OSError as error:
             raise Retryable(
                 f"health port {self._listener.bind}:{self._listener.port}: {error.strerror or 'cannot be taken'}"
             ) from None
-        self._server = server
+
+    def _connection(self) -> RequestHandler:
+        if self._server is None:
+            load()
+            from aiohttp.web_server import Server
+
+            self._server = Server(self._answer, access_log=None)
+        return self._server()
 
     async def aclose(self) -> None:
         """Gives the port back."""
-        if self._listens is None or self._server is None:
+        if self._listens is None:
             return
         self._listens.close()
         await asyncio.sleep(0)  # who was just let in begins
-        self._server.pre_shutdown()
-        await self._server.shutdown(CLOSING)
+        if self._server is not None:
+            self._server.pre_shutdown()
+            await self._server.shutdown(CLOSING)
         self._listens = self._server = None
 
     async def _answer(self, request: BaseRequest) -> StreamResponse:
+        from aiohttp.web_response import Response
+
         if request.method not in ("GET", "HEAD"):
             return Response(status=405, headers={"Allow": "GET, HEAD"})
         headers = {"Cache-Control": "no-store"}

@@ -5,9 +5,8 @@ from __future__ import annotations
 import ssl
 from typing import Protocol
 
-import aiohttp
-
 from agents.io.http import cause
+from agents.io.http_library import aiohttp
 from synthetic_client.tally import Kind, StepFailed
 
 

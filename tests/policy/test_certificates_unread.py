@@ -1,4 +1,5 @@
-"""No daemon of a node reads the system's certificates when it is imported, and nobody else is hindered from it."""
+"""No daemon of a node reads the system's certificates when it imports aiohttp, and nobody else is hindered from it; and
+only the commander, which serves by it from its start on, does so before it is ready."""
 
 from __future__ import annotations
 
@@ -12,10 +13,13 @@ import pytest
 PROBE = """
 import importlib, json, ssl, sys
 importlib.import_module(sys.argv[1])
+early = "aiohttp" in sys.modules
+from agents.io.http_library import load
+load()
 from aiohttp import connector
 contexts = [connector._SSL_CONTEXT_VERIFIED, connector._SSL_CONTEXT_UNVERIFIED, ssl.create_default_context()]
 verifies = contexts[0].verify_mode == ssl.CERT_REQUIRED and contexts[0].check_hostname
-print(json.dumps([verifies, *(one.cert_store_stats()["x509_ca"] for one in contexts)]))
+print(json.dumps([early, verifies, *(one.cert_store_stats()["x509_ca"] for one in contexts)]))
 """
 
 
@@ -25,4 +29,4 @@ def test_aiohttp_reads_none_and_trusts_nobody_by_itself(daemon: str) -> None:
         [sys.executable, "-c", PROBE, f"{daemon}.__main__"], capture_output=True, text=True, check=True
     )
     whole = ssl.create_default_context().cert_store_stats()["x509_ca"]
-    assert json.loads(done.stdout) == [True, 0, 0, whole]
+    assert json.loads(done.stdout) == [daemon == "edge_commander", True, 0, 0, whole]

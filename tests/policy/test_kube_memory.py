@@ -13,7 +13,7 @@ PACKAGES = ("agents", "vessel", "heartbeat", "synthetic_client", "edge_commander
 
 PROBE = """
 import json, re, sys
-import agents.io.kube
+import agents.io.kube, agents.io.kube_import
 rss = int(re.search(r"VmRSS:\\s+(\\d+)", open("/proc/self/status").read()).group(1)) * 1024
 modules = [m for m in sys.modules if m.startswith(("kubernetes_asyncio", "urllib3", "dateutil"))]
 from kubernetes_asyncio.client import api_client
