@@ -10,6 +10,13 @@ from pathlib import Path
 
 from images.nuc import chroot, lists
 
+HOOK = """\
+#!/bin/sh
+[ "$1" = prereqs ] && exit 0
+. /usr/share/initramfs-tools/hook-functions
+manual_add_modules MODULES
+"""
+"""Adds them. Those of the file `modules` would all be loaded, a disk's of each kind, whatever the machine has."""
 INITRAMFS = """\
 MODULES=list
 BUSYBOX=y
@@ -69,7 +76,9 @@ def make_initrd(tree: Path, target: Path, epoch: int) -> None:
     """The initrd by initramfs-tools, with the modules of `initrd-modules.txt`: it finds the root, and no more."""
     own = tree / "etc/initramfs-tools"
     (own / "initramfs.conf").write_text(INITRAMFS)
-    (own / "modules").write_text("\n".join(lists.read("initrd-modules")) + "\n")
+    hook = own / "hooks/galley"
+    hook.write_text(HOOK.replace("MODULES", " ".join(lists.read("initrd-modules"))))
+    hook.chmod(0o755)
     (own / "conf.d/resume").write_text("RESUME=none\n")
     release = version(tree)
     made = tree / "boot/initrd.made"
