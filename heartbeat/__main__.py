@@ -76,7 +76,7 @@ async def build(context: Context[HeartbeatSettings]) -> Sequence[Loop]:
         Loop("duty", heart.duty),
         Loop("beat", heart.beat),
         Loop("facts", heart.facts),
-        Loop("send", heart.send),
+        Loop("send", heart.send, patient=True),
     ]
     if own.own_port.port:
         port = DutyPort(

@@ -73,7 +73,7 @@ async def build(context: Context[SyntheticSettings]) -> Sequence[Loop]:
     return [
         *(Loop(f"step {step.tally.step}", step.run) for step in steps),
         Loop("report", reporter.run),
-        Loop("send", _sender(context, outbox, identity).run),
+        Loop("send", _sender(context, outbox, identity).run, patient=True),
     ]
 
 

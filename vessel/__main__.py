@@ -23,6 +23,7 @@ from agents.core.ports import Outbox
 from agents.core.settings import Settings
 from agents.io.identity import SocketIdentity
 from agents.io.kube import Kube
+from agents.io.kube_connection import POD
 from agents.io.outbox import SqliteOutbox
 from agents.io.state import StateFile
 from agents.io.uplink import HttpUplink, LogOnlySender, Sender
@@ -121,7 +122,7 @@ def check(settings: Settings[VesselSettings]) -> list[str]:
 async def build(context: Context[VesselSettings]) -> Sequence[Loop]:
     """Local work alone: opens the outbox, makes the parts, returns the loops."""
     own = context.settings.own
-    form = "pod" if os.environ.get("KUBERNETES_SERVICE_HOST") else "unit"
+    form = "pod" if os.environ.get(POD) else "unit"
     if form != own.mode:
         return _idle(context, form)
     me, boot_id = _who(context)
@@ -171,8 +172,8 @@ async def build(context: Context[VesselSettings]) -> Sequence[Loop]:
     for path in polled.quarantined:
         await _alarm(outbox, f"a corrupt state file was set aside: {path}")
     return [
-        Loop("lease", lambda pulse: _lead(context, kube, elector, measure, pulse)),
-        Loop("atlas", poller.run),
+        Loop("lease", lambda pulse: _lead(context, kube, elector, measure, pulse), patient=True),
+        Loop("atlas", poller.run, patient=True),
         Loop("engine", engine.run),
         _sender(context, outbox, identity),
     ]
@@ -328,7 +329,7 @@ def _sender(context: Context[VesselSettings], outbox: SqliteOutbox, identity: So
         return Loop("uplink", LogOnlySender(outbox, log=context.log, say=say).run)
     uplink = HttpUplink(endpoint, identity.token, refused=identity.refused, clock=context.clock)
     context.stack.push_async_callback(uplink.aclose)
-    return Loop("uplink", Sender(outbox, uplink, log=context.log, say=say).run)
+    return Loop("uplink", Sender(outbox, uplink, log=context.log, say=say).run, patient=True)
 
 
 def _idle(context: Context[VesselSettings], form: str) -> Sequence[Loop]:

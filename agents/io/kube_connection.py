@@ -7,6 +7,7 @@ account becomes addresses, TLS and credentials.
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ from agents.io.kube_discovery import Discovery
 if TYPE_CHECKING:
     import aiohttp
 
+POD = "KUBERNETES_SERVICE_HOST"
+"""What kubelet tells every pod, and what the library asks for first."""
 _UNUSABLE = (YAMLError, OSError, ValueError, KeyError, TypeError, AttributeError)
 """Besides its own error, what reading a kubeconfig ends in when it is not one, or names files that are not there."""
 
@@ -75,6 +78,8 @@ class SharedConnection:
         kubeconfig = self.kubeconfig
         if _is_absent(kubeconfig):
             raise Rejected("no such kubeconfig", file=str(kubeconfig))
+        if kubeconfig is None and POD not in os.environ:
+            raise Rejected("not usable: this is no pod, and no kubeconfig is named", file="in-cluster configuration")
         from agents.io import kube_import as library  # a node that has no cluster yet does without it
 
         configuration = library.Configuration()

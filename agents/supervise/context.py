@@ -18,6 +18,9 @@ from agents.supervise.health import Health
 from agents.supervise.metrics import Metrics
 from agents.supervise.pulse import Pulse
 
+STARTING = 180.0
+"""Seconds after its boot in which a machine is thought to be starting still."""
+PATIENCE = 5.0
 S = TypeVar("S", bound=msgspec.Struct)
 
 
@@ -26,10 +29,19 @@ class Loop:
     """One loop of a daemon. `run` ends when `pulse.stopping`; earlier, it has done all it had to do.
 
     Retryable and Rejected are its own to handle: one that escapes is a bug and crashes the daemon.
+    `patient`: it talks to others. On a machine that has just been started it begins some seconds later: no network is
+    there yet, and what is loaded to talk takes the processor from daemons that are not up.
     """
 
     name: str
     run: Callable[[Pulse], Awaitable[None]]
+    patient: bool = False
+
+    async def live(self, pulse: Pulse, uptime: float) -> None:
+        """All of its life. `uptime`: of the machine, s."""
+        if self.patient and uptime < STARTING:
+            await pulse.sleep(PATIENCE)
+        await self.run(pulse)
 
 
 @dataclass(frozen=True)

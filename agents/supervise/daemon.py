@@ -229,7 +229,7 @@ class _Life:
         pulse = Pulse(one.name, self._clock, context.stopping)
         self._pulses.append(pulse)
         try:
-            await one.run(pulse)
+            await one.live(pulse, self._clock.monotonic())  # which Linux counts from the boot
         finally:
             pulse.done()
 

@@ -58,7 +58,7 @@ def boots(built: Built, folder: Path, rounds: int) -> bool:
                 if name == GALLEY:
                     image_boots.all_started(machine)
                 print(f"{name}, start {number}: {one}", file=sys.stderr, flush=True)
-                if number > 0 or name == GALLEY:  # a bare one's first start makes what the node's has made already
+                if number > 0:  # the first one finds what the one before it has changed: a node's judges its /etc anew
                     found[name].append(one)
                 if name == GALLEY and number == rounds:
                     chain = machine.run("systemd-analyze critical-chain --no-pager multi-user.target")

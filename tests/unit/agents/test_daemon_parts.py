@@ -14,6 +14,7 @@ from agents.core.errors import Rejected, Retryable
 from agents.io.http import failure, problem_text, retry_after
 from agents.io.machine import FileMachine, HostMachine, is_identity, open_machine
 from agents.io.notify import NullNotifier, notifier, watchdog_seconds
+from agents.supervise.context import PATIENCE, STARTING, Loop
 from agents.supervise.health import Health
 from agents.supervise.metrics import Metrics
 from agents.supervise.pulse import FIRST, GRACE, Pulse
@@ -105,6 +106,27 @@ async def test_a_cancelled_sleep_leaves_no_task() -> None:
     sleeping.cancel()
     await clock.settle()
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@pytest.mark.parametrize(
+    ("patient", "uptime", "waits"), [(True, 20.0, PATIENCE), (True, STARTING, 0.0), (False, 20.0, 0.0)]
+)
+async def test_a_patient_loop_lets_a_machine_start_before_it_talks(patient: bool, uptime: float, waits: float) -> None:
+    one, clock, stopping = pulse()
+    began: list[float] = []
+
+    async def run(pulse: Pulse) -> None:
+        began.append(clock.monotonic())
+
+    first = clock.monotonic()
+    living = asyncio.ensure_future(Loop("x", run, patient).live(one, uptime))
+    await clock.advance(max(0.0, waits - 0.1))
+    assert bool(began) is (waits == 0)
+    await clock.advance(0.2)
+    await living
+    assert began == [first + waits] and one.overdue() <= 0
+    stopping.set()  # and at its end it waits for nothing
+    await Loop("x", run, patient).live(one, uptime)
 
 
 def test_health_says_who_fails_since_when_and_tells_of_changes() -> None:
