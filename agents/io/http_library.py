@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import ssl
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 __all__ = ["aiohttp", "load"]
@@ -21,10 +22,12 @@ READS = "set_default_verify_paths"
 def load() -> Any:
     """Loads it now, for who is about to take the time, and before a module that imports it in the ordinary way.
 
-    The class of contexts gets, for as long as aiohttp makes its two, a method of its own that reads nothing.
+    The class of contexts gets, for as long as aiohttp makes its two, a method of its own that reads nothing in this
+    thread, and in any other what it always read.
     """
     if "aiohttp.connector" not in sys.modules:
-        setattr(ssl.SSLContext, READS, lambda context: None)
+        reads, me = getattr(ssl.SSLContext, READS), threading.get_ident()
+        setattr(ssl.SSLContext, READS, lambda context: None if threading.get_ident() == me else reads(context))
         try:
             importlib.import_module("aiohttp.connector")
         finally:

@@ -142,7 +142,7 @@ def certificate(tmp_path):
     return tmp_path / "cert.pem", tmp_path / "key.pem"
 
 
-async def test_tls_is_checked(certificate, tmp_path):
+async def test_tls_is_checked(certificate, tmp_path, monkeypatch):
     async def handler(request):
         return web.Response(text="ok")
 
@@ -156,6 +156,8 @@ async def test_tls_is_checked(certificate, tmp_path):
         assert (await failed(HttpRunner(other_name, CLOCK))).kind is Kind.TLS
         missing = await failed(HttpRunner(Http(name="a", url=url, ca_file=str(tmp_path / "none")), CLOCK))
         assert missing.kind is Kind.TLS and "No such file" in str(missing)
+        monkeypatch.setenv("SSL_CERT_FILE", ca)  # where OpenSSL finds the system's
+        assert await HttpRunner(Http(name="a", url=url), CLOCK).run() > 0
 
 
 async def test_a_hanging_server_costs_its_own_step_its_time_and_no_other_anything():
