@@ -13,9 +13,10 @@ from pathlib import Path
 
 import msgspec
 
+from agents.io.own_version import own_version
 from edge_commander.advice import CONFIG, advice
 from edge_commander.console.ask import ask
-from edge_commander.console.look import daemon_says, own_version, read_config, socket_of
+from edge_commander.console.look import daemon_says, read_config, socket_of
 from edge_commander.console.terminal import show
 from edge_commander.memory import STATE_NAME, read_record
 from edge_commander.settings import CommanderSettings

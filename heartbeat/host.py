@@ -17,6 +17,7 @@ import psutil
 
 from agents.contracts.messages import Disk, Link
 from agents.core.os_release import parse
+from agents.io.own_version import own_version
 from heartbeat.judge import watched_link
 
 _TIME_ERROR = 5
@@ -120,13 +121,7 @@ def kernel() -> str:
 
 def versions(release: Mapping[str, str]) -> dict[str, str]:
     """What Galley, what Python and which image runs here; no image where the node is not one."""
-    from importlib.metadata import PackageNotFoundError, version  # it reads archives too: 9 ms that no start waits for
-
-    try:
-        own = version("galley")
-    except PackageNotFoundError:
-        own = "unknown"
-    found = {"galley": own, "python": platform.python_version()}
+    found = {"galley": own_version() or "unknown", "python": platform.python_version()}
     if image := release.get("IMAGE_VERSION", "")[:64]:
         found["image"] = image
     return found

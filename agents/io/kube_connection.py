@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 POD = "KUBERNETES_SERVICE_HOST"
 """What kubelet tells every pod, and what the library asks for first."""
 _UNUSABLE = (YAMLError, OSError, ValueError, KeyError, TypeError, AttributeError)
-"""Besides its own error, what reading a kubeconfig ends in when it is not one, or names files that are not there."""
+"""What reading a kubeconfig ends in, besides the library's own error, where it is none or names files that are gone."""
 
 
 class SharedConnection:

@@ -19,6 +19,7 @@ from agents.core.errors import ConfigError, Rejected
 from agents.core.settings import NodeSettings, Settings
 from agents.io import config
 from agents.io.machine import open_machine
+from agents.io.own_version import own_version
 from edge_commander.console.addresses import lan
 from edge_commander.console.ask import ask
 from edge_commander.console.view import Seen
@@ -110,16 +111,6 @@ def _text(file: Path) -> str:
         with file.open("rb") as stream:
             return stream.read(MAX_TABLE).decode(errors="replace")
     except OSError:  # also an interface that is down: its carrier is not known
-        return ""
-
-
-def own_version() -> str:
-    """Of the suite, as it is installed here."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("galley")
-    except PackageNotFoundError:
         return ""
 
 

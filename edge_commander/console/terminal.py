@@ -20,7 +20,7 @@ from edge_commander.console.view import Seen, view
 
 DRAW_SECONDS = 2.0
 DRAWING_SECONDS = 60.0
-WHOLE_SECONDS = 30.0
+WHOLE_SECONDS = 10.0
 """The longest that what somebody else writes onto the screen (the kernel, systemd) stays there."""
 HOME, HIDE_CURSOR = "\x1b[H", "\x1b[?25l"
 

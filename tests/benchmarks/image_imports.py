@@ -17,8 +17,9 @@ PROCESSES = {
     "heartbeat": ("/opt/galley/bin/heartbeat",),
     "vessel": ("/opt/galley/bin/vessel",),
     "synthetic-client": ("/opt/galley/bin/synthetic-client",),
-    "discovery": ("-m", "edge_commander.discovery"),
-    "console": ("/opt/galley/bin/edge-commander", "status"),
+    "discovery": ("/opt/galley/bin/galley-discovery",),
+    "console": ("/opt/galley/bin/galley-console",),
+    "lan-page": ("/opt/galley/bin/galley-lan-page",),
 }
 """All that run on a node at rest, as their units start them. With --help each has loaded its modules, and ends."""
 

@@ -24,7 +24,7 @@ UNITS = {
     if path.stem.removeprefix("galley-") not in NO_DAEMONS
 }
 """The daemons'. The root halves, one process a request, early boot, console and page have tests of their own."""
-COMMANDS = {"endpoint": "galley-endpoint", "discovery": "python3 -I -m edge_commander.discovery"}
+COMMANDS = {"endpoint": "galley-endpoint", "discovery": "galley-discovery"}
 STATE = {"endpoint": "galley/galley-endpoint", "edge-commander": "galley/edge-commander galley-ident"}
 USERS = {
     "vessel": ("galley-vessel", 770),
@@ -215,7 +215,7 @@ def test_the_console_shows_and_does_nothing_else() -> None:
         "StandardInput=null",
         "StandardOutput=tty",
         "TTYPath=/dev/tty1",
-        "ExecStart=/opt/galley/bin/python3 -I -m edge_commander.console",
+        "ExecStart=/opt/galley/bin/galley-console",
         "RestrictAddressFamilies=AF_UNIX",
         "IPAddressDeny=any",
         "DevicePolicy=closed",
@@ -235,7 +235,7 @@ def test_the_page_on_the_lan_shows_and_does_nothing_else() -> None:
         "Type=notify",
         "WatchdogSec=60",
         "User=galley-lan-page",
-        "ExecStart=/opt/galley/bin/python3 -I -m edge_commander.lan_page",
+        "ExecStart=/opt/galley/bin/galley-lan-page",
         "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6",
         "IPAddressDeny=any",
     ]
