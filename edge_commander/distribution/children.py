@@ -9,6 +9,7 @@ import signal
 from collections.abc import Mapping, Sequence
 
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/root"}
+PIECE = 64 * 1024
 PLACE = "/run"
 """Where they run. etcd, told to end, removes its socket by a name in the folder it runs in, and hangs where that is
 read-only, as / is on a NUC."""
@@ -29,4 +30,9 @@ async def ended(process: asyncio.subprocess.Process) -> None:
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+        # asyncio says that it has ended when its pipes have, and does not look at one that is full.
+        for stream in filter(None, (process.stdout, process.stderr)):
+            with contextlib.suppress(RuntimeError):  # somebody reads it already
+                while await stream.read(PIECE):
+                    pass
         await process.wait()

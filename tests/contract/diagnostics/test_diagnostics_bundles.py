@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import socket
 import subprocess
 import tarfile
@@ -23,6 +24,7 @@ from edge_commander.diagnostics.held import Held
 from edge_commander.diagnostics.held import read as held_read
 from edge_commander.diagnostics.plan import NAME, Fetch, Item, Read, Run, describe, plan
 from edge_commander.diagnostics.settings import DiagnosticsSettings
+from edge_commander.distribution import children
 from edge_commander.settings import CommanderSettings, DistributionSettings
 
 ID = "0123456789abcdef" * 2
@@ -82,6 +84,18 @@ async def test_each_kind_of_source_and_what_fails_leaves_a_note(tmp_path: Path) 
     assert "No such file" in said["f.txt"] and "refused" in said["g.txt"] and "ended after" in said["h.txt"]
     assert made["bytes"] == (tmp_path / "keep" / made["name"]).stat().st_size
     assert (there(tmp_path / "keep")) == [".lock", f"{ID}.tar.gz"]
+
+
+async def test_a_program_whose_pipe_is_full_ends_at_once_when_it_is_killed() -> None:
+    process = await children.start(
+        ("yes", "and yes again"), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    assert process.stdout is not None and await process.stdout.read(1)
+    async with asyncio.timeout(30):
+        while not process.stdout._paused:  # type: ignore[attr-defined]  # noqa: ASYNC110 - nobody tells of it
+            await asyncio.sleep(0.01)
+        await children.ended(process)
+    assert process.returncode == -signal.SIGKILL
 
 
 async def _http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
