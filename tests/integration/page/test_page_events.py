@@ -112,14 +112,18 @@ async def test_what_is_reported_is_seen_within_a_moment(person: Person, node: De
 
 
 async def test_a_beat_travels_as_a_number(person: Person, node: Device, site: str) -> None:
+    """One that comes late, on a busy machine, changes the site too: then the next one does not."""
     begun = await overview(person, site)
     async with stream(person, begun["id"]) as events:
-        await node.beat(up=90_000)
-        async with asyncio.timeout(PATIENCE):
-            while (found := await events.next()) is not None and node.node not in found[1]["beats"]:
-                pass
-        assert found is not None
-        assert site not in [one["site"] for one in found[1]["sites"]]
+        for number in range(5):
+            await node.beat(up=90_000 + number)
+            async with asyncio.timeout(PATIENCE):
+                while (found := await events.next()) is not None and node.node not in found[1]["beats"]:
+                    pass
+            assert found is not None
+            if site not in [one["site"] for one in found[1]["sites"]]:
+                return
+        raise AssertionError(f"each of five beats brought the whole site: {found}")
 
 
 async def test_silence_is_told_without_any_message(person: Person, node: Device, site: str) -> None:
