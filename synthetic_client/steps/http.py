@@ -50,8 +50,8 @@ class HttpRunner:
         """Holds nothing."""
 
     def _context(self) -> ssl.SSLContext | bool:
-        if self._step.ca_file is None:
-            return ssl.create_default_context() if self._step.url.startswith("https:") else True
+        if self._step.ca_file is None and not self._step.url.startswith("https:"):
+            return True
         try:
             return ssl.create_default_context(cafile=self._step.ca_file)
         except OSError as error:
