@@ -151,7 +151,8 @@ async def test_rude_clients_do_not_matter(commander: Any) -> None:
         client.connect(path)
         crowd.append(client)
         if n % 2:
-            client.sendall(b"GET /v1/token HT")  # and never ends its request
+            with contextlib.suppress(OSError):  # a client too many is closed at once, perhaps before it wrote
+                client.sendall(b"GET /v1/token HT")  # and never ends its request
     try:
         refused: set[int] = set()
         for _ in range(80):
@@ -201,5 +202,6 @@ def _raw(path: str, request: bytes) -> bytes:
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(10)
         client.connect(path)
-        client.sendall(request)
+        with contextlib.suppress(OSError):  # it may answer and close before it has read all
+            client.sendall(request)
         return client.recv(65536)
