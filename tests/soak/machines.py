@@ -71,9 +71,10 @@ def _lives(shop: Shop, folder: Path, count: int, rng: random.Random, *, tpm: boo
 
 
 def _undisturbed(life: Life) -> float:
-    """A start that nobody ends: back, and nothing of the old is left; s until the shell answered."""
+    """A start that nobody ends: back, and nothing of the old is left; s until every unit was up."""
     began = time.monotonic()
     life.machine.boot(900)
+    life.wait_units()  # the shell answers before anything is erased or mounted
     took = time.monotonic() - began
     assert life.erased(), life.record
     assert life.secrets_left() == {"conf": 0, "var": 0}
