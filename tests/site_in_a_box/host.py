@@ -1,4 +1,5 @@
-"""One host with a real systemd, in systemd-nspawn on an overlay of the tree. It shares this machine's loopback.
+"""One host with a real systemd, in systemd-nspawn on an overlay of a tree. It shares this machine's network, unless
+it is told otherwise.
 
 The guest sees a bare cgroup2 of its own (its mount namespace gets a fresh one), as cgroups here may be hybrid.
 Needs root. All methods block.
