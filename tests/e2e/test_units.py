@@ -52,9 +52,6 @@ MORE = ("discovery", "console", "lan-page")
 ENDPOINT = "galley-endpoint.service"
 """The cloud's, which the image leaves out."""
 PLACE = f"/{units.UNITS}"
-COPIES = "/run/galley-verified"
-"""Whatever lies beside a verified file comes before all else, also before what /etc masks: so it is not the image's
-folder."""
 GET = """
 import sys, urllib.request
 with urllib.request.urlopen(sys.argv[1], timeout=30) as answer:
@@ -95,9 +92,9 @@ def test_systemd_finds_no_fault_in_the_units_and_no_ordering_cycle(host: SuiteHo
     assert len(files) == 25
     assert files - found == units.NOT_HERE == {ENDPOINT}
     assert {name for name in found if name.startswith("galley-") and "." in name and not name.endswith(".d")} <= files
-    host.run("mkdir", COPIES)
-    host.run("cp", *(f"{PLACE}/{name}" for name in sorted(files & found)), f"/etc/systemd/system/{ENDPOINT}", COPIES)
-    said = host.run("systemd-analyze", "verify", "--man=no", *(f"{COPIES}/{name}" for name in sorted(files)))
+    # What lies beside a verified file comes before all else: so this is also without what the image masks in /etc.
+    verified = [f"{PLACE}/{name}" for name in sorted(files & found)]
+    said = host.run("systemd-analyze", "verify", "--man=no", *verified, f"/etc/systemd/system/{ENDPOINT}", check=False)
     assert said.strip() == ""
     journal = host.run("journalctl", "-b", "--no-pager", "-o", "cat")
     assert "ordering cycle" not in journal.lower()
