@@ -18,14 +18,6 @@ from tests.site_in_a_box import cluster_guest, cluster_host, host_tree, image_si
 
 
 @pytest.fixture(scope="session")
-def host_base() -> Path:
-    """The file tree that hosts boot from. Fails, and says why, where the tests do not run as root."""
-    if os.geteuid() != 0:
-        pytest.fail("a host with a real systemd needs root: run this tier as root (sudo -E make test)")
-    return host_tree.ensure()
-
-
-@pytest.fixture(scope="session")
 def cluster_parts() -> None:
     """Programs, images and file tree of hosts that form a cluster. Fails where the tests do not run as root."""
     if os.geteuid() != 0:
@@ -61,10 +53,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Makes the tree before the first test, where one needs it."""
+    """Makes what hosts boot from before the first test, where one needs it."""
     used = {name for item in session.items for name in getattr(item, "fixturenames", ())}
-    if "host_base" in used and os.geteuid() == 0 and not session.config.option.collectonly:
-        host_tree.ensure()
     if "cluster_parts" in used and os.geteuid() == 0 and not session.config.option.collectonly:
         _make_cluster_parts()
     if "suite_images" in used and os.geteuid() == 0 and not session.config.option.collectonly:

@@ -5,9 +5,7 @@ A boot's time against a bare image's, emulated, is `make bench ARGS=bench_image`
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,26 +14,14 @@ import pytest
 import yaml
 
 from images.nuc.build import Built
-from tests.site_in_a_box.host import Host
-from tests.site_in_a_box.host_suite import free_name
+from tests.site_in_a_box.host_suite import SuiteHost, free_name
+from tests.site_in_a_box.image_host import mounted_root
 from tests.site_in_a_box.nuc_shop import SCENARIO
 
-SEPARATE = ("var.mount", "var-lib-galley\\x2dident.mount", "var-lib-galley\\x2dkeep.mount")
-"""Partitions, of which a container has none."""
-ELSEWHERE = "[Unit]\nConditionPathExists=/nowhere\n"
-"""For what early boot has done before systemd, on a machine."""
 DAEMONS = ("edge-commander", "heartbeat", "vessel", "synthetic-client", "discovery")
-MACHINE = {
-    "hardware_id": "GALLEY-REST-0001",
-    "serial": "GALLEY-REST-0001",
-    "boot_id": "3d4a1e1c-4b1f-4f6d-8a51-0d5d4f7f5a61",
-    "hostname": "rest",
-    "hardware": "Intel NUC (played by systemd-nspawn)",
-}
 NOWHERE = "https://127.0.0.1:1"
 SETTINGS = {
     "v": 1,
-    "node": {"machine": "file:/etc/galley/machine.json"},
     "endpoint": {"urls": [NOWHERE], "issuer": NOWHERE},
     "synthetic_client": {"scenario": "/etc/galley/scenario.yaml"},
 }
@@ -48,41 +34,31 @@ pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")
-def node(image: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    """The image's root with an overlay for what a container writes, and settings."""
+def node(image: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SuiteHost]:
+    """A box with the image and settings, alone in its network."""
     folder = tmp_path_factory.mktemp("rest")
-    lower = folder / "lower"
-    lower.mkdir()
-    subprocess.run(["mount", "-t", "erofs", "-o", "loop,ro", str(image.root), str(lower)], check=True)
-    # nspawn forbids what the hardware allows everyone: asking for the clock's state.
-    allowed = [f"--system-call-filter={call}" for call in ("adjtimex", "clock_adjtime")]
-    host = Host(free_name("rest"), folder / "host", tree=lower, options=["--private-network", *allowed])
-    try:
-        for unit in SEPARATE:
-            host.path(f"/etc/systemd/system/{unit}").symlink_to("/dev/null")
-        host.path("/etc/systemd/system/galley-overlay.service.d/elsewhere.conf").write_text(ELSEWHERE)
-        for name, text in (("galley.yaml", yaml.safe_dump(SETTINGS)), ("scenario.yaml", yaml.safe_dump(SCENARIO)),
-                           ("machine.json", json.dumps(MACHINE))):  # fmt: skip
-            host.path(f"/etc/galley/{name}").write_text(text)
+    with mounted_root(image, folder) as root:
+        host = SuiteHost(
+            free_name("rest"), folder / "host", root, serial="GALLEY-REST-0001", options=["--private-network"]
+        )
+        host.put(yaml.safe_dump(SETTINGS), {"scenario.yaml": yaml.safe_dump(SCENARIO)})
         with host:
             yield host
-    finally:
-        subprocess.run(["umount", str(lower)], check=True)
 
 
-def test_every_unit_of_a_node_is_started(node: Host) -> None:
+def test_every_unit_of_a_node_is_started(node: SuiteHost) -> None:
     assert not node.run("systemctl", "--failed", "--no-legend", "--plain").strip()
     for unit in DAEMONS:
         assert node.property(f"galley-{unit}.service", "ActiveState") == "active", unit
 
 
-def test_nothing_of_galley_is_on_the_way_to_multi_user(node: Host) -> None:
+def test_nothing_of_galley_is_on_the_way_to_multi_user(node: SuiteHost) -> None:
     chain = node.run("systemd-analyze", "critical-chain", "--no-pager", "multi-user.target")
     assert "multi-user.target" in chain and "basic.target" in chain, chain
     assert [line for line in chain.splitlines() if "galley-" in line or "containerd" in line] == [], chain
 
 
-def test_the_daemons_are_small_at_rest(node: Host) -> None:
+def test_the_daemons_are_small_at_rest(node: SuiteHost) -> None:
     """PSS in all, MB (10^6 bytes)."""
     time.sleep(REST_SECONDS)
     found = {}
@@ -93,7 +69,7 @@ def test_the_daemons_are_small_at_rest(node: Host) -> None:
     assert sum(found.values()) <= AT_REST_MB, found
 
 
-def test_every_unit_of_galley_is_confined(node: Host) -> None:
+def test_every_unit_of_galley_is_confined(node: SuiteHost) -> None:
     """systemd's own score, of 10; nothing has more than the table allows."""
     listed = node.run("sh", "-c", "ls /usr/lib/systemd/system/galley-*.service")
     units = [Path(line).name.replace("@.service", "@one.service") for line in listed.split()]

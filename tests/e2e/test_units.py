@@ -1,21 +1,24 @@
-"""The suite's units under a real systemd: they start offline, are confined, restart, and end when asked."""
+"""The units of the image on its own root, under a real systemd: they start offline, are confined, restart, and end when
+asked."""
 
 from __future__ import annotations
 
 import json
 import re
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from agents.contracts.ids import node_id
 from edge_commander.access import LAN_PAGE
+from images.nuc import units
+from images.nuc.build import Built
 from tests.site_in_a_box.host_suite import NODE_UNITS, PORTS, USERS, SuiteHost, free_name
-from tests.site_in_a_box.ports import free_port
+from tests.site_in_a_box.image_host import mounted_root
 
 SERIAL = "GALLEY-E2E-0001"
 EXPOSURE = 2.0
@@ -35,36 +38,70 @@ SCENARIO = {
     "report_seconds": 5,
     "steps": [{"name": "cloud", "type": "cloud", "timeout_seconds": 2}],
 }
+SETTINGS: dict[str, Any] = {
+    "v": 1,
+    "endpoint": NOWHERE,
+    "vessel": {
+        "atlas": {"url": "file:///srv/no-atlas", "branch": "main"},
+        "kubeconfig": "/etc/galley/vessel.kubeconfig",
+    },
+    "synthetic_client": {"scenario": "/etc/galley/scenario.yaml"},
+}
+MORE = ("discovery", "console", "lan-page")
+"""Units of daemons besides NODE_UNITS."""
+ENDPOINT = "galley-endpoint.service"
+"""The cloud's, which the image leaves out."""
+PLACE = f"/{units.UNITS}"
+GET = """
+import sys, urllib.request
+with urllib.request.urlopen(sys.argv[1], timeout=30) as answer:
+    print(answer.status, answer.read().decode())
+"""
 unit = pytest.mark.parametrize("unit", NODE_UNITS)
 
 
 @pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory, host_base: Path) -> Iterator[SuiteHost]:
-    """A node that never reached its endpoint."""
-    host = SuiteHost(free_name("unit"), tmp_path_factory.mktemp("host"), serial=SERIAL)
-    settings: dict[str, Any] = {**host.settings(), "endpoint": NOWHERE}
-    settings["vessel"]["atlas"] = {"url": "file:///srv/no-atlas", "branch": "main"}
-    settings["vessel"]["kubeconfig"] = "/etc/galley/kubeconfig"
-    settings["edge_commander"]["page"] = {"bind": host.address}
-    host.lay_out(settings, SCENARIO, {"/etc/galley/kubeconfig": (USERS["vessel"], json.dumps(KUBECONFIG))})
-    try:
-        host.boot()
-        yield host
-    finally:
-        host.power_off()
-        host.remove()
+def host(image: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SuiteHost]:
+    """A node that never reached its endpoint, nor anything else: it has no network but its own loopback."""
+    folder = tmp_path_factory.mktemp("host")
+    with mounted_root(image, folder) as root:
+        host = SuiteHost(free_name("unit"), folder / "host", root, serial=SERIAL, options=["--private-network"])
+        host.put(yaml.safe_dump(SETTINGS), {
+            "scenario.yaml": yaml.safe_dump(SCENARIO), "vessel.kubeconfig": json.dumps(KUBECONFIG),
+        })  # fmt: skip
+        host.path(f"/etc/systemd/system/{ENDPOINT}").write_text(Path(f"systemd/{ENDPOINT}").read_text())
+        try:
+            host.boot()
+            yield host
+        finally:
+            host.power_off()
+            host.remove()
+
+
+def get(host: SuiteHost, url: str) -> tuple[int, str]:
+    """Status and body, asked from within."""
+    status, _, body = host.run("/opt/galley/bin/python3", "-I", "-c", GET, url).partition(" ")
+    return int(status), body
 
 
 def test_systemd_finds_no_fault_in_the_units_and_no_ordering_cycle(host: SuiteHost) -> None:
-    files = sorted(path.name for path in Path("systemd").iterdir() if path.suffix in (".service", ".socket"))
-    assert len(files) == 15
-    said = host.run("systemd-analyze", "verify", "--man=no", *(f"/etc/systemd/system/{name}" for name in files))
+    sources = (Path("systemd"), Path("images/nuc/files") / units.UNITS)
+    kinds = (".service", ".socket", ".mount", ".target")
+    files = {path.name for source in sources for path in source.iterdir() if path.suffix in kinds}
+    found = set(host.run("ls", PLACE).split())
+    assert len(files) == 25
+    assert files - found == units.NOT_HERE == {ENDPOINT}
+    assert {name for name in found if name.startswith("galley-") and "." in name and not name.endswith(".d")} <= files
+    # What lies beside a verified file comes before all else: so this is also without what the image masks in /etc.
+    verified = [f"{PLACE}/{name}" for name in sorted(files & found)]
+    said = host.run("systemd-analyze", "verify", "--man=no", *verified, f"/etc/systemd/system/{ENDPOINT}", check=False)
     assert said.strip() == ""
     journal = host.run("journalctl", "-b", "--no-pager", "-o", "cat")
     assert "ordering cycle" not in journal.lower()
+    assert host.run("systemctl", "--failed", "--no-legend", "--plain").strip() == ""
 
 
-@pytest.mark.parametrize("unit", [*NODE_UNITS, "endpoint", "discovery", "console", "lan-page"])
+@pytest.mark.parametrize("unit", [*NODE_UNITS, *MORE, "endpoint"])
 def test_exposure_is_low(host: SuiteHost, unit: str) -> None:
     said = host.run("systemd-analyze", "security", "--no-pager", f"galley-{unit}.service")
     found = re.search(r"exposure level for \S+: ([0-9.]+)", said)
@@ -144,8 +181,8 @@ def test_the_device_key_is_the_commanders_alone(host: SuiteHost) -> None:
 
 
 def test_listens_on_the_ports_that_the_docs_name_and_no_other(host: SuiteHost) -> None:
-    host.wait_active(*NODE_UNITS)
-    wanted = {f"{host.address}:{port}" for port in PORTS.values()}
+    host.wait_active(*NODE_UNITS, "discovery", "lan-page")
+    wanted = {f"127.0.0.1:{port}" for port in PORTS.values()} | {"0.0.0.0:9412"}
     deadline = time.monotonic() + 20
     while (found := _listening(host)) != wanted and time.monotonic() < deadline:
         time.sleep(0.2)
@@ -153,18 +190,16 @@ def test_listens_on_the_ports_that_the_docs_name_and_no_other(host: SuiteHost) -
 
 
 def _listening(host: SuiteHost) -> set[str]:
-    """Listening TCP and unconnected UDP sockets of the suite (those of other programs show no process here)."""
-    lines = host.run("ss", "-H", "-l", "-t", "-u", "-n", "-p").splitlines()
-    return {line.split()[4] for line in lines if "pid=" in line}
+    """Listening TCP and unconnected UDP sockets."""
+    return {line.split()[4] for line in host.run("ss", "-H", "-l", "-t", "-u", "-n").splitlines()}
 
 
 def test_the_page_on_the_lan_shows_the_node_and_gets_at_nothing_else(host: SuiteHost) -> None:
-    host.wait_active("edge-commander")
-    host.run("systemctl", "start", "galley-lan-page")
+    host.wait_active("edge-commander", "lan-page")
+    page = "http://127.0.0.1:9412/"
     try:
-        with urllib.request.urlopen(f"http://{host.address}:9412/", timeout=30) as answer:
-            text = answer.read().decode()
-        assert node_id(SERIAL) in text and SERIAL in text and "enrolling" in text
+        code, text = get(host, page)
+        assert code == 200 and node_id(SERIAL) in text and SERIAL in text and "enrolling" in text
         status = host.run("cat", f"/proc/{host.main_pid('lan-page')}/status")
         assert f"Uid:\t{LAN_PAGE}\t" in status and "CapEff:\t0000000000000000" in status and "Seccomp:\t2" in status
         assert host.ask(LAN_PAGE, "/v1/status")[0] == 200
@@ -173,16 +208,15 @@ def test_the_page_on_the_lan_shows_the_node_and_gets_at_nothing_else(host: Suite
         host.run("systemctl", "stop", "galley-edge-commander")
         deadline = time.monotonic() + 60
         while "does not answer" not in text and time.monotonic() < deadline:
-            with urllib.request.urlopen(f"http://{host.address}:9412/", timeout=30) as answer:
-                text = answer.read().decode()
+            text = get(host, page)[1]
             time.sleep(0.5)
         assert "does not answer" in text and SERIAL in text
         assert host.property("galley-lan-page", "NRestarts") == "0", host.journal("lan-page")
-    finally:
         host.run("systemctl", "stop", "galley-lan-page")
-        host.run("systemctl", "start", "galley-edge-commander")
-    assert host.property("galley-lan-page", "Result") == "success", host.journal("lan-page")
-    host.wait_active("edge-commander")
+        assert host.property("galley-lan-page", "Result") == "success", host.journal("lan-page")
+    finally:
+        host.run("systemctl", "start", "galley-edge-commander", "galley-lan-page")
+    host.wait_active("edge-commander", "lan-page")
 
 
 @unit
@@ -198,7 +232,7 @@ def test_killed_it_comes_back(host: SuiteHost, unit: str) -> None:
 def test_the_watchdog_ends_what_hangs_and_systemd_starts_it_again(host: SuiteHost) -> None:
     host.wait_active(*NODE_UNITS)
     for unit in NODE_UNITS:
-        host.put(f"/run/systemd/system/galley-{unit}.service.d/fast.conf", "[Service]\nWatchdogSec=6\n")
+        host.write(f"/run/systemd/system/galley-{unit}.service.d/fast.conf", "[Service]\nWatchdogSec=6\n")
     host.run("systemctl", "daemon-reload")
     try:
         host.run("systemctl", "restart", *(f"galley-{unit}" for unit in NODE_UNITS))
@@ -235,7 +269,7 @@ def test_asked_to_end_it_ends_cleanly_and_in_time(host: SuiteHost, unit: str) ->
 def test_a_wrong_configuration_is_told_whole_and_not_tried_again(host: SuiteHost) -> None:
     bad = "node: {log_level: loud, colour: red}\n"
     bad += "".join(f"{unit.replace('-', '_')}: {{health: {{port: 70000}}, nonsense: 1}}\n" for unit in NODE_UNITS)
-    host.put("/etc/galley/galley.d/50-wrong.yaml", bad)
+    host.write("/etc/galley/galley.d/50-wrong.yaml", bad)
     names = [f"galley-{unit}" for unit in NODE_UNITS]
     try:
         host.run("systemctl", "restart", *names, check=False)
@@ -271,7 +305,7 @@ def test_one_unit_restarted_alone_still_knows_its_machine(host: SuiteHost) -> No
 
 
 def test_vessels_unit_steps_back_where_the_pod_is_to_run_and_says_why(host: SuiteHost) -> None:
-    host.put("/etc/galley/galley.d/70-pod.yaml", "vessel: {mode: pod}\n")
+    host.write("/etc/galley/galley.d/70-pod.yaml", "vessel: {mode: pod}\n")
     try:
         host.run("systemctl", "restart", "galley-vessel", check=False)
         host.wait_property("galley-vessel", "ActiveState", "inactive")
@@ -286,32 +320,31 @@ def test_vessels_unit_steps_back_where_the_pod_is_to_run_and_says_why(host: Suit
 
 
 def test_the_endpoints_unit_serves_and_ends_cleanly(host: SuiteHost) -> None:
-    port, health = free_port(host.address), free_port(host.address)
-    host.run("galley-endpoint", "make-certs", "/etc/galley/certs", "--name", host.address)
+    port, health = 8443, 9500
+    host.run("galley-endpoint", "make-certs", "/etc/galley/certs", "--name", "127.0.0.1")
     host.shell("chown -R {0}:{0} /etc/galley/certs", USERS["endpoint"])
     own = {
         "tls": {
-            "bind": host.address,
+            "bind": "127.0.0.1",
             "port": port,
             "cert_file": "/etc/galley/certs/server.pem",
             "key_file": "/etc/galley/certs/server-key.pem",
         },
         "issuer": "https://cloud.galley.test",
-        "health": {"bind": host.address, "port": health},
+        "health": {"bind": "127.0.0.1", "port": health},
     }
-    host.put("/etc/galley/galley.d/80-cloud.yaml", json.dumps({"cloud_endpoint": own}))
+    host.write("/etc/galley/galley.d/80-cloud.yaml", json.dumps({"cloud_endpoint": own}))
     before = _listening(host)
     try:
         host.run("systemctl", "start", "galley-endpoint", check=False)
         host.wait_active("endpoint")
-        wanted = {f"{host.address}:{port}", f"{host.address}:{health}"}
+        wanted = {f"127.0.0.1:{port}", f"127.0.0.1:{health}"}
         deadline = time.monotonic() + 20
         while (found := _listening(host) - before) != wanted and time.monotonic() < deadline:
             time.sleep(0.2)
         assert found == wanted
         assert host.run("stat", "-c", "%a %u", "/var/lib/galley/galley-endpoint").split() == ["700", "774"]
-        with urllib.request.urlopen(f"http://{host.address}:{health}/healthz", timeout=10) as answer:
-            assert answer.status == 200
+        assert get(host, f"http://127.0.0.1:{health}/healthz")[0] == 200
         pid = host.main_pid("endpoint")
         host.run("kill", "-9", str(pid))
         host.wait_property("galley-endpoint", "NRestarts", "1")
@@ -341,7 +374,7 @@ with tarfile.open(f"/var/lib/galley-keep/diagnostics/{sys.argv[1]}.tar.gz") as t
 
 def test_a_bundle_is_made_under_the_root_halfs_confinement_and_read_by_the_commander(host: SuiteHost) -> None:
     host.wait_active()
-    host.run("systemctl", "start", "galley-machine.socket")
+    host.wait_property("galley-machine.socket", "ActiveState", "active")
     commander = 773
     said = json.loads(host.as_user(commander, "/opt/galley/bin/python3", "-I", "-c", ASK_FOR_IT, BUNDLE))
     assert said["family"] == "done" and said["value"]["name"] == f"{BUNDLE}.tar.gz", said

@@ -1,4 +1,4 @@
-"""A node's units with a real endpoint, API server and Atlas: confinement breaks nothing, power cuts lose nothing.
+"""The image's own root with a real endpoint, API server and Atlas: confinement breaks nothing, power cuts lose nothing.
 
 A power cut here is SIGKILL to the guest's PID 1: the page cache survives, so it shows order and resumption; what
 fsync promises is tested beside the outbox.
@@ -6,22 +6,26 @@ fsync promises is tested beside the outbox.
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import json
 import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
+import yaml
 
 from agents.contracts.ids import node_id
-from tests.site_in_a_box.endpoint import Endpoint
+from images.nuc import units
+from images.nuc.build import Built
 from tests.site_in_a_box.gitrepos import GitRepo
-from tests.site_in_a_box.host_suite import USERS, SuiteHost, free_name
+from tests.site_in_a_box.host_suite import USERS
+from tests.site_in_a_box.image_shop import ImageShop
 from tests.site_in_a_box.kube_site import KubeSite
+from tests.site_in_a_box.lan_line import GATEWAY, LanLine
 
 SERIAL = "GALLEY-E2E-0002"
 NODE = node_id(SERIAL)
@@ -44,6 +48,9 @@ SCENARIO = {
         },
     ],
 }
+API_PORT = 6443
+ATLAS, KUBECTL, WORK = "/run/atlas.git", "/run/kubectl", "/run/work"
+"""The root is read-only, and without Kubernetes: what a restaurant brings, and a place to work at, lie in /run."""
 ROWS = """
 import json, sqlite3, sys
 with sqlite3.connect(f"file:/var/lib/galley/{sys.argv[1]}/outbox.db?mode=ro", uri=True) as store:
@@ -65,84 +72,73 @@ def _files(greeting: str) -> dict[str, str]:
     }
 
 
-class World:
+class World(ImageShop):
     """The node and everything around it."""
 
-    def __init__(self, folder: Path, kube: KubeSite) -> None:
+    atlas = None
+
+    def __init__(self, built: Built, folder: Path, kube: KubeSite) -> None:
+        super().__init__(built, folder, [SITE])
         self.kube = kube
-        self.endpoint = Endpoint(folder / "cloud")
         (folder / "git").mkdir()
-        self.atlas = GitRepo(folder / "git", SITE)
+        (folder / "api").mkdir()
+        self.repository = GitRepo(folder / "git", SITE)
         self.served = folder / "served.git"
         self.served.mkdir()
-        kubectl = kube.binaries / "kubectl"
-        binds = [f"--bind-ro={kubectl}:/usr/bin/kubectl", f"--bind-ro={self.served}:/srv/atlas.git"]
-        self.host = SuiteHost(free_name("node"), folder / "host", serial=SERIAL, options=binds)
+        self.api = LanLine(folder / "api", self.lan, kube.port, API_PORT)
 
-    def lay_out(self) -> None:
-        """Ships the device, and lays its files."""
-        self.kube.kubectl("apply", "-f", str(MANIFESTS / "namespace.yaml"))
-        self.kube.kubectl("apply", "-k", str(MANIFESTS))
-        self.commit("hello")
-        self.endpoint.start()
-        code = asyncio.run(self._ship())
-        settings: dict[str, Any] = self.host.settings()
-        settings["endpoint"] = {
-            "urls": [self.endpoint.url],
-            "issuer": self.endpoint.issuer,
-            "ca_file": "/etc/galley/ca.pem",
-        }
-        settings["heartbeat"]["interval_seconds"] = 1
-        settings["vessel"] |= {
-            "atlas": {"url": "file:///srv/atlas.git"},  # a file is the node's own word alone, never the endpoint's
+    def __enter__(self) -> Self:
+        """Ships the device, and starts it."""
+        super().__enter__()
+        with contextlib.ExitStack() as undo:
+            undo.push(self)
+            self._undo.callback(self.api.down)
+            self.api.up()
+            self.kube.kubectl("apply", "-f", str(MANIFESTS / "namespace.yaml"))
+            self.kube.kubectl("apply", "-k", str(MANIFESTS))
+            self.commit("hello")
+            binds = {self.kube.binaries / "kubectl": KUBECTL, self.served: ATLAS}
+            self.host = self.box(1, SERIAL, self.ship(SERIAL, SITE, 1), binds)
+            self.host.boot()
+            self.host.wait_active(seconds=120)
+            undo.pop_all()
+        return self
+
+    def settings(self, number: int) -> dict[str, Any]:
+        """See ImageShop."""
+        settings = super().settings(number)
+        settings["vessel"] = {
+            "atlas": {"url": f"file://{ATLAS}"},  # a file is the node's own word alone, never the endpoint's
             "kubeconfig": "/etc/galley/vessel.kubeconfig",
+            "kubectl": KUBECTL,
             "poll_seconds": 1,
         }
         settings["edge_commander"] |= {
-            "enrol_code_file": "/etc/galley/enrol-code",
             "enrol_seconds": 2,
             "distribution": {"kind": "existing", "kubeconfig": "/etc/galley/commander.kubeconfig"},
         }
+        return settings
+
+    def files(self, code: str) -> dict[str, str]:
+        """See ImageShop. Whose a file is follows from its name."""
         vessel = self.kube.kubeconfig_for(f"{ACCOUNTS}vessel", ["system:serviceaccounts"])
         synthetic = self.kube.kubeconfig_for(f"{ACCOUNTS}synthetic-client", ["system:serviceaccounts"])
-        commander = USERS["edge-commander"]
-        self.host.lay_out(
-            settings,
-            SCENARIO,
-            {
-                "/etc/galley/enrol-code": (commander, code),
-                "/etc/galley/commander.kubeconfig": (commander, self.kube.kubeconfig.read_text()),
-                "/etc/galley/vessel.kubeconfig": (USERS["vessel"], vessel.read_text()),
-                "/etc/galley/synthetic.kubeconfig": (USERS["synthetic-client"], synthetic.read_text()),
-            },
-        )
-        self.host.path("/etc/galley/ca.pem").write_text(self.endpoint.ca_file.read_text())
-
-    async def _ship(self) -> str:
-        async with self.endpoint.operator() as operator:
-            await operator.put_site(SITE)
-            return await operator.ship(SERIAL, SITE, "nuc-1")
+        owned = {"commander": self.kube.kubeconfig, "vessel": vessel, "synthetic": synthetic}
+        here = f"https://{GATEWAY}:{API_PORT}"
+        access = {f"{who}.kubeconfig": file.read_text().replace(self.kube.url, here) for who, file in owned.items()}
+        return {**super().files(code), **access, "scenario.yaml": yaml.safe_dump(SCENARIO)}
 
     def commit(self, greeting: str) -> None:
         """Commits, and lays the repository where the node sees it. git serves no repository of another user."""
-        self.atlas.commit(_files(greeting))
+        self.repository.commit(_files(greeting))
         for part in ("objects", "."):  # a branch never names what is not there yet
-            shutil.copytree(self.atlas.bare / part, self.served / part, dirs_exist_ok=True)
+            shutil.copytree(self.repository.bare / part, self.served / part, dirs_exist_ok=True)
         for path in [self.served, *self.served.rglob("*")]:
             os.chown(path, USERS["vessel"], USERS["vessel"])
 
-    def cloud(self, path: str) -> Any:
-        """What the endpoint says to an operator."""
-
-        async def ask() -> Any:
-            async with self.endpoint.operator() as operator:
-                return await operator.call("GET", path)
-
-        return asyncio.run(ask())
-
     def node(self) -> dict[str, Any]:
         """The node as the endpoint knows it."""
-        found: list[dict[str, Any]] = self.cloud(f"/v1/fleet/nodes?site={SITE}")
+        found: list[dict[str, Any]] = self.cloud("GET", f"/v1/fleet/nodes?site={SITE}")
         return found[0]
 
     def greeting(self) -> str:
@@ -158,7 +154,7 @@ class World:
 
     def settled(self, stream: str) -> Callable[[str, int], bool]:
         """Tells whether the endpoint has a message of a stream; one that was declared dropped it has not."""
-        view = self.cloud(f"/v1/fleet/nodes/{NODE}/streams")
+        view = self.cloud("GET", f"/v1/fleet/nodes/{NODE}/streams")
         runs = {one["run"]: one for one in view["streams"] if one["stream"] == stream}
         gaps = [one for one in view["gaps"] if one["stream"] == stream]
 
@@ -182,19 +178,15 @@ def until(what: str, probe: Callable[[], Any], seconds: float = 60) -> Any:
 
 @pytest.fixture(scope="module")
 def world(
-    tmp_path_factory: pytest.TempPathFactory, kube_binaries: Path, kube_folder: Path, etcd: Any, host_base: Path
+    tmp_path_factory: pytest.TempPathFactory, kube_binaries: Path, kube_folder: Path, etcd: Any, image: Built
 ) -> Iterator[World]:
-    with KubeSite("units", kube_folder / "units", etcd, controllers=False, binaries=kube_binaries) as kube:
-        world = World(tmp_path_factory.mktemp("units"), kube)
-        try:
-            world.lay_out()
-            world.host.boot()
-            world.host.wait_active(seconds=120)
-            yield world
-        finally:
-            world.host.power_off()
-            world.endpoint.stop()
-            world.host.remove()
+    with (
+        KubeSite(
+            "units", kube_folder / "units", etcd, controllers=False, binaries=kube_binaries, names=[GATEWAY]
+        ) as kube,
+        World(image, tmp_path_factory.mktemp("units"), kube) as world,
+    ):
+        yield world
 
 
 def test_beats_arrive_and_the_facts_are_the_hardwares(world: World) -> None:
@@ -216,29 +208,32 @@ def test_vessel_carries_out_the_atlas_from_within_its_unit(world: World) -> None
     assert json.loads(labels)["made-by"] == "kustomize"
     report = until(
         "the report",
-        lambda: [d for d in world.cloud(f"/v1/fleet/deployments?site={SITE}") if d["body"]["phase"] == "healthy"],
+        lambda: [
+            d for d in world.cloud("GET", f"/v1/fleet/deployments?site={SITE}") if d["body"]["phase"] == "healthy"
+        ],
     )
-    assert {d["body"]["revision"] for d in report} == {world.atlas.head()}
+    assert {d["body"]["revision"] for d in report} == {world.repository.head()}
 
 
 def test_lint_works_under_the_units_own_restrictions(world: World) -> None:
-    unit = Path("systemd/galley-vessel.service").read_text()
+    unit = world.host.run("cat", f"/{units.UNITS}/galley-vessel.service")
     service = unit.partition("[Service]")[2].partition("[Install]")[0]
     skip = ("#", "Type=", "NotifyAccess=", "ExecStart=", "Restart", "Watchdog", "Timeout", "LoadCr", "SetCr")
     properties = [f"--property={line}" for line in service.split("\n") if "=" in line and not line.startswith(skip)]
     assert "--property=MemoryDenyWriteExecute=yes" in properties
     for name, text in _files("hello").items():
-        world.host.put(f"/srv/work/{name}", text)
-    command = ["systemd-run", "--quiet", "--wait", "--pipe", *properties, "/opt/galley/bin/vessel", "lint", "/srv/work"]
+        world.host.write(f"{WORK}/{name}", text)
+    command = ["systemd-run", "--quiet", "--wait", "--pipe", *properties]
+    command += ["/opt/galley/bin/vessel", "lint", "--kubectl", KUBECTL, WORK]
     world.host.run(*command)
-    world.host.put("/srv/work/apps/menu/kustomization.yaml", "resources: [nowhere.yaml]\n")
+    world.host.write(f"{WORK}/apps/menu/kustomization.yaml", "resources: [nowhere.yaml]\n")
     with pytest.raises(RuntimeError, match=r"nowhere\.yaml"):
         world.host.run(*command)
 
 
 def test_the_synthetic_client_measures_from_within_its_unit(world: World) -> None:
     def good() -> bool:
-        found = {s["body"]["step"]: s["body"] for s in world.cloud(f"/v1/fleet/synthetics?site={SITE}")}
+        found = {s["body"]["step"]: s["body"] for s in world.cloud("GET", f"/v1/fleet/synthetics?site={SITE}")}
         return set(found) == {"cloud", "api"} and all(step["ok"] > 0 for step in found.values())
 
     until("good results of both steps", good)
@@ -309,8 +304,8 @@ def test_after_a_power_cut_it_beats_on_and_what_was_queued_arrives(world: World)
     until("all queued reports", lambda: all(world.settled("vessel")(run, seq) for run, seq, _ in queued))
     until("all queued beats", lambda: all(world.settled("heartbeat")(run, seq) for run, seq, _ in beats))
     node = until("a beat", lambda: (n := world.node())["status"] == "enrolled" and n)
-    assert len(world.cloud("/v1/admin/enrolments")) == 0
+    assert len(world.cloud("GET", "/v1/admin/enrolments")) == 0
     assert node["node"] == NODE
     assert boot_before  # the guest shares the kernel, so its boot id stays
-    newest = world.cloud(f"/v1/fleet/deployments?site={SITE}")
-    assert {d["body"]["revision"] for d in newest if d["app"] == "menu"} == {world.atlas.head()}
+    newest = world.cloud("GET", f"/v1/fleet/deployments?site={SITE}")
+    assert {d["body"]["revision"] for d in newest if d["app"] == "menu"} == {world.repository.head()}

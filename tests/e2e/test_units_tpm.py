@@ -1,4 +1,4 @@
-"""The commander's unit beside a device that is called as a TPM is: it may open that one, and no other."""
+"""The image's commander beside a device that is called as a TPM is: it may open that one, and no other."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
+from images.nuc.build import Built
 from tests.site_in_a_box.host_suite import USERS, SuiteHost, free_name
+from tests.site_in_a_box.image_host import mounted_root
+from tests.site_in_a_box.nuc_shop import SCENARIO
 
 UNIT = "edge-commander"
 NOWHERE = {"urls": ["https://127.0.0.1:1"], "issuer": "https://galley.invalid"}
@@ -20,23 +24,24 @@ FUSE = os.makedev(10, 229)
 
 
 @pytest.fixture
-def host(tmp_path_factory: pytest.TempPathFactory, host_base: Path) -> Iterator[SuiteHost]:
+def host(image: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SuiteHost]:
     folder = tmp_path_factory.mktemp("host")
     device = folder / "tpmrm0"
     os.mknod(device, stat.S_IFCHR | 0o660, FUSE)
     device.chmod(0o660)
-    options = [f"--bind={device}:/dev/tpmrm0"]
-    host = SuiteHost(free_name("tpm"), folder, serial="GALLEY-TPM-0001", units=[UNIT], options=options)
-    settings = {**host.settings(), "endpoint": NOWHERE}
-    host.lay_out(settings, {}, {})
-    groups = [line.split(":") for line in host.path("/etc/group").read_text().splitlines()]
-    os.chown(device, 0, next(int(group[2]) for group in groups if group[0] == "tss"))
-    try:
-        host.boot()
-        yield host
-    finally:
-        host.power_off()
-        host.remove()
+    with mounted_root(image, folder) as root:
+        groups = [line.split(":") for line in (root / "etc/group").read_text().splitlines()]
+        os.chown(device, 0, next(int(group[2]) for group in groups if group[0] == "tss"))
+        options = ["--private-network", f"--bind={device}:/dev/tpmrm0"]
+        host = SuiteHost(free_name("tpm"), folder / "host", root, serial="GALLEY-TPM-0001", options=options)
+        host.put(yaml.safe_dump({"v": 1, "endpoint": NOWHERE, "synthetic_client": {"scenario": "/etc/galley/s.yaml"}}),
+                 {"s.yaml": yaml.safe_dump(SCENARIO)})  # fmt: skip
+        try:
+            host.boot()
+            yield host
+        finally:
+            host.power_off()
+            host.remove()
 
 
 def test_it_opens_the_tpm_and_no_other_device_and_waits_for_one_that_does_not_answer(host: SuiteHost) -> None:

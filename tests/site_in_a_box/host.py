@@ -1,4 +1,5 @@
-"""One host with a real systemd, in systemd-nspawn on an overlay of the tree. It shares this machine's loopback.
+"""One host with a real systemd, in systemd-nspawn on an overlay of a tree. It shares this machine's network, unless
+it is told otherwise.
 
 The guest sees a bare cgroup2 of its own (its mount namespace gets a fresh one), as cgroups here may be hybrid.
 Needs root. All methods block.
@@ -62,8 +63,8 @@ exit 1
 
 
 class Host:
-    """A booted machine. `options`: more arguments of systemd-nspawn, such as `--bind=`. `tree`: what it boots from,
-    where not the base. `enter`: a command that runs the starter elsewhere, such as `nsenter` with its arguments.
+    """A booted machine. `options`: more arguments of systemd-nspawn, such as `--bind=`. `tree`: what it boots from.
+    `enter`: a command that runs the starter elsewhere, such as `nsenter` with its arguments.
     """
 
     boot_seconds: float = BOOT_SECONDS
@@ -75,14 +76,14 @@ class Host:
         name: str,
         folder: Path,
         *,
+        tree: Path,
         options: Sequence[str] = (),
-        tree: Path | None = None,
         enter: Sequence[str] = (),
         environ: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
         self.folder = folder
-        self.tree = tree or host_tree.ensure()
+        self.tree = tree
         for part in ("upper", "work", "root"):
             (folder / part).mkdir(parents=True, exist_ok=True)
         mount = self.mount.format(lower=self.tree, folder=folder)

@@ -1,4 +1,5 @@
-"""The file tree of a NUC's operating system for systemd-nspawn: Debian 13 with the suite in /opt/galley.
+"""A file tree for systemd-nspawn: Debian 13 with the suite in /opt/galley, for hosts of clusters, whose programs and
+disks the harness lays. What lays the suite here makes the root of the NUC image too.
 
 The base (Debian packages and the locked Python dependencies) is made once into the cache, keyed by what goes
 into it; the suite itself is laid into a host's own overlay at each boot, as it changes with every commit. All
@@ -49,18 +50,16 @@ def cache() -> Path:
     return Path(os.environ.get("GALLEY_CACHE") or Path.home() / ".cache" / "galley")
 
 
-def key(more: Sequence[str] = ()) -> str:
+def key(more: Sequence[str]) -> str:
     """Names the base by what goes into it."""
     digest = hashlib.sha256(" ".join([RECIPE, SUITE, PYTHON, *PACKAGES, *more]).encode())
     digest.update((ROOT / "requirements.lock").read_bytes())
     return digest.hexdigest()[:16]
 
 
-def ensure(more: Sequence[str] = ()) -> Path:
-    """The base tree, made where it is missing (needs root, mmdebstrap and Debian's packages).
-
-    `more`: packages besides those of every host; they get a tree of their own.
-    """
+def ensure(more: Sequence[str]) -> Path:
+    """The base tree with packages besides those of every host, made where it is missing (needs root, mmdebstrap and
+    Debian's packages)."""
     tree = cache() / f"host-tree-{key(more)}"
     if tree.is_dir():
         return tree
@@ -182,7 +181,3 @@ def _run(*command: str, what: str = "") -> None:
     )
     if done.returncode != 0:
         raise RuntimeError(f"{what or command[0]} failed ({done.returncode}):\n{done.stdout[-2000:]}")
-
-
-if __name__ == "__main__":
-    print(ensure())

@@ -62,6 +62,8 @@ class ImageHost(Host):
     """A box that the image was put onto. `root`: see mounted_root; `serial`: what its hardware says."""
 
     mount = "mount --bind {lower} {folder}/root"
+    etc = "--overlay=+/etc:{folder}/conf:/etc"
+    """What early boot has done with `conf`."""
 
     def __init__(
         self,
@@ -83,7 +85,7 @@ class ImageHost(Host):
         lay_hardware(folder / "class", serial)
         own = [
             "--read-only",
-            f"--overlay=+/etc:{folder}/conf:/etc",
+            self.etc.format(folder=folder),
             f"--bind={folder}/var:/var",
             f"--bind={folder}/ident:/var/lib/galley-ident",
             f"--bind={folder}/keep:/var/lib/galley-keep",

@@ -21,7 +21,7 @@ import yaml
 
 from images.nuc.build import Built
 from tests.site_in_a_box.endpoint import Endpoint
-from tests.site_in_a_box.host_suite import free_name
+from tests.site_in_a_box.host_suite import SuiteHost, free_name
 from tests.site_in_a_box.image_host import INTERFACE, ImageHost, mounted_root
 from tests.site_in_a_box.lan import BRIDGE, Lan, address
 from tests.site_in_a_box.lan_line import GATEWAY, PORT, LanLine
@@ -88,20 +88,25 @@ class ImageShop:
         body = {"hardware_id": serial, "site": site, "name": serial.lower(), "address": address(number), "code": ""}
         return str(self.cloud("POST", "/v1/admin/shipping", body)["code"])
 
-    def box(self, number: int, serial: str, code: str) -> ImageHost:
-        """The box at that place of the LAN, without power, its esp as a person left it."""
+    def box(self, number: int, serial: str, code: str, binds: Mapping[Path, str] | None = None) -> SuiteHost:
+        """The box at that place of the LAN, without power, its esp as a person left it. `binds`: what of this machine's
+        is seen where in there, below /run."""
         folder = self.folder / f"box{number}"
-        one = ImageHost(
+        brought = [f"--bind-ro={here}:{there}" for here, there in (binds or {}).items()]
+        one = SuiteHost(
             free_name(f"box{number}"), folder, self.root, serial=serial, enter=self.lan.enter,
-            options=[f"--network-bridge={BRIDGE}"], environ={"SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"},
+            options=[f"--network-bridge={BRIDGE}", *brought], environ={"SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"},
         )  # fmt: skip
-        ca = self.endpoint.ca_file.read_text()
-        files = {"ca.pem": ca, "enrol-code": code, "scenario.yaml": yaml.safe_dump(SCENARIO)}
-        one.put(yaml.safe_dump(self.settings(number)), files)
+        one.put(yaml.safe_dump(self.settings(number)), self.files(code))
         self.boxes.append(one)
         return one
 
-    def settings(self, number: int) -> Mapping[str, Any]:
+    def files(self, code: str) -> dict[str, str]:
+        """What lies beside galley.yaml."""
+        ca = self.endpoint.ca_file.read_text()
+        return {"ca.pem": ca, "enrol-code": code, "scenario.yaml": yaml.safe_dump(SCENARIO)}
+
+    def settings(self, number: int) -> dict[str, Any]:
         """The galley.yaml of the box at that place."""
         network = {"interface": INTERFACE, "address": f"{address(number)}/24", "gateway": GATEWAY}
         return {

@@ -14,12 +14,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class LanLine:
-    """From GATEWAY:PORT in the LAN to the loopback's `port`. `folder` holds what its halves say."""
+    """From GATEWAY:`at` in the LAN to the loopback's `port`. `folder`, of its own, holds what its halves say."""
 
-    def __init__(self, folder: Path, lan: Lan, port: int) -> None:
+    def __init__(self, folder: Path, lan: Lan, port: int, at: int = PORT) -> None:
         self._folder, self._lan = folder, lan
         pipe, self._relay = folder / "line.sock", [sys.executable, "-m", "tests.site_in_a_box.relay"]
-        self._in = [f"tcp:{GATEWAY}:{PORT}", f"unix:{pipe}"]
+        self._in = [f"tcp:{GATEWAY}:{at}", f"unix:{pipe}"]
         out = [*self._relay, f"unix:{pipe}", f"tcp:127.0.0.1:{port}"]
         self._halves = [Program("line out", out, log=folder / "out.log", cwd=ROOT)]
 
