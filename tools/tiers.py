@@ -25,7 +25,7 @@ LANES = {"contract": ("commander",), "integration": ("vessel", "kube")}
 """Folders of a tier that are run beside the rest of it, by a process of their own: most of both is waiting."""
 APART = {"e2e": ("test_image_wiped.py", "test_image_updates.py", "test_image_luks.py", "test_image_site.py")}
 """What `make test-image` runs alone: machines under emulation, for which an hour is too short. The summary says so."""
-AGAIN = {"integration": 2, "e2e": 1}
+AGAIN = {"contract": 1, "integration": 2, "e2e": 1}
 """How many files of a tier may fail once: real servers and hosts on a machine that is busy with something else. They
 run again, alone, and the summary names them. More of them, or one that fails again, is a fault; so is any elsewhere."""
 
