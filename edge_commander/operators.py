@@ -19,6 +19,8 @@ from agents.core.trust_codes import TrustRefused
 from edge_commander.settings import CommanderSettings
 from edge_commander.trust.record import Basis
 
+MAX_BYTES = 1024 * 1024
+
 
 class PlainOperators(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`{"v": 1, "operators": [JWK, ...]}`: the form of older configurations, understood for ever as generation 0."""
@@ -86,10 +88,15 @@ def _checked(keys: list[dict[str, Any]], curve: str, file: str) -> list[Jwk]:
 
 
 def _bytes(path: Path) -> bytes:
+    """Bounded: a stick may name what never ends, as a device."""
     try:
-        return path.read_bytes()
+        with path.open("rb") as stream:
+            data = stream.read(MAX_BYTES + 1)
     except OSError as error:
         raise Rejected(f"cannot be read: {error.strerror}", file=str(path)) from None
+    if len(data) > MAX_BYTES:
+        raise Rejected(f"is larger than {MAX_BYTES} bytes", file=str(path))
+    return data
 
 
 def basis_of(own: CommanderSettings) -> Basis:

@@ -22,11 +22,11 @@ DEFAULT_ROLES: dict[str, Role] = {
 }
 """The fixed uids of the image's users."""
 
-Uid = Annotated[str, msgspec.Meta(pattern="^(0|[1-9][0-9]{0,8})$", description="must be a user's number, in quotes")]
+Uid = Annotated[str, msgspec.Meta(pattern=r"^(0|[1-9][0-9]{0,8})\Z", description="must be a user's number, in quotes")]
 """A uid as text: keys of our YAML are text (`"770": vessel`)."""
 
 Tcti = Annotated[
-    str, msgspec.Meta(pattern="^(device|swtpm|mssim|tabrmd)(:.+)?$", description="must name a TPM, as tcti(7) has it")
+    str, msgspec.Meta(pattern=r"^(device|swtpm|mssim|tabrmd)(:.+)?\Z", description="must name a TPM, as tcti(7) has it")
 ]
 """Such as `device:/dev/tpmrm0`, `swtpm:path=/run/swtpm/sock`."""
 
@@ -49,7 +49,7 @@ class DistributionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
 
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 Device = Annotated[
-    str, msgspec.Meta(pattern="^/[-./_0-9A-Za-z]{1,255}$", description="must be the absolute path of a block device")
+    str, msgspec.Meta(pattern=r"^/[-./_0-9A-Za-z]{1,255}\Z", description="must be the absolute path of a block device")
 ]
 
 

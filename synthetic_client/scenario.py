@@ -14,7 +14,7 @@ import msgspec
 
 from agents.core.settings import insecure
 
-Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?\Z")]
 Timeout = Annotated[float, msgspec.Meta(gt=0, le=300)]
 Status = Annotated[int, msgspec.Meta(ge=100, le=599)]
 Url = Annotated[str, msgspec.Meta(max_length=2048)]
@@ -35,7 +35,7 @@ class Http(_Step, frozen=True, kw_only=True, tag="http", tag_field="type"):
     """
 
     url: Url
-    method: Annotated[str, msgspec.Meta(pattern="^(GET|HEAD)$")] = "GET"
+    method: Annotated[str, msgspec.Meta(pattern=r"^(GET|HEAD)\Z")] = "GET"
     status: Annotated[list[Status], msgspec.Meta(min_length=1, max_length=20)] = msgspec.field(
         default_factory=lambda: [200]
     )
@@ -46,7 +46,7 @@ class Http(_Step, frozen=True, kw_only=True, tag="http", tag_field="type"):
 class Kubernetes(_Step, frozen=True, kw_only=True, tag="kubernetes", tag_field="type"):
     """Writes, reads and deletes a ConfigMap. `kubeconfig`: a file, else the pod's own account."""
 
-    namespace: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")] = "galley-synthetic"
+    namespace: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")] = "galley-synthetic"
     kubeconfig: Path_ | None = None
 
 
@@ -62,7 +62,7 @@ class Mqtt(_Step, frozen=True, kw_only=True, tag="mqtt", tag_field="type"):
     `topic_prefix` may hold `{site}` and `{node}`. Without TLS no password leaves loopback.
     """
 
-    host: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9.:-]{1,253}$")]
+    host: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9.:-]{1,253}\Z")]
     port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 1883
     username: Annotated[str, msgspec.Meta(max_length=256)] = ""
     password_file: Path_ | None = None

@@ -99,7 +99,7 @@ def describe(hint: Any) -> str:  # noqa: PLR0911 - one line a form
 
 def _choices(pattern: str | None) -> list[str]:
     """The words of a pattern that is nothing but a list of them."""
-    found = re.fullmatch(r"\^\(([A-Za-z|-]+)\)\$", pattern or "")
+    found = re.fullmatch(r"\^\(([A-Za-z|-]+)\)\\Z", pattern or "")
     return found[1].split("|") if found else []
 
 

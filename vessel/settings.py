@@ -20,7 +20,7 @@ class AtlasSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     url: Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
     branch: Annotated[str, msgspec.Meta(min_length=1, max_length=256)] = "main"
     path: Annotated[str, msgspec.Meta(max_length=4096)] = "."
-    credential: Annotated[str, msgspec.Meta(pattern="^(none|endpoint|file:.+)$")] = "none"
+    credential: Annotated[str, msgspec.Meta(pattern=r"^(none|endpoint|file:.+)\Z")] = "none"
 
     def source(self) -> AtlasSource:
         """As the wire type."""
@@ -42,7 +42,7 @@ class PrepullSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Whether a commit's images are named to the nodes before it is applied. `background`: they are, and it goes on;
     `wait`: until the nodes have them, at most `wait_seconds`. Nodes pull where Edge Commander formed the cluster."""
 
-    mode: Annotated[str, msgspec.Meta(pattern="^(off|background|wait)$")] = "off"
+    mode: Annotated[str, msgspec.Meta(pattern=r"^(off|background|wait)\Z")] = "off"
     wait_seconds: Positive = 600.0
 
 
@@ -57,13 +57,13 @@ class VesselSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     kubeconfig: str | None = None
     poll_seconds: Positive = 30.0
     kubectl: str = "kubectl"
-    mode: Annotated[str, msgspec.Meta(pattern="^(unit|pod)$")] = "unit"
+    mode: Annotated[str, msgspec.Meta(pattern=r"^(unit|pod)\Z")] = "unit"
     identity: Annotated[str, msgspec.Meta(max_length=256)] = ""
     identity_socket: str = ""
     git_ca_file: str = ""
     concurrency: Concurrency = 8
     bootstrap: bool = True
-    webhook_without_dry_run: Annotated[str, msgspec.Meta(pattern="^(refuse|skip)$")] = "refuse"
+    webhook_without_dry_run: Annotated[str, msgspec.Meta(pattern=r"^(refuse|skip)\Z")] = "refuse"
     prune: PruneSettings = PruneSettings()
     prepull: PrepullSettings = PrepullSettings()
     health: Listener = Listener(port=9401)

@@ -28,7 +28,7 @@ NOT_SETTINGS = frozenset({"GALLEY_CACHE", "GALLEY_KUBE_BIN"})
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Issuer = Annotated[
-    str, msgspec.Meta(pattern="^https://[^ ]+$", description="must be an address that begins with https://")
+    str, msgspec.Meta(pattern=r"^https://[^\s]+\Z", description="must be an address that begins with https://")
 ]
 Proxy = Annotated[
     str,
@@ -86,7 +86,7 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     machine: str = "host"
     state_dir: str = "/var/lib/galley"
     run_dir: str = "/run/galley"
-    log_level: Annotated[str, msgspec.Meta(pattern="^(debug|info|warning|error)$")] = "info"
+    log_level: Annotated[str, msgspec.Meta(pattern=r"^(debug|info|warning|error)\Z")] = "info"
 
 
 class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -190,14 +190,16 @@ def _has_port(url: str) -> bool:
 def insecure(url: str) -> str:
     """Why an address may not be used: plain http is refused off loopback. Empty when it may.
 
-    What is no address at all, as a name with two dots in a row, would end a daemon where it is first used.
+    What is no address at all, as a name with two dots in a row, would end a daemon where it is first used; blanks and
+    line ends, as YAML's `|` leaves them, the library takes out of some parts and not of others.
     """
     try:
         split = urlsplit(url)
         name, _ = split.hostname or "", split.port
     except ValueError:
         return "is no address"
-    if name and not all(0 < len(label) < 64 for label in name.removesuffix(".").split(".")):
+    labels = name.removesuffix(".").split(".") if name else []
+    if " " in url or not url.isprintable() or not all(0 < len(label) < 64 for label in labels):
         return "is no address"
     if url.startswith("https://"):
         return "" if name else "names no host"
@@ -333,11 +335,11 @@ def _patterns_of(hint: Any) -> Iterator[tuple[str, str]]:
 
 
 def choices(pattern: str) -> str:
-    """`must be unit or pod` for `^(unit|pod)$`, `file:<path>` for `file:.+`; empty for other patterns."""
-    found = re.fullmatch(r"\^\((?:(?:[a-z-]+|file:\.\+)\|)+(?:[a-z-]+|file:\.\+)\)\$", pattern)
+    r"""`must be unit or pod` for `^(unit|pod)\Z`, `file:<path>` for `file:.+`; empty for other patterns."""
+    found = re.fullmatch(r"\^\((?:(?:[a-z-]+|file:\.\+)\|)+(?:[a-z-]+|file:\.\+)\)\\Z", pattern)
     if found is None:
         return ""
-    *words, last = pattern[2:-2].replace("file:.+", "file:<path>").split("|")
+    *words, last = pattern[2:-3].replace("file:.+", "file:<path>").split("|")
     return f"must be {', '.join(words)} or {last}"
 
 

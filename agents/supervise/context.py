@@ -16,7 +16,7 @@ from agents.core.ports import Clock, Machine, Notifier
 from agents.core.settings import Settings
 from agents.supervise.health import Health
 from agents.supervise.metrics import Metrics
-from agents.supervise.pulse import Pulse
+from agents.supervise.pulse import FIRST, Pulse
 
 STARTING = 180.0
 """Seconds after its boot in which a machine is thought to be starting still."""
@@ -40,7 +40,7 @@ class Loop:
     async def live(self, pulse: Pulse, uptime: float) -> None:
         """All of its life. `uptime`: of the machine, s."""
         if self.patient and uptime < STARTING:
-            await pulse.sleep(PATIENCE)
+            await pulse.sleep(PATIENCE, grace=FIRST)  # it has its first turn before it still
         await self.run(pulse)
 
 

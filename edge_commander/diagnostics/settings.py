@@ -8,10 +8,10 @@ import msgspec
 
 from agents.core.settings import Positive
 
-Folder = Annotated[str, msgspec.Meta(pattern=r"^/[^\x00-\x1f ]+$", description="must be an absolute path")]
+Folder = Annotated[str, msgspec.Meta(pattern=r"^/[^\x00-\x1f ]+\Z", description="must be an absolute path")]
 Bytes = Annotated[int, msgspec.Meta(ge=1024 * 1024, le=64 * 1024 * 1024)]
 Unit = Annotated[
-    str, msgspec.Meta(pattern=r"^[A-Za-z0-9][-_.@:*A-Za-z0-9]{0,127}$", description="must be a unit's name")
+    str, msgspec.Meta(pattern=r"^[A-Za-z0-9][-_.@:*A-Za-z0-9]{0,127}\Z", description="must be a unit's name")
 ]
 
 

@@ -8,7 +8,7 @@ import msgspec
 
 from agents.core.settings import Positive
 
-Folder = Annotated[str, msgspec.Meta(pattern="^/[^ ]+$", description="must be an absolute path without spaces")]
+Folder = Annotated[str, msgspec.Meta(pattern=r"^/[^\s]+\Z", description="must be an absolute path without spaces")]
 
 
 class PrepullSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

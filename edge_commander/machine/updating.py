@@ -47,6 +47,8 @@ def update(ask: Ask, own: CommanderSettings, folder: Path, say: Callable[[str], 
     command, order = ordered(ask.command, warrant(own))
     ledger = StateFile(Path(own.update.esp, LEDGER), Installed)
     _newer(ledger.load(), command)
+    for aside in ledger.quarantined:  # no reason to install nothing ever again, and not to be passed over either
+        say(f"{ledger.path}: was damaged, and is put aside as {aside.name}: which command was the last is not known")
     say(f"command {command.id} orders release {order.version}, document {order.sha256}, of {order.address}")
 
     def take() -> None:

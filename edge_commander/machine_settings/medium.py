@@ -5,9 +5,11 @@ A stick may hold anything: names, number and sizes are bounded, links are not fo
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path, PurePath
 
 from edge_commander.machine_settings.files import PROXY
@@ -37,19 +39,29 @@ def _read(medium: Path) -> tuple[Mapping[str, bytes], list[str]]:
         return {}, []
     _take(medium / MAIN, found, problems)
     folder = medium / FOLDER
-    inside = folder.iterdir() if folder.is_dir() and not folder.is_symlink() else ()
-    # A computer leaves hidden files of its own on every stick (`._ca.pem`, `.DS_Store`), where nobody sees them.
-    names = sorted(one.name for one in inside if not one.name.startswith("."))
+    names = _names(folder) if folder.is_dir() and not folder.is_symlink() else []
     if len(names) > MAX_FILES:
-        return {}, [f"{FOLDER}: has {len(names)} entries, {MAX_FILES} are the most"]
+        return {}, [f"{FOLDER}: has more than {MAX_FILES} entries"]
+    seen: dict[str, str] = {}
     for name in names:
-        if name.casefold() in TAKEN:
+        # The esp, where it is kept, has one file of both: the next start would take one's content for the other's.
+        twin = seen.setdefault(name.casefold(), name)
+        if twin != name:
+            problems.append(f"{FOLDER}/{_shown(name)}: is named as {FOLDER}/{_shown(twin)} but for capitals")
+        elif name.casefold() in TAKEN:
             problems.append(f"{FOLDER}/{_shown(name)}: is the name of what the node makes itself in /etc/galley")
         elif NAME.fullmatch(name) is None or not _is_file(folder / name):
             problems.append(f"{FOLDER}/{_shown(name)}: is no plain file with a plain name")
         else:
             _take(folder / name, found, problems)
     return found, problems
+
+
+def _names(folder: Path) -> list[str]:
+    """In order, and no more than it takes to see that they are too many: a stick has room for millions."""
+    with os.scandir(folder) as inside:
+        # A computer leaves hidden files of its own on every stick (`._ca.pem`, `.DS_Store`), where nobody sees them.
+        return sorted(islice((one.name for one in inside if not one.name.startswith(".")), MAX_FILES + 1))
 
 
 def _take(file: Path, found: dict[str, bytes], problems: list[str]) -> None:

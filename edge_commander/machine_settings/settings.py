@@ -60,20 +60,37 @@ def problems(machine: MachineSettings) -> list[str]:
         and own.network.num_addresses > 2
     ):
         found.append(f"machine.network.address: {own.ip} is the network's or everybody's, not a machine's")
-    if network.gateway is not None:
-        gateway = address(network.gateway)
-        if gateway is None:
-            found.append("machine.network.gateway: must be an address")
-        elif own is not None and gateway not in own.network:
-            found.append(f"machine.network.gateway: {gateway} is not in {own.network}")
-        elif own is not None and gateway == own.ip:
-            found.append("machine.network.gateway: is this node's own address")
+    elif own is not None and (own.ip.is_loopback or _nobodys(own.ip)):
+        found.append(f"machine.network.address: {own.ip} is no machine's on a network")
+    if network.gateway is not None and (why := _no_gateway(network.gateway, own)):
+        found.append(f"machine.network.gateway: {why}")
     for number, one in enumerate(network.dns):
-        if address(one) is None:
+        if (server := address(one)) is None or _nobodys(server):
             found.append(f"machine.network.dns[{number}]: must be an address")
     if network.address is None and (network.gateway is not None or network.dns):
         found.append("machine.network.address: is required where there is a gateway or dns")
     return found
+
+
+def _no_gateway(text: str, own: ipaddress.IPv4Interface | ipaddress.IPv6Interface | None) -> str:
+    """Why it can be none for this node; empty where it can. One of IPv6 names no interface: networkd knows which."""
+    gateway = address(text)
+    if gateway is None or "%" in text or gateway.is_loopback or _nobodys(gateway):
+        return "must be an address"
+    # What most routers of IPv6 call themselves (RFC 4861, 4.2), whatever the network.
+    if own is None or (gateway.version == own.version == 6 and gateway.is_link_local and gateway != own.ip):
+        return ""
+    if gateway not in own.network:
+        return f"{gateway} is not in {own.network}"
+    ends = (own.network.network_address, own.network.broadcast_address)
+    if own.version == 4 and own.network.num_addresses > 2 and gateway in ends:
+        return f"{gateway} is the network's or everybody's, not a machine's"
+    return "is this node's own address" if gateway == own.ip else ""
+
+
+def _nobodys(one: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Whether no single machine can have it: networkd would be told so by the kernel, and nobody by the screen."""
+    return one.is_multicast or one.is_unspecified or one == ipaddress.IPv4Address("255.255.255.255")
 
 
 def _interface(text: str) -> ipaddress.IPv4Interface | ipaddress.IPv6Interface | None:

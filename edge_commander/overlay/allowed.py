@@ -34,7 +34,7 @@ BUILT_IN = (
 )
 """What a node is (names, keys, time, network), and what forms its cluster: kubeadm, k3s and CNI plugins write there."""
 
-WELL_FORMED = r"^(?!/)(?!.*//)(?!(.*/)?\.\.?(/|$))[^\x00-\x1f]{1,255}$"
+WELL_FORMED = r"^(?!/)(?!.*//)(?!(.*/)?\.\.?(/|$))[^\x00-\x1f]{1,255}\Z"
 """A pattern: a path relative to /etc; `*` stands for any characters but `/`; with `/` at its end, all below too."""
 
 

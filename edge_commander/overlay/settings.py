@@ -12,7 +12,7 @@ from edge_commander.overlay.places import KEEP, RUN, UPPER
 Pattern = Annotated[
     str, msgspec.Meta(pattern=WELL_FORMED, description="must be a path relative to /etc, such as chrony/ or apt/*.conf")
 ]
-Folder = Annotated[str, msgspec.Meta(pattern=r"^/[^\x00]{0,255}$", description="must be an absolute path")]
+Folder = Annotated[str, msgspec.Meta(pattern=r"^/[^\x00]{0,255}\Z", description="must be an absolute path")]
 
 
 class OverlaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -98,6 +98,9 @@ class Fetcher:
             offset = _offset(answer.status, answer.headers.get("Content-Range", ""), start, wanted.size)
             if offset is None:
                 raise await self._failure(path.name, answer)
+            if answer.status == 200 and (length := answer.content_length) is not None and length < wanted.size:
+                # A page that says "back soon", of a server that calls that 200: what came before it is worth more.
+                raise Retryable(f"{path.name}: the answer has {length} bytes, the release's file {wanted.size}")
             with path.open("r+b" if offset else "wb") as out:
                 out.truncate(offset)
                 out.seek(offset)

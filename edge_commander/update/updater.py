@@ -140,6 +140,9 @@ class Updater:
             # Both would stand on the esp, and the boot loader starts the newest: what an older one must bring back is
             # released under a newer number.
             return f"this node runs {runs}, and the newest of two images is started"
+        if new.version == runs and (present is None or present.stage is not Stage.DONE or present.sha256 != new.sha256):
+            # An image knows no more of itself than its number: whether it is the ordered release, it cannot say.
+            return f"this node runs an image {runs} already; another build of it is released under a newer number"
         return ""
 
     @staticmethod

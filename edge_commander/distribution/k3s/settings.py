@@ -10,32 +10,34 @@ import msgspec
 from agents.core.settings import Positive
 from edge_commander.distribution.k3s import reference
 
-AbsolutePath = Annotated[str, msgspec.Meta(pattern=r"^/[^\x00-\x1f ]*$", description="must be an absolute path")]
+AbsolutePath = Annotated[str, msgspec.Meta(pattern=r"^/[^\x00-\x1f ]*\Z", description="must be an absolute path")]
 _LABEL = r"[a-zA-Z0-9]([-_./a-zA-Z0-9]{0,251}[a-zA-Z0-9])?"
 Label = Annotated[
     str,
-    msgspec.Meta(pattern=rf"^{_LABEL}=({_LABEL})?$", description="must be key=value"),
+    msgspec.Meta(pattern=rf"^{_LABEL}=({_LABEL})?\Z", description="must be key=value"),
 ]
 Taint = Annotated[
     str,
     msgspec.Meta(
-        pattern=rf"^{_LABEL}(=({_LABEL})?)?:(NoSchedule|PreferNoSchedule|NoExecute)$",
+        pattern=rf"^{_LABEL}(=({_LABEL})?)?:(NoSchedule|PreferNoSchedule|NoExecute)\Z",
         description="must be key=value:effect, the effect NoSchedule, PreferNoSchedule or NoExecute",
     ),
 ]
-San = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-zA-Z*][-.:0-9a-zA-Z]*$", description="must be a name or an address")]
+San = Annotated[
+    str, msgspec.Meta(pattern=r"^[0-9a-zA-Z*][-.:0-9a-zA-Z]*\Z", description="must be a name or an address")
+]
 Cidr = Annotated[
     str,
     msgspec.Meta(
-        pattern=r"^[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}$",
+        pattern=r"^[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}\Z",
         description="must be an IPv4 network such as 10.42.0.0/16",
     ),
 ]
 Registry = Annotated[
-    str, msgspec.Meta(pattern=r"^(\*|[-.a-zA-Z0-9]+(:[0-9]+)?)$", description="must be a registry's host, or *")
+    str, msgspec.Meta(pattern=r"^(\*|[-.a-zA-Z0-9]+(:[0-9]+)?)\Z", description="must be a registry's host, or *")
 ]
 Endpoint = Annotated[
-    str, msgspec.Meta(pattern=r"^https?://[^ @]+$", description="must be an address without a password")
+    str, msgspec.Meta(pattern=r"^https?://[^\s@]+\Z", description="must be an address without a password")
 ]
 Part = Literal["coredns", "servicelb", "traefik", "local-storage", "metrics-server"]
 
@@ -58,7 +60,7 @@ class K3sSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     upgrade_dir: AbsolutePath = "/var/lib/galley-k3s"
     images_dir: AbsolutePath | None = None
     snapshot_dir: AbsolutePath = "/var/lib/galley-keep/k3s"
-    snapshot_cron: Annotated[str, msgspec.Meta(pattern=r"^\S+( \S+){4}$", description="must be a cron line")] = (
+    snapshot_cron: Annotated[str, msgspec.Meta(pattern=r"^\S+( \S+){4}\Z", description="must be a cron line")] = (
         "0 */12 * * *"
     )
     snapshot_keep: Annotated[int, msgspec.Meta(ge=1, le=100)] = 5

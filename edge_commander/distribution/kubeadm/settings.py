@@ -10,16 +10,18 @@ from agents.core.settings import Positive
 
 Version = Annotated[
     str,
-    msgspec.Meta(pattern=r"^1\.[0-9]{1,3}\.[0-9]{1,3}$", description="must be a release of Kubernetes, such as 1.36.2"),
+    msgspec.Meta(
+        pattern=r"^1\.[0-9]{1,3}\.[0-9]{1,3}\Z", description="must be a release of Kubernetes, such as 1.36.2"
+    ),
 ]
-Folder = Annotated[str, msgspec.Meta(pattern="^/[^ ]+$", description="must be an absolute path without spaces")]
+Folder = Annotated[str, msgspec.Meta(pattern=r"^/[^\s]+\Z", description="must be an absolute path without spaces")]
 Network = Annotated[
-    str, msgspec.Meta(pattern=r"^[0-9a-f.:]+/[0-9]{1,3}$", description="must be a network such as 10.244.0.0/16")
+    str, msgspec.Meta(pattern=r"^[0-9a-f.:]+/[0-9]{1,3}\Z", description="must be a network such as 10.244.0.0/16")
 ]
 HostName = Annotated[
     str,
     msgspec.Meta(
-        pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$",
+        pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*\Z",
         description="must be a host name in lower case",
     ),
 ]
@@ -44,7 +46,7 @@ class KubeadmSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     snapshots_dir: Folder = "/var/lib/galley-snapshots"
     snapshots_keep: Annotated[int, msgspec.Meta(ge=1, le=100)] = 5
     endpoint_name: HostName = "api.galley.internal"
-    runtime: Annotated[str, msgspec.Meta(pattern="^unix:///.+$")] = "unix:///run/containerd/containerd.sock"
+    runtime: Annotated[str, msgspec.Meta(pattern=r"^unix:///.+\Z")] = "unix:///run/containerd/containerd.sock"
     pod_network: Network = "10.244.0.0/16"
     service_network: Network = "10.96.0.0/12"
     image_pull: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"

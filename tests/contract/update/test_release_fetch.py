@@ -59,6 +59,8 @@ class Shop:
             return web.Response(status=503, headers={"Retry-After": f"Mon, 01 Jan 2020 00:00:00 +{'9' * 400}"})
         if self.lie == "long page":
             return web.Response(status=404, text="<html>" * 50_000)
+        if self.lie == "back soon":
+            return web.Response(text="<html>back soon</html>")
         if self.lie == "redirect":
             return web.Response(status=302, headers={"Location": "https://elsewhere.example/"})
         whole = not asked or self.lie == "no ranges"
@@ -152,6 +154,7 @@ async def test_what_is_longer_than_the_release_says_is_refused(shop: tuple[Shop,
     ("lie", "error"),
     [
         ("status", Retryable),
+        ("back soon", Retryable),
         ("other range", Retryable),
         ("redirect", Rejected),
         ("endless numbers", Retryable),

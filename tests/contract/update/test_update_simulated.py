@@ -7,6 +7,7 @@ import asyncio
 import random
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from agents.contracts.command import Command, SignedCommand
@@ -14,7 +15,7 @@ from agents.core.errors import Rejected
 from agents.core.jose import SoftwareKey
 from agents.core.releases import sign_release
 from edge_commander.update.record import Stage
-from tests.fakes.update_box import RELEASE, Box, Cut, command, live
+from tests.fakes.update_box import RELEASE, Box, Cut, another, command, live
 
 
 async def test_undisturbed_it_runs_the_new_image_and_says_so_once(tmp_path: Path) -> None:
@@ -33,6 +34,18 @@ async def test_an_older_image_is_not_taken_up_as_the_boot_loader_would_not_start
     assert outcome.result == "refused"
     assert outcome.detail == "this node runs 1.10.0, and the newest of two images is started"
     assert box.updater._p.store.record is None
+
+
+async def test_another_build_of_the_same_number_is_not_taken_for_the_one_that_runs(tmp_path: Path) -> None:
+    """It was told as an update that runs, without a byte of it being asked for."""
+    box = Box(tmp_path)
+    await live(box)
+    assert (await box.updater.upgrade(another(box))).result == "done"  # the very same release
+    await live(box)
+    for change in ({"sha256": "0" * 64}, {"sha256": "1" * 64, "address": "https://elsewhere.example"}):
+        outcome = await box.updater.upgrade(msgspec.structs.replace(command(box, **change), id="c" * 32))
+        assert outcome.result == "refused" and "runs an image 1.3.0 already" in outcome.detail
+    assert [one.code for one in box.alerts] == ["image-updated"] * 2
 
 
 @pytest.mark.parametrize("bad", ["starts", "well"])

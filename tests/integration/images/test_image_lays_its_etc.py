@@ -117,3 +117,12 @@ def test_a_rule_that_cannot_be_run_or_has_something_to_say_is_run_again(place: P
 def test_a_layer_that_is_not_laid_as_it_was_is_laid_by_the_rule(place: Path) -> None:
     said = lived(place, "boot; halt; boot; halt", "FEATURES=nonsense", "boot 2> /dev/null; halt")
     assert said[-1] == "judged, and /etc: its layer is not mounted as it was the last time: "
+
+
+def test_a_layer_is_laid_and_seen_where_conf_is_too_full_for_a_note(place: Path) -> None:
+    full = 'mount -t tmpfs -o size=64k conf "$PLACE/disk/conf"'
+    fill = 'rm "$PLACE/disk/conf/judged"; dd if=/dev/zero of="$PLACE/disk/conf/all" bs=4k 2> /dev/null'
+    look = "grep -c ' /run/galley-conf ' /proc/self/mounts; ls /run/galley-conf/etc"
+    said = lived(place, full, "boot; echo one > /etc/x; halt; boot; halt", fill,
+                 "overlay conf || echo failed", look, 'ls "$PLACE/disk/conf"')  # fmt: skip
+    assert said == ["judged: ", "judged: one", "1", "galley-overlay.json", "upper", "work", "all", "etc"]

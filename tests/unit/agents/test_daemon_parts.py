@@ -129,6 +129,22 @@ async def test_a_patient_loop_lets_a_machine_start_before_it_talks(patient: bool
     await Loop("x", run, patient).live(one, uptime)
 
 
+@pytest.mark.parametrize("patient", [True, False])
+async def test_a_patient_loop_has_a_minute_for_its_first_turn_as_any(patient: bool) -> None:
+    """Vessel prepares a cluster whose API server has just begun to answer, in its first turn."""
+    one, clock, _ = pulse()
+
+    async def run(pulse: Pulse) -> None:
+        await clock.sleep(FIRST - 1)
+
+    living = asyncio.ensure_future(Loop("x", run, patient).live(one, 20.0))
+    await clock.advance(PATIENCE)
+    await clock.advance(FIRST - PATIENCE - 2)
+    assert one.overdue() <= 0
+    await clock.advance(FIRST)
+    await living
+
+
 def test_health_says_who_fails_since_when_and_tells_of_changes() -> None:
     clock = VirtualClock()
     health = Health(clock)

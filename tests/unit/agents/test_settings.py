@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Iterator
+from typing import Annotated, Any, get_args, get_type_hints
 
 import msgspec
 import pytest
 
 from agents.core.errors import ConfigError
-from agents.core.settings import Listener, build, choices, insecure, unbindable
+from agents.core.settings import Listener, NodeSettings, build, build_section, choices, insecure, unbindable
 from cloud_endpoint.settings import EndpointOwn
 from edge_commander.settings import CommanderSettings
 from heartbeat.settings import HeartbeatSettings
+from synthetic_client.scenario import Scenario
 from synthetic_client.settings import SyntheticSettings
+from tools.settings_table import SECTIONS, STEPS
 from vessel.settings import VesselSettings
 
 
@@ -122,8 +125,10 @@ def test_addresses_that_may_not(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["https://[x", "https://[", "https://a..b:8443", "https://./", "https://a:99999", "https://a:b"]
-)
+    "url",
+    ["https://[x", "https://[", "https://a..b:8443", "https://./", "https://a:99999", "https://a:b", "https://a b",
+     "https://a.example\n", "https://a.exa\tmple", "https://a.example:8443/\u00a0"],
+)  # fmt: skip
 def test_what_is_no_address_at_all_is_said(url: str) -> None:
     assert insecure(url) == "is no address"
     assert insecure("https://:8443") == insecure("https:///x") == "names no host"
@@ -203,7 +208,42 @@ def test_a_pattern_is_told_in_words(
 
 
 @pytest.mark.parametrize(
-    "pattern", ["^[a-z]+$", "^(a)$", "(a|b)", "^(a|[0-9])$", "^(a|b.+)$", "^(a|b)?$", "^(a|b)$|^c$"]
+    ("type_", "own", "problem"),
+    [
+        (VesselSettings, {"mode": "unit\n"}, "x.mode: must be unit or pod"),
+        (VesselSettings, {"webhook_without_dry_run": "refuse\n"}, "x.webhook_without_dry_run: must be refuse or skip"),
+        (NodeSettings, {"log_level": "info\n"}, "x.log_level: must be debug, info, warning or error"),
+    ],
+)
+def test_a_word_with_the_line_end_of_a_block_is_not_that_word(
+    type_: type[msgspec.Struct], own: dict[str, Any], problem: str
+) -> None:
+    """As YAML's `|` leaves it. In a pattern `$` holds before it too: `refuse` was taken for `skip`, and a log level of
+    that kind ended each daemon at its start."""
+    with pytest.raises(ConfigError) as caught:
+        build_section([("f", {"x": own})], "x", type_)
+    assert caught.value.problems == [problem]
+
+
+def test_no_pattern_of_a_setting_holds_with_a_line_end_behind_it() -> None:
+    patterns = {pattern for struct in {*SECTIONS.values(), *STEPS.values(), Scenario} for pattern in _patterns(struct)}
+    assert len(patterns) > 20
+    assert {one for one in patterns if not one.endswith(r"\Z")} == set()
+
+
+def _patterns(hint: Any) -> Iterator[str]:
+    if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+        for inner in get_type_hints(hint, include_extras=True).values():
+            yield from _patterns(inner)
+    for note in getattr(hint, "__metadata__", ()):
+        if isinstance(note, msgspec.Meta) and note.pattern is not None:
+            yield note.pattern
+    for part in get_args(hint):
+        yield from _patterns(part)
+
+
+@pytest.mark.parametrize(
+    "pattern", [r"^[a-z]+\Z", r"^(a)\Z", "(a|b)", r"^(a|[0-9])\Z", r"^(a|b.+)\Z", r"^(a|b)?\Z", r"^(a|b)\Z|^c\Z"]
 )
 def test_only_a_list_of_words_is_told_as_one(pattern: str) -> None:
     assert choices(pattern) == ""

@@ -8,6 +8,7 @@ import pytest
 from agents.core.jose import SoftwareKey
 from agents.core.settings import Settings, build
 from edge_commander.__main__ import check
+from edge_commander.operators import MAX_BYTES
 from edge_commander.settings import CommanderSettings
 
 
@@ -25,6 +26,16 @@ def test_a_bad_operators_file_is_named_with_its_setting(tmp_path: Path, text: st
     (tmp_path / "operators.json").write_text(text)
     (found,) = check(settings(operators_file=str(tmp_path / "operators.json")))
     assert found.startswith("edge_commander.operators_file: ")
+
+
+@pytest.mark.parametrize("setting", ["operators_file", "roster_keys_file"])
+def test_a_file_that_never_ends_is_refused_and_not_read(tmp_path: Path, setting: str) -> None:
+    """A stick may name /dev/zero."""
+    with (tmp_path / "keys.json").open("wb") as file:
+        file.truncate(MAX_BYTES + 1)
+    (found,) = check(settings(**{setting: str(tmp_path / "keys.json")}))
+    assert found == f"edge_commander.{setting}: {tmp_path / 'keys.json'}: is larger than 1048576 bytes"
+    assert "/dev/zero: is larger" in check(settings(**{setting: "/dev/zero"}))[0]
 
 
 def test_a_policy_that_asks_for_operators_needs_their_file_and_pinned_keys_must_be_good(tmp_path: Path) -> None:

@@ -39,12 +39,27 @@ def test_every_error_is_named_at_once() -> None:
         ({"dns": ["192.0.2.1", "dns"]}, "machine.network.dns[1]"),
         ({"dns": ["fe80::53%en0\nIPv4Forwarding=yes"]}, "machine.network.dns[0]"),
         ({"address": None}, "machine.network.address"),
+        ({"address": "127.0.0.1/8", "gateway": None}, "machine.network.address"),
+        ({"address": "224.0.0.5/24", "gateway": None}, "machine.network.address"),
+        ({"address": "255.255.255.255/32", "gateway": None}, "machine.network.address"),
+        ({"address": "::/128", "gateway": None}, "machine.network.address"),
+        ({"address": "ff02::5/64", "gateway": None}, "machine.network.address"),
+        ({"gateway": "192.0.2.255"}, "machine.network.gateway"),
+        ({"gateway": "0.0.0.0"}, "machine.network.gateway"),
+        ({"gateway": "fe80::1"}, "machine.network.gateway"),
+        ({"address": "2001:db8::11/64", "gateway": "fe80::1%en0"}, "machine.network.gateway"),
+        ({"dns": ["0.0.0.0"]}, "machine.network.dns[0]"),
     ],
 )
 def test_an_address_that_cannot_be_used_is_named(change: dict[str, Any], path: str) -> None:
     assert problems(_machine(network=FIXED)) == []
     found = problems(_machine(network={**FIXED, **change}))
     assert [one.split(": ")[0] for one in found] == [path]
+
+
+@pytest.mark.parametrize("gateway", ["fe80::1", "2001:db8::1"])
+def test_a_router_of_ipv6_is_known_by_its_link_local_address_too(gateway: str) -> None:
+    assert problems(_machine(network={"address": "2001:db8::11/64", "gateway": gateway})) == []
 
 
 def test_a_link_local_address_may_name_its_interface() -> None:

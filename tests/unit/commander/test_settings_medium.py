@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -69,14 +70,46 @@ def test_what_the_node_makes_itself_is_no_file_of_a_medium(tmp_path: Path, name:
     assert problems == [f"galley/{name}: is the name of what the node makes itself in /etc/galley"]
 
 
-@pytest.mark.parametrize("call", ["lstat", "iterdir"])
+def test_what_differs_by_capitals_alone_is_not_taken(tmp_path: Path) -> None:
+    """An ext4 stick has both, the esp (FAT) one of them: after the next start one had the other's content."""
+    _write(tmp_path, **{"ca.pem": b"x", "CA.pem": b"y"})
+    assert medium.read(tmp_path)[1] == ["galley/ca.pem: is named as galley/CA.pem but for capitals"]
+
+
+def test_of_a_folder_of_millions_no_more_names_are_held_than_show_that_they_are_too_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _write(tmp_path, **{f"f{number:03}": b"" for number in range(200)})
+    seen, real = [], os.scandir
+
+    class Watched:
+        def __init__(self, path: Path) -> None:
+            self._inside = real(path)
+
+        def __enter__(self) -> Watched:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self._inside.close()
+
+        def __iter__(self) -> Iterator[os.DirEntry[str]]:
+            for one in self._inside:
+                seen.append(one.name)
+                yield one
+
+    monkeypatch.setattr(os, "scandir", Watched)
+    assert medium.read(tmp_path) == ({}, ["galley: has more than 32 entries"])
+    assert len(seen) == medium.MAX_FILES + 1
+
+
+@pytest.mark.parametrize(("where", "call"), [(Path, "lstat"), (os, "scandir")])
 def test_a_stick_that_was_pulled_out_is_said_and_no_crash(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: Any, call: str
 ) -> None:
     _write(tmp_path, code=b"abc")
 
     def gone(self: Path, *_: Any, **__: Any) -> Any:
         raise OSError(errno.EIO, os.strerror(errno.EIO), str(self))
 
-    monkeypatch.setattr(Path, call, gone)
+    monkeypatch.setattr(where, call, gone)
     assert medium.read(tmp_path) == ({}, ["cannot be read: Input/output error"])

@@ -65,7 +65,7 @@ surprise: 1
     assert problems(text) == [
         "s.yaml:1: report_seconds: is required",
         "s.yaml:1: v: must be 1",
-        "s.yaml:2: scenario: expected `str` matching regex '^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$'",
+        "s.yaml:2: scenario: expected `str` matching regex '^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?\\\\Z'",
         "s.yaml:3: interval_seconds: expected `float` >= 0.1",
         "s.yaml:7: steps[0].url: must be an http:// or https:// address",
         "s.yaml:8: steps[0].colour: unknown key",

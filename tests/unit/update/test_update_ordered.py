@@ -114,6 +114,20 @@ def test_an_older_command_is_over_once_a_newer_one_was_carried_out(half: Half) -
     assert half.ask(ordering(OLD, "1.2.0", id="c" * 32, sequence=9)).value == "b"  # who orders the way back, gets it
 
 
+def test_a_damaged_word_of_the_last_command_is_put_aside_and_said(
+    half: Half, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The esp is FAT, and power may fail: a node that takes no command ever again would be worse."""
+    half.fetch(NEW)
+    assert half.ask(ordering(NEW, "1.3.0", sequence=8)).value == "b"
+    (half.esp / "EFI/galley/installed.json").write_bytes(b"\0" * 512)
+    capsys.readouterr()
+    assert half.ask(ordering(NEW, "1.3.0", id="b" * 32, sequence=9)).value == "b"
+    said = capsys.readouterr().err
+    assert "installed.json: was damaged, and is put aside as installed.json.corrupt-1" in said
+    assert half.ask(ordering(NEW, "1.3.0", sequence=7)).family is Family.REFUSED
+
+
 def test_a_release_that_is_refused_spends_no_command(half: Half) -> None:
     bad = release("1.4.0", kit.STRANGER)
     half.fetch(bad)
