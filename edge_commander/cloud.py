@@ -187,7 +187,7 @@ class Cloud:
     def _note_time(self, headers: Mapping[str, str]) -> None:
         try:
             self._heard(round(parsedate_to_datetime(headers.get("Date", "")).timestamp() * 1000))
-        except (TypeError, ValueError):
+        except (ArithmeticError, TypeError, ValueError):  # numbers without end are an OverflowError
             return
 
 
