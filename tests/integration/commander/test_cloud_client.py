@@ -141,6 +141,18 @@ async def test_a_date_that_is_none_is_not_heard_and_ends_nothing(good: tuple[Pat
         assert heard == []
 
 
+@pytest.mark.parametrize("text", ["a\r\nX-Site: other", "a b", "", "é"])
+async def test_a_token_that_no_header_takes_is_none(good: tuple[Path, Path], text: str) -> None:
+    """It would be handed to every daemon of the node, and end each by its first request."""
+
+    async def token(request: web.Request) -> web.Response:
+        return web.json_response({"access_token": text, "expires_in": 600, "scope": "s"})
+
+    async with serving(*good, token) as url, client(good[0], url) as (cloud, _heard):
+        with pytest.raises(Retryable, match="access_token is none"):
+            await cloud.token({"scope": "s"})
+
+
 async def test_a_redirect_is_never_followed(good: tuple[Path, Path]) -> None:
     seen: list[str] = []
 
