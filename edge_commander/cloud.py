@@ -6,6 +6,7 @@ assertion that is accepted, and an error carries no `server_time`.
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
@@ -32,6 +33,8 @@ PIECE_TIMEOUT = 40.0
 """Of a piece of a bundle: longer than the endpoint waits for one."""
 CERTIFICATE_TIME_CODES = frozenset({9, 10})
 """OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED."""
+_BEARER = re.compile(r"[0-9A-Za-z._~+/-]+=*")
+"""What goes into a header as it is. Any other text would end every daemon that it is handed to, by ValueError."""
 
 
 class ClockSuspect(Retryable):
@@ -82,7 +85,10 @@ class Cloud:
         if status in (400, 401, 403):
             wait = retry_after(headers, self._clock.wall_ms())
             raise TokenRefused(f"token: HTTP {status} ({problem_text(body)})", retry_after=wait)
-        return self._read("token", status, headers, body, TokenAnswer)
+        answer = self._read("token", status, headers, body, TokenAnswer)
+        if _BEARER.fullmatch(answer.access_token) is None:
+            raise Retryable("token: the answer is malformed: access_token is none (RFC 6750, 2.1)")
+        return answer
 
     async def site(self, token: str, operators_after: int = 0) -> SiteDocument:
         """The site document, with operators' documents above that generation. Raises Retryable, Rejected."""
@@ -187,7 +193,7 @@ class Cloud:
     def _note_time(self, headers: Mapping[str, str]) -> None:
         try:
             self._heard(round(parsedate_to_datetime(headers.get("Date", "")).timestamp() * 1000))
-        except (TypeError, ValueError):
+        except (ArithmeticError, TypeError, ValueError):  # numbers without end are an OverflowError
             return
 
 

@@ -37,10 +37,14 @@ def _covers(one: str, host: str) -> bool:
 
 
 def through(endpoint: EndpointSettings | None, url: str) -> str | None:
-    """The proxy for that URL; None where it is reached as it is. Loopback always is."""
+    """The proxy for that URL; None where it is reached as it is. Loopback always is, and what is no URL nowhere:
+    whoever connects says so."""
     if endpoint is None or endpoint.proxy is None:
         return None
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
     host = (parts.hostname or "").lower()
     if not host or spared(host, _port(parts), [*LOOPBACK, *map(str.lower, endpoint.no_proxy)]):
         return None

@@ -133,7 +133,7 @@ def build(
         endpoint = _convert(merged["endpoint"], EndpointSettings, "endpoint", problems)
     own = _convert(_filled(merged.get(section) or {}, type_), type_, section, problems)
     if endpoint is not None:
-        problems += [f"endpoint.urls[{i}]: {why}" for i, url in enumerate(endpoint.urls) if (why := insecure(url))]
+        problems += [f"endpoint.urls[{i}]: {why}" for i, url in enumerate(endpoint.urls) if (why := _no_endpoint(url))]
         if endpoint.proxy is not None and not _has_port(endpoint.proxy):
             problems.append("endpoint.proxy: names no host and port that there can be")
     if problems:
@@ -185,6 +185,16 @@ def _has_port(url: str) -> bool:
         return urlsplit(url).port != 0
     except ValueError:
         return False
+
+
+def _no_endpoint(url: str) -> str:
+    """Why no request can be made there; empty where one can: paths are put behind it, and a token into the header that
+    a name and password would need (the library raises what ends a daemon)."""
+    if why := insecure(url):
+        return why
+    if "@" in urlsplit(url).netloc:
+        return "must be without a name or password"
+    return "must be without ? and #" if "?" in url or "#" in url else ""
 
 
 def insecure(url: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterable, Sequence
 
@@ -10,6 +9,7 @@ from agents.contracts.identity import Member
 from agents.contracts.ids import NodeId, is_node_id
 from agents.core.errors import Rejected
 from agents.core.jose import Jwk, SignatureRefused, canonical
+from agents.core.settings import address
 
 Keys = tuple[tuple[NodeId, tuple[str, str]], ...]
 """Node and its signing key's coordinates, sorted: equal when the same nodes with the same keys are trusted."""
@@ -43,17 +43,10 @@ def trusted_keys(roster: Sequence[Member]) -> Keys:
 def place(member: Member, port: int) -> tuple[str, int]:
     """IP address and port of a member's channel. `Member.address` is an IP address, or one with a port of its own
     (`10.0.0.3:9500`, `[fd00::3]:9500`). Raises Rejected for anything else: no name is looked up."""
-    bare = member.address
-    try:
-        return str(ipaddress.ip_address(bare)), port
-    except ValueError:
-        found = _PLACE.fullmatch(bare)
-    if found is not None:
-        own = int(found["sixport"] or found["port"] or port)
-        try:
-            address = str(ipaddress.ip_address(found["six"] or found["host"]))
-        except ValueError:
-            address = ""
-        if address and 0 < own < 65536:
-            return address, own
+    if (bare := address(member.address)) is not None:
+        return str(bare), port
+    if (found := _PLACE.fullmatch(member.address)) is not None:
+        own, there = int(found["sixport"] or found["port"] or port), address(found["six"] or found["host"])
+        if there is not None and 0 < own < 65536:
+            return str(there), own
     raise Rejected(f"the roster's address of {member.node} is no IP address")

@@ -127,6 +127,32 @@ async def test_the_next_address_serves_and_is_kept(good: tuple[Path, Path]) -> N
         assert abs(heard[-1] - SystemClock().wall_ms()) < 5000
 
 
+@pytest.mark.parametrize(
+    "date", ["Mon, 01 Jan 2020 00:00:00 +" + "9" * 30, "Mon, 01 Jan 99999999999 00:00:00 GMT", "yesterday", ""]
+)
+async def test_a_date_that_is_none_is_not_heard_and_ends_nothing(good: tuple[Path, Path], date: str) -> None:
+    """Any answer of an endpoint in wrong hands ended the commander, at each start anew."""
+
+    async def token(request: web.Request) -> web.Response:
+        return web.json_response({"access_token": "x", "expires_in": 600, "scope": "s"}, headers={"Date": date})
+
+    async with serving(*good, token) as url, client(good[0], url) as (cloud, heard):
+        assert (await cloud.token({"scope": "s"})).access_token == "x"
+        assert heard == []
+
+
+@pytest.mark.parametrize("text", ["a\r\nX-Site: other", "a b", "", "é"])
+async def test_a_token_that_no_header_takes_is_none(good: tuple[Path, Path], text: str) -> None:
+    """It would be handed to every daemon of the node, and end each by its first request."""
+
+    async def token(request: web.Request) -> web.Response:
+        return web.json_response({"access_token": text, "expires_in": 600, "scope": "s"})
+
+    async with serving(*good, token) as url, client(good[0], url) as (cloud, _heard):
+        with pytest.raises(Retryable, match="access_token is none"):
+            await cloud.token({"scope": "s"})
+
+
 async def test_a_redirect_is_never_followed(good: tuple[Path, Path]) -> None:
     seen: list[str] = []
 

@@ -135,6 +135,22 @@ def test_what_is_no_address_at_all_is_said(url: str) -> None:
     assert insecure("https://a.example.:8443/x") == insecure("https://[2001:db8::1]:8443") == ""
 
 
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("https://ann:hunter2@c.test", "must be without a name or password"),
+        ("https://ann@c.test/galley", "must be without a name or password"),
+        ("https://c.test/?site=1", "must be without ? and #"),
+        ("https://c.test/#x", "must be without ? and #"),
+    ],
+)
+def test_an_endpoint_at_which_nothing_can_be_asked_is_said(url: str, why: str) -> None:
+    """With a name in it the first request with a token raised ValueError, and each daemon ended."""
+    assert problems({"endpoint": {"urls": ["https://c.test/x", url], "issuer": "https://c.test"}}) == [
+        f"endpoint.urls[1]: {why}"
+    ]
+
+
 def test_an_error_does_not_quote_a_value() -> None:
     assert "hunter2" not in "".join(problems({"vessel": {"atlas": {"url": ["hunter2"]}}}))
 

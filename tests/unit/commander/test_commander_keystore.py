@@ -138,6 +138,7 @@ def test_a_tool_is_bounded_in_time_and_its_failure_is_one_of_two(
         (tmp_path / name).chmod(0o755)
     with pytest.raises(KeysUnavailable, match=r"within 0 s"):
         tpm.run("tool-sleeps")
+    tpm = Tpm("device:/dev/tpmrm0")  # on a busy machine the others take longer than that too
     with pytest.raises(TpmRefused) as refused:
         tpm.run("tool-fails")
     assert refused.value.said.is_(INTEGRITY)

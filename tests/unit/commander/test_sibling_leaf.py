@@ -172,9 +172,13 @@ def test_where_a_member_listens(address: str, expected: tuple[str, int]) -> None
 
 
 @pytest.mark.parametrize(
-    "address", ["", "nuc-a", "nuc-a:1", "10.0.0.3:0", "10.0.0.3:70000", "10.0.0.3:", "[::1", "::1]:3"]
-)
+    "address",
+    ["", "nuc-a", "nuc-a:1", "10.0.0.3:0", "10.0.0.3:70000", "10.0.0.3:", "[::1", "::1]:3", "fe80::1%" + "x" * 64,
+     "fe80::1%eno1\n10.0.0.9 api", "fe80::1%é"],
+)  # fmt: skip
 def test_an_address_that_is_none_is_refused(address: str) -> None:
+    """Also where the zone is no interface's: the library takes any text, and with 64 letters of it the lookup ended the
+    commander by UnicodeError."""
     with pytest.raises(Rejected, match="no IP address"):
         place(Member(node=A, name="a", address=address), 9411)
 

@@ -9,6 +9,7 @@ import pytest
 
 from agents.contracts.identity import AtlasSource, GitCredential, SiteDocument
 from agents.core.errors import Rejected, Retryable
+from agents.core.settings import EndpointSettings
 from agents.io.state import StateFile
 from vessel.atlases import Atlases
 from vessel.git.remote import check_assigned
@@ -37,6 +38,21 @@ class Socket:
 def atlases(folder: Path, socket: Socket, fixed: AtlasSource | None = None) -> Atlases:
     remembered = StateFile(folder / "source.json", AtlasSource)
     return Atlases(folder, fixed=fixed, identity=socket, remembered=remembered)
+
+
+@pytest.mark.parametrize("proxy", [None, "http://proxy.example:3128"])
+@pytest.mark.parametrize("url", ["https://[", "https://\u2100/atlas.git"])
+async def test_an_atlas_at_what_is_no_address_is_refused_behind_a_proxy_too(
+    tmp_path: Path, url: str, proxy: str | None
+) -> None:
+    """Which proxy it would go by was asked first: Vessel ended, at each start again, as the source is remembered."""
+    remembered = StateFile(tmp_path / "source.json", AtlasSource)
+    endpoint = EndpointSettings(urls=["https://cloud.example"], issuer="https://cloud.example", proxy=proxy)
+    socket = Socket(AtlasSource(url=url))
+    here = Atlases(tmp_path, fixed=None, identity=socket, remembered=remembered, endpoint=endpoint)
+    await here.refresh()
+    with pytest.raises(Rejected, match="address is none"):
+        here.repository()
 
 
 @pytest.mark.parametrize(
