@@ -1,8 +1,8 @@
 """`make image-run`: the NUC image in QEMU, as a person with a stick and a NUC would have it, without either.
 
-`STICK=DIR`: its files are copied onto the stick. `DISK=FILE`: the machine's own disk, which stays; the first start makes
-a node of it from the stick, the next ones are from it. The machine reaches nothing but what `--forward` names. Needs
-root.
+`STICK=DIR`: its files are copied onto the stick. `DISK=FILE`: the machine's own disk, which stays; the first start
+makes a node of it from the stick, the next ones are from it. The machine reaches nothing but what `--forward` names.
+Needs root.
 
 The serial console is shown until the machine's own screen is there, then that, whenever it changes. It is read through
 a root shell that QEMU hands in (nuc.py): none is in the image.
@@ -80,10 +80,11 @@ def _draw(rows: Sequence[str]) -> None:
 
 
 def _page(port: int) -> str:
-    with contextlib.suppress(OSError, http.client.HTTPException):
+    try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answer:
             return str(answer.read().decode(errors="replace"))
-    return ""
+    except (OSError, http.client.HTTPException):
+        return ""
 
 
 @contextlib.contextmanager
