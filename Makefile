@@ -22,10 +22,10 @@ $(STAMP): requirements-dev.lock pyproject.toml
 	@echo "setting up $(VENV) (expected: 30 s)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Galley needs Python 3.11 or newer; set PYTHON=" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || $(PYTHON) tools/packages.py venv
-	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@touch $@
+	@$(PYTHON) -m venv $(VENV) && \
+	    $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock && \
+	    $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . && \
+	    touch $@ && echo "  done in $$SECONDS s"
 
 demo: venv  ## two restaurants on this machine: sets everything up and runs (ARGS=--no-story, KUBECONFIG=, SAMPLES=)
 	@$(PYTHON) tools/packages.py demo
@@ -36,7 +36,7 @@ test: venv  ## all tiers
 	@$(BIN)/python -m tests.site_in_a_box.kube_build
 	@$(BIN)/python tools/tiers.py policy unit contract integration e2e
 
-test-fast: venv  ## what needs no server, in under a minute
+test-fast: venv  ## what needs no server: about a minute, more on a busy machine
 	@$(BIN)/python tools/tiers.py policy unit
 
 test-image: venv  ## the tests of the NUC image, under QEMU and in systemd-nspawn, also the four that `make test` leaves out (root)

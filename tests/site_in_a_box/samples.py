@@ -1,7 +1,8 @@
 """A folder of sample manifests (`SAMPLES=DIR`) laid into an Atlas as apps, as they are.
 
-Each entry below: a folder of the samples, and the app it becomes. A folder that is not there is left out; in a
-folder with another layout, every directory directly below it that holds manifests becomes an app.
+Each entry below: a folder of the samples, and the app it becomes. A folder that is not there is left out. In a folder
+with another layout every directory directly below it that holds manifests becomes an app; one with manifests directly
+in it is one app, with all that lies below.
 """
 
 from __future__ import annotations
