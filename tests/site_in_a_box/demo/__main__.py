@@ -86,11 +86,16 @@ def print_looks(town: Town) -> None:
     say(f"  logs of every daemon: {town.folder}/nodes/*/log, {town.folder}/cloud/endpoint.log")
 
 
+def taken(source: Path) -> str:
+    """`podinfo (podinfo/kustomize), ...`: which samples, and where they lie below `source`."""
+    return ", ".join(f"{name} ({path.relative_to(source)})" for name, path in samples.apps(source).items())
+
+
 def galley_questions(endpoint: Endpoint, profile: Path, site: str) -> list[str]:
     """Command lines of `galley`, from the repository's root, and the profile that they name, which is written here."""
     endpoint.write_profile(profile)
     return [
-        f".venv/bin/galley --profile {profile} {words}" for words in ("site list", "device list", f"site show {site}")
+        f".venv/bin/galley --profile {profile} {words}" for words in ("site list", "device list", f"site verify {site}")
     ]
 
 
@@ -153,6 +158,8 @@ async def main(options: argparse.Namespace) -> int:
         kubeconfig, folder_of_samples = options.kubeconfig, samples.folder()
         if kubeconfig is not None:
             await check_cluster(kubeconfig)
+        if folder_of_samples is not None:
+            say(f"samples from {folder_of_samples}, as apps of the first restaurant: {taken(folder_of_samples)}")
     except (OSError, RuntimeError) as error:
         bad(str(error))
         return 1
