@@ -47,7 +47,7 @@ def expected(trial: Trial, *, kvm: bool) -> str:
     """What is started, and what it takes."""
     first = f"{trial.disk} is blank: the machine starts from the stick and makes a node of it"
     again = f"{trial.disk} is a node's: the machine starts from it, and the stick stays out"
-    took = "some seconds" if kvm else "about 4 minutes, as all of it is emulated (KVM=1 where KVM works: some seconds)"
+    took = "some seconds" if kvm else "4 to 6 minutes, as all of it is emulated (KVM=1 where KVM works: some seconds)"
     return f"{first if trial.blank else again}; expected until its screen is there: {took}"
 
 
@@ -55,18 +55,30 @@ def watch(machine: Nuc, port: int, *, leave: bool) -> None:
     """Shows its screen until it goes off; with `leave` until its page was there."""
     say(f"\n--- its screen, whenever it changes (the serial console goes on in {machine.folder / 'console.log'})")
     seen, page = "", ""
-    while machine.program is not None and machine.program.running:
-        with contextlib.suppress(TimeoutError, RuntimeError, OSError, ValueError, StartError):
-            rows = nuc_sight.text(machine)
-            if (now := _lasting(rows)) != seen:
-                seen = now
-                _draw(rows)
+    while _on(machine):
+        rows = _screen(machine)
+        if rows and (now := _lasting(rows)) != seen:
+            seen = now
+            _draw(rows)
         if not page and "<html" in (page := _page(port)):
             say(f"--- its page is there: http://127.0.0.1:{port}/ ({machine.on_seconds:.0f} s after power)")
             if leave:
                 return
         time.sleep(LOOK_SECONDS)
     say("--- the machine went off by itself, or would start again; the same command starts it from its disk")
+
+
+def _on(machine: Nuc) -> bool:
+    return machine.program is not None and machine.program.running
+
+
+def _screen(machine: Nuc) -> list[str]:
+    """Empty while it is the kernel's, or cannot be read."""
+    with contextlib.suppress(TimeoutError, RuntimeError, OSError, ValueError, StartError):
+        rows = nuc_sight.text(machine)
+        if rows and rows[0].startswith("Galley"):
+            return rows
+    return []
 
 
 def _lasting(rows: Sequence[str]) -> str:
@@ -114,7 +126,7 @@ def _console_shown(machine: Nuc) -> Iterator[None]:
 def off(machine: Nuc, *, answers: bool) -> None:
     """In order where it answers; a second Ctrl-C cuts the power. Nothing of it is left running."""
     try:
-        if answers and machine.program is not None and machine.program.running:
+        if answers and _on(machine):
             say("\nshutting it down (up to 2 minutes; Ctrl-C again cuts the power)")
             machine.power_off(OFF_SECONDS)
     except KeyboardInterrupt:
@@ -154,7 +166,9 @@ def tried(trial: Trial, built: build.Built, options: argparse.Namespace) -> None
             say("power is on; Ctrl-C shuts the machine down. Its serial console:\n")
             with _console_shown(machine):
                 machine.wait_shell()
-            answers = True
+                answers = True
+                while _on(machine) and not _screen(machine):
+                    time.sleep(LOOK_SECONDS)
             watch(machine, options.port, leave=options.exit)
         finally:
             off(machine, answers=answers)

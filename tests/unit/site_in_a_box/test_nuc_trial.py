@@ -39,7 +39,7 @@ def test_a_disk_that_is_missing_is_made_and_is_blank(tmp_path: Path) -> None:
     assert (trial.missing, trial.blank, trial.stick) == (True, True, tmp_path)
     assert trial.folder == tmp_path / "nuc.raw.nuc"
     assert not (tmp_path / "nuc.raw").exists()
-    assert "starts from the stick" in expected(trial, kvm=False) and "4 minutes" in expected(trial, kvm=False)
+    assert "starts from the stick" in expected(trial, kvm=False) and "minutes" in expected(trial, kvm=False)
 
 
 def test_the_second_start_is_from_the_disk(tmp_path: Path) -> None:
