@@ -186,7 +186,10 @@ class Nuc:
         self.began = time.monotonic()
         self.program.wait_ready((self.folder / "shell").exists, seconds=30, what="there")
         self._link = socket.socket(socket.AF_UNIX)
-        self._link.connect(str(self.folder / "shell"))
+        try:
+            self._link.connect(str(self.folder / "shell"))
+        except ConnectionRefusedError:
+            raise StartError(f"{self.serial}: went off\n{self.program.log_tail()}") from None
 
     def boot(self, seconds: float = BOOT_SECONDS) -> None:
         """Power on, and wait until the shell answers."""
@@ -199,8 +202,8 @@ class Nuc:
         while time.monotonic() < deadline:
             assert self.program is not None
             if not self.program.running:
-                break
-            with contextlib.suppress(TimeoutError):
+                raise StartError(f"{self.serial}: went off\n{self.program.log_tail()}\n{self.console()[-4000:]}")
+            with contextlib.suppress(TimeoutError, StartError, OSError):  # the latter two: it goes off just now
                 if "ready" in self.run("echo ready", seconds=10, check=False):
                     return
         raise StartError(f"{self.serial}: no shell after {seconds:.0f} s\n{self.console()[-4000:]}")

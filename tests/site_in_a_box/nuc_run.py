@@ -27,7 +27,7 @@ from pathlib import Path
 from images.nuc import build, chroot, cluster
 from tests.site_in_a_box import nuc_sight
 from tests.site_in_a_box.nuc import GATEWAY, Nuc, blank_disk, copy_onto, stick
-from tests.site_in_a_box.nuc_trial import DISK_GIB, BadTrial, Trial, check_kvm, check_port, forwards, judge
+from tests.site_in_a_box.nuc_trial import DISK_GIB, BadTrial, Trial, alone, check_kvm, check_port, forwards, judge
 from tests.site_in_a_box.process import StartError
 
 PAGE_PORT = 9412
@@ -152,7 +152,6 @@ def media(trial: Trial, built: build.Built) -> list[Path]:
 
 def tried(trial: Trial, built: build.Built, options: argparse.Namespace) -> None:
     """The machine's time from power to off. What is left is its disk, and `trial.folder`."""
-    trial.folder.mkdir(exist_ok=True)
     try:
         machine = Nuc(
             built, trial.folder, media(trial, built), serial=options.serial, tpm=options.tpm, memory=options.memory,
@@ -216,7 +215,8 @@ def main() -> int:
         if trial.stick is not None and trial.blank and not (trial.stick / "galley.yaml").is_file():
             say(f"there is no galley.yaml in {trial.stick}: the screen will say what to do")
         programs = cluster.programs(options.kube, options.k3s)
-        tried(trial, build.ensure(programs, version=options.version), options)
+        with alone(trial):
+            tried(trial, build.ensure(programs, version=options.version), options)
         return 0
     except KeyboardInterrupt:
         return 0

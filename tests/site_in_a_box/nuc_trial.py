@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import socket
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +56,18 @@ def judge(stick: Path | None, disk: Path) -> Trial:
             f"DISK={disk}: smaller than {LEAST_GIB} GiB, so no disk of a node; take a file that is not there"
         )
     return Trial(stick and stick.absolute(), where, missing=False, blank=_blank(disk, where))
+
+
+@contextlib.contextmanager
+def alone(trial: Trial) -> Iterator[None]:
+    """Makes its folder. Raises BadTrial where its disk is another machine's now, which nothing is changed of."""
+    trial.folder.mkdir(exist_ok=True)
+    with (trial.folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BadTrial(f"DISK={trial.disk}: a machine runs from it; DISK= names another") from None
+        yield
 
 
 def _blank(named: Path, disk: Path) -> bool:

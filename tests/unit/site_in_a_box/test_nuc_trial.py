@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.site_in_a_box.nuc_run import STEERS, expected, main, parsed
-from tests.site_in_a_box.nuc_trial import BadTrial, check_kvm, check_port, forwards, judge
+from tests.site_in_a_box.nuc_trial import BadTrial, alone, check_kvm, check_port, forwards, judge
 
 GIB = 2**30
 
@@ -80,6 +80,14 @@ def test_a_stick_that_is_no_folder_is_refused(
     assert main() == 1
     assert capsys.readouterr().err == f"make image-run: STICK={tmp_path}/none: no such folder\n"
     assert not (tmp_path / "nuc.raw").exists()
+
+
+def test_two_machines_of_one_disk_are_refused(tmp_path: Path) -> None:
+    trial = judge(None, tmp_path / "nuc.raw")
+    with alone(trial), pytest.raises(BadTrial, match="a machine runs from it"), alone(trial):
+        pass
+    with alone(trial):
+        assert trial.folder.is_dir()
 
 
 def test_a_port_that_is_taken_is_said() -> None:
