@@ -11,7 +11,7 @@ CLUSTER := $(if $(filter command line,$(origin KUBECONFIG)),--kubeconfig $(KUBEC
 unexport KUBECONFIG
 export GALLEY_CACHE ?= $(HOME)/.cache/galley
 
-.PHONY: help image images venv demo test test-fast test-image test-k3s bench soak lint lock clean
+.PHONY: help image image-run images venv demo test test-fast test-image test-k3s bench soak lint lock clean
 
 help:  ## what there is
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -22,10 +22,10 @@ $(STAMP): requirements-dev.lock pyproject.toml
 	@echo "setting up $(VENV) (expected: 30 s)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Galley needs Python 3.11 or newer; set PYTHON=" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || $(PYTHON) tools/packages.py venv
-	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@touch $@
+	@$(PYTHON) -m venv $(VENV) && \
+	    $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock && \
+	    $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . && \
+	    touch $@ && echo "  done in $$SECONDS s"
 
 demo: venv  ## two restaurants on this machine: sets everything up and runs (ARGS=--no-story, KUBECONFIG=, SAMPLES=)
 	@$(PYTHON) tools/packages.py demo
@@ -36,7 +36,7 @@ test: venv  ## all tiers
 	@$(BIN)/python -m tests.site_in_a_box.kube_build
 	@$(BIN)/python tools/tiers.py policy unit contract integration e2e
 
-test-fast: venv  ## what needs no server, in under a minute
+test-fast: venv  ## what needs no server: about a minute, more on a busy machine
 	@$(BIN)/python tools/tiers.py policy unit
 
 test-image: venv  ## the tests of the NUC image, under QEMU and in systemd-nspawn, also the four that `make test` leaves out (root)
@@ -59,6 +59,12 @@ images: venv  ## the agents' container image, as an OCI layout in the cache (roo
 image: venv  ## the bootable disk image of a NUC, with its SBOM (root; KUBE=DIR or K3S=FILE: copied in; VERSION=1.4.0; ARGS=--locked)
 	@$(PYTHON) tools/packages.py test
 	@$(BIN)/python images/nuc/build.py $(if $(KUBE),--kube $(KUBE)) $(if $(K3S),--k3s $(K3S)) $(if $(VERSION),--version $(VERSION)) $(ARGS)
+
+image-run: venv  ## that image in QEMU, as from a stick onto a blank disk (root; STICK=DIR DISK=FILE TPM=1 KVM=1 PORT=9412, and what `image` takes)
+	@$(PYTHON) tools/packages.py test
+	@$(BIN)/python -m tests.site_in_a_box.nuc_run $(if $(STICK),--stick "$(STICK)") $(if $(DISK),--disk "$(DISK)") \
+	    $(if $(TPM),--tpm) $(if $(KVM),--kvm) $(if $(PORT),--port "$(PORT)") \
+	    $(if $(KUBE),--kube $(KUBE)) $(if $(K3S),--k3s $(K3S)) $(if $(VERSION),--version $(VERSION)) $(ARGS)
 
 soak: venv  ## what takes longer than the tests may: kills, a rest watched for growth, a hundred formations amid faults (ARGS="--parts etcd --etcd 20")
 	@$(PYTHON) tools/packages.py demo

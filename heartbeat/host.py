@@ -41,12 +41,14 @@ def memory() -> tuple[int, int]:
 
 
 def disk(path: str) -> Disk:
-    """One file system, as an unprivileged writer sees it. Raises OSError."""
+    """One file system, as an unprivileged writer sees it, and as df(1) counts its percents: what only root may fill is
+    neither used nor free, so it is no part of the total. Raises OSError."""
     found = os.statvfs(path)
+    reserved = found.f_bfree - found.f_bavail
     inodes = 100.0 if found.f_files == 0 else min(100.0, 100.0 * found.f_favail / found.f_files)
     return Disk(
         path=path[-256:],  # the contract bounds it, the tail tells more
-        total=found.f_blocks * found.f_frsize,
+        total=(found.f_blocks - reserved) * found.f_frsize,
         free=found.f_bavail * found.f_frsize,
         inodes_free_percent=round(inodes, 1),
     )

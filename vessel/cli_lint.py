@@ -61,10 +61,21 @@ def load(args: argparse.Namespace) -> Atlas | int:
             say(describe(problem))
         found = len(refused.problems)
         say(f"{found} {'problem' if found == 1 else 'problems'}")
+        for line in hints(args.directory, args.path):
+            say(line)
         return WRONG
     except Retryable as error:
         say(str(error))
         return FAILED
+
+
+def hints(directory: Path, path: str) -> list[str]:
+    """What may be meant instead, where the folder has no apps/ and one directly in it has."""
+    base = directory / path
+    if not base.is_dir() or (base / "apps").exists():
+        return []
+    inner = sorted(one.parent for one in base.glob("*/apps") if one.is_dir() and not one.parent.name.startswith("."))
+    return [f"there is an apps/ in {one.name}/: is {one} the Atlas?" for one in inner]
 
 
 def say(text: str) -> None:

@@ -40,7 +40,8 @@ class Beat(Struct, frozen=True, kw_only=True, tag="beat", tag_field="kind"):
 
 
 class Disk(Struct, frozen=True, kw_only=True):
-    """One file system: sizes in bytes, inodes free in percent."""
+    """One file system: sizes in bytes, without what is kept for root (so `1 - free / total` is what df says), inodes
+    free in percent."""
 
     path: Short
     total: Count

@@ -163,7 +163,7 @@ def _with(document: StatusDocument, seen: Seen) -> _Told:
         reason=document.reason.removeprefix("waiting: ") or (WELL if document.state is NodeState.READY else ""),
         hint=advice(document, seen.config),
         more=(*command_rows(document, SHOWN_PAST), *around_rows(around), ("outbox", pending)),
-        since=document.since,
+        since=document.since or None,  # 0: nothing has happened to it yet
         who=f"{around.name} of {document.site}" if around.name else document.site or "no site yet",
         waits=bool(document.reason),
     )

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +38,9 @@ BASE_EPOCH = 1735689600
 KEPT = 6
 KEPT_TREES = 2
 NAME = "galley-nuc.raw"
+SUMS = "sha256"
+VARIES = {"sizes.json"}
+"""What two builds of the same may differ in: zstd's threads decide how it cuts."""
 VERSION = re.compile(r"\d{1,6}(\.\d{1,6}){0,3}", re.ASCII)
 """Of an image: as a release has it (agents.contracts.release)."""
 RELEASE = ("root.img", "kernel-a.efi", "kernel-b.efi")
@@ -180,8 +183,14 @@ def _describe(new: Path, tree: Path, debian: dict[str, manifest.Package], epoch:
     (new / "sizes.json").write_text(json.dumps(sizes, indent=1) + "\n")
     (new / "epoch").write_text(f"{epoch}\n")
     (new / "version").write_text(f"{version}\n")
-    sums = {NAME: digest, **{name: disk.sha256(new / name) for name in RELEASE}}
-    (new / "sha256").write_text("".join(f"{one}  {name}\n" for name, one in sums.items()))
+    write_sums(new, {NAME: digest})
+
+
+def write_sums(folder: Path, known: Mapping[str, str]) -> None:
+    """`sha256`, for `sha256sum -c`: of all files but itself and VARIES. `known`: what was summed before."""
+    names = sorted({file.name for file in folder.iterdir() if file.is_file()} - VARIES - {SUMS})
+    sums = {name: known.get(name) or disk.sha256(folder / name) for name in names}
+    (folder / SUMS).write_text("".join(f"{one}  {name}\n" for name, one in sums.items()))
 
 
 def _bytes_below(folder: Path) -> int:

@@ -122,6 +122,14 @@ class Endpoint:
         """SIGTERM, and waits."""
         self.program.stop()
 
+    def write_profile(self, file: Path) -> None:
+        """Who the operator `demo` is, for `galley --profile FILE`."""
+        profile = {
+            "url": self.url, "issuer": self.issuer, "ca_file": str(self.ca_file), "operator": "demo",
+            "key_file": str(self.operator_key_file),
+        }  # fmt: skip
+        file.write_text(yaml.safe_dump(profile))
+
     def key(self, file: Path) -> SoftwareKey:
         """A private key from a file that this harness made."""
         return SoftwareKey(json.loads(file.read_text()))

@@ -19,8 +19,6 @@ from images.nuc.build import Built
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_SECONDS = 1400
 NOT_SOURCES = shutil.ignore_patterns(".git", ".venv", ".*_cache", "__pycache__")
-VARIES = {"sizes.json"}
-"""zstd's threads decide how it cuts."""
 
 
 def build_elsewhere(image: Built, folder: Path, *, whole: bool) -> Path:
@@ -55,7 +53,7 @@ def build_elsewhere(image: Built, folder: Path, *, whole: bool) -> Path:
 
 def differing(first: Path, second: Path) -> list[str]:
     """Names of the files that are not the same in both folders, or in one alone."""
-    names = {path.name for folder in (first, second) for path in folder.iterdir()} - VARIES
+    names = {path.name for folder in (first, second) for path in folder.iterdir()} - build.VARIES
     return sorted(name for name in names if _digest(first / name) != _digest(second / name))
 
 

@@ -20,12 +20,15 @@ from pathlib import Path
 
 from images.nuc import chroot
 from images.nuc.build import Built
+from tests.site_in_a_box.gpt import partitions
 from tests.site_in_a_box.lan import Lan
 from tests.site_in_a_box.process import Program, StartError
 
 BOOT_SECONDS = 900.0
 GATEWAY = "10.0.2.100"
 """The address that `forward` is reached at in the guest."""
+ADDRESS = "10.0.2.15"
+"""What QEMU's network gives a machine."""
 TAP = "tap0"
 FIRMWARE = "/usr/share/OVMF/OVMF_CODE_4M.fd"
 VARIABLES = "usr/share/OVMF/OVMF_VARS_4M.fd"
@@ -70,7 +73,8 @@ while data := link.recv(65536):
 class Nuc:
     """One machine. `disks`: raw files, the first one is booted. `forward`: port at GATEWAY to a port of this host's
     loopback. `lan`: the one that it hangs on instead. `clock`: what its battery clock says at the start, such as
-    `2031-01-01T00:00:00`."""
+    `2031-01-01T00:00:00`. `publish`: a port of the machine, which has the address ADDRESS by DHCP, to a port of this
+    host's loopback. `kvm`: not emulated."""
 
     def __init__(
         self,
@@ -94,6 +98,8 @@ class Nuc:
         self.memory = memory
         self.lan = lan
         self.clock = ""
+        self.publish: dict[int, int] = {}
+        self.kvm = False
         self.program: Program | None = None
         self._tpm: Program | None = None
         self._link: socket.socket | None = None
@@ -121,11 +127,15 @@ class Nuc:
         net = "user,id=net,restrict=on"
         for port, here in self.forward.items():
             net += f",guestfwd=tcp:{GATEWAY}:{port}-cmd:python3 /run/vm/relay.py {here}"
+        for port, here in self.publish.items():
+            net += f",hostfwd=tcp:127.0.0.1:{here}-{ADDRESS}:{port}"
         if self.lan is not None:
             net = f"tap,id=net,ifname={TAP},script=no,downscript=no"
+        runs_on = ["-accel", "tcg,thread=multi", "-cpu", "qemu64,+rdrand", "-smp", "1"]
+        if self.kvm:
+            runs_on = ["-accel", "kvm", "-cpu", "host", "-smp", "2"]
         command = [
-            "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-name", self.serial,
-            "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "qemu64,+rdrand", "-smp", "1",
+            "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-name", self.serial, "-machine", "q35", *runs_on,
             "-m", str(self.memory), "-display", "none", "-vga", "std", "-no-reboot",
             "-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={FIRMWARE}",
             "-drive", "if=pflash,format=raw,unit=1,file=/run/vm/vars.fd",
@@ -176,7 +186,10 @@ class Nuc:
         self.began = time.monotonic()
         self.program.wait_ready((self.folder / "shell").exists, seconds=30, what="there")
         self._link = socket.socket(socket.AF_UNIX)
-        self._link.connect(str(self.folder / "shell"))
+        try:
+            self._link.connect(str(self.folder / "shell"))
+        except ConnectionRefusedError:
+            raise StartError(f"{self.serial}: went off\n{self.program.log_tail()}") from None
 
     def boot(self, seconds: float = BOOT_SECONDS) -> None:
         """Power on, and wait until the shell answers."""
@@ -189,8 +202,8 @@ class Nuc:
         while time.monotonic() < deadline:
             assert self.program is not None
             if not self.program.running:
-                break
-            with contextlib.suppress(TimeoutError):
+                raise StartError(f"{self.serial}: went off\n{self.program.log_tail()}\n{self.console()[-4000:]}")
+            with contextlib.suppress(TimeoutError, StartError, OSError):  # the latter two: it goes off just now
                 if "ready" in self.run("echo ready", seconds=10, check=False):
                     return
         raise StartError(f"{self.serial}: no shell after {seconds:.0f} s\n{self.console()[-4000:]}")
@@ -306,3 +319,12 @@ def stick(built: Built, file: Path) -> Path:
     """The image as it lies on a USB stick: a copy that may be written to."""
     subprocess.run(["cp", "--sparse=always", str(built.disk), str(file)], check=True)
     return file
+
+
+def copy_onto(built: Built, medium: Path, files: Path) -> None:
+    """All that lies in the folder `files` onto the esp of `medium`, as a person copies it. Raises BuildError."""
+    names = [f"/run/files/{one.name}" for one in sorted(files.iterdir())]
+    if names:
+        at = f"/run/medium/{medium.name}@@{partitions(medium)['esp'].start}"
+        binds = {medium.parent: "medium", files: "files"}
+        chroot.inside(built.toolbox, "mcopy", "-s", "-i", at, *names, "::", binds=binds)

@@ -16,12 +16,10 @@ from typing import Any
 
 import yaml
 
-from images.nuc import chroot
 from images.nuc.build import Built
 from tests.site_in_a_box.endpoint import Endpoint
-from tests.site_in_a_box.gpt import partitions
 from tests.site_in_a_box.kube_certs import Authority
-from tests.site_in_a_box.nuc import GATEWAY, Nuc, blank_disk, stick
+from tests.site_in_a_box.nuc import GATEWAY, Nuc, blank_disk, copy_onto, stick
 from tests.site_in_a_box.operators_desk import OperatorsDesk
 
 SITE = "store-00077"
@@ -127,11 +125,7 @@ class Shop:
         own = {"ca.pem": self.endpoint.ca_file, "operators.json": self.desk.document}
         for name, file in {**own, **more}.items():
             shutil.copyfile(file, files / "galley" / name)
-        at = f"/run/medium/{medium.name}@@{partitions(medium)['esp'].start}"
-        chroot.inside(
-            self.built.toolbox, "mcopy", "-s", "-i", at, "/run/files/galley.yaml", "/run/files/galley", "::",
-            binds={medium.parent: "medium", files: "files"},
-        )  # fmt: skip
+        copy_onto(self.built, medium, files)
 
     def cloud(self, path: str) -> Any:
         """What the endpoint says to an operator."""

@@ -11,8 +11,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tests.site_in_a_box.endpoint import Endpoint
 
 
@@ -29,11 +27,7 @@ class OperatorsDesk:
     def open(self) -> None:
         """Once the endpoint serves: the profile, and the first document, which the endpoint is told too."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        profile = {
-            "url": self.endpoint.url, "issuer": self.endpoint.issuer, "ca_file": str(self.endpoint.ca_file),
-            "operator": "demo", "key_file": str(self.endpoint.operator_key_file),
-        }  # fmt: skip
-        self._profile.write_text(yaml.safe_dump(profile))
+        self.endpoint.write_profile(self._profile)
         self.galley("operators", "init", "--key", self.key, "--name", "demo", "--out", self.document)
         self.galley("operators", "push", self.document)
 

@@ -1,12 +1,14 @@
 """A folder of sample manifests (`SAMPLES=DIR`) laid into an Atlas as apps, as they are.
 
-Each entry below: a folder of the samples, and the app it becomes. A folder that is not there is left out; in a
-folder with another layout, every directory directly below it that holds manifests becomes an app.
+Each entry below: a folder of the samples, and the app it becomes. A folder that is not there is left out. In a folder
+with another layout every directory directly below it that holds manifests becomes an app; one with manifests directly
+in it is one app, with all that lies below.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -15,6 +17,9 @@ KNOWN = {
     "online-boutique": "online-boutique/kustomize",
 }
 MANIFESTS = (".yaml", ".yml", ".json")
+KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
+OBJECT = re.compile(r'^\s*"?(apiVersion|kind)"?\s*:', re.MULTILINE)
+"""In a manifest, and not in the other YAML and JSON that lies at the top of a repository."""
 
 
 def folder() -> Path | None:
@@ -26,7 +31,7 @@ def folder() -> Path | None:
     if not path.is_dir():
         raise FileNotFoundError(f"SAMPLES={named}: no such folder")
     if not apps(path):
-        raise FileNotFoundError(f"SAMPLES={named}: no folder with manifests in it")
+        raise FileNotFoundError(f"SAMPLES={named}: no manifests in it, nor in a folder of it")
     return path
 
 
@@ -35,6 +40,8 @@ def apps(source: Path) -> dict[str, Path]:
     known = {app: source / part for app, part in KNOWN.items() if (source / part).is_dir()}
     if known:
         return known
+    if any(_is_manifest(file) for file in source.iterdir()):
+        return {_app_name(source): source}
     return {
         child.name: child
         for child in sorted(source.iterdir())
@@ -42,12 +49,25 @@ def apps(source: Path) -> dict[str, Path]:
     }
 
 
+def _is_manifest(file: Path) -> bool:
+    if not file.is_file():
+        return False
+    if file.name in KUSTOMIZATIONS:
+        return True
+    return file.suffix in MANIFESTS and OBJECT.search(file.read_text(errors="replace")) is not None
+
+
+def _app_name(source: Path) -> str:
+    """An app's and a namespace's name, of a folder that may be called otherwise."""
+    return re.sub(r"[^a-z0-9]+", "-", source.resolve().name.lower()).strip("-")[:63].strip("-") or "samples"
+
+
 def lay_into(atlas: Path, source: Path) -> list[str]:
     """Copies each sample to `apps/<name>/manifests`, with a namespace of its own; returns the names."""
     chosen = apps(source)
     for name, path in chosen.items():
         app = atlas / "apps" / name
-        shutil.copytree(path, app / "manifests", dirs_exist_ok=True)
+        shutil.copytree(path, app / "manifests", dirs_exist_ok=True, ignore=shutil.ignore_patterns(".git"))
         (app / "app.yaml").write_text(
             f"v: 1\nowner: samples\nnamespace: {name}\nstage: 10\npath: manifests\ntimeout_seconds: 120\n"
         )

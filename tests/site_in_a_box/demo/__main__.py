@@ -22,6 +22,7 @@ from tests.site_in_a_box import kube_build, samples
 from tests.site_in_a_box.demo import story
 from tests.site_in_a_box.demo.cluster import check_cluster, print_clean_up
 from tests.site_in_a_box.demo.screen import bad, note, say, step, title
+from tests.site_in_a_box.endpoint import Endpoint
 from tests.site_in_a_box.restaurant import Restaurant, RestaurantPlan
 from tests.site_in_a_box.town import Town
 
@@ -75,11 +76,27 @@ async def print_link(town: Town) -> None:
 
 
 def print_looks(town: Town) -> None:
-    """How to look at each site by kubectl."""
+    """How to look at the fleet by `galley`, and at each site by kubectl."""
+    title("Ask the endpoint, as the operator of this demo")
+    for question in galley_questions(town.endpoint, town.folder / "galley.yaml", town.restaurants[0].site):
+        say(f"  {question}")
     title("Look at the clusters")
     for one in town.restaurants:
         say(f"  {town.kubectl} --kubeconfig {one.admin_kubeconfig} get pods -A    # {one.site}")
     say(f"  logs of every daemon: {town.folder}/nodes/*/log, {town.folder}/cloud/endpoint.log")
+
+
+def taken(source: Path) -> str:
+    """`podinfo (podinfo/kustomize), ...`: which samples, and where they lie below `source`."""
+    return ", ".join(f"{name} ({path.relative_to(source)})" for name, path in samples.apps(source).items())
+
+
+def galley_questions(endpoint: Endpoint, profile: Path, site: str) -> list[str]:
+    """Command lines of `galley`, from the repository's root, and the profile that they name, which is written here."""
+    endpoint.write_profile(profile)
+    return [
+        f".venv/bin/galley --profile {profile} {words}" for words in ("site list", "device list", f"site verify {site}")
+    ]
 
 
 def keys(loop: asyncio.AbstractEventLoop, wanted: asyncio.Event) -> None:
@@ -141,6 +158,8 @@ async def main(options: argparse.Namespace) -> int:
         kubeconfig, folder_of_samples = options.kubeconfig, samples.folder()
         if kubeconfig is not None:
             await check_cluster(kubeconfig)
+        if folder_of_samples is not None:
+            say(f"samples from {folder_of_samples}, as apps of the first restaurant: {taken(folder_of_samples)}")
     except (OSError, RuntimeError) as error:
         bad(str(error))
         return 1

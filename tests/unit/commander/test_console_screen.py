@@ -88,3 +88,10 @@ def test_a_node_without_a_cable_is_told_so_first() -> None:
     assert found.address == NO_CABLE and found.here.startswith(PLUG_IN)
     assert seen("", addresses=[], cable=False).here == PLUG_IN
     assert not seen("", addresses=[], cable=True).here
+
+
+def test_a_node_to_which_nothing_has_happened_yet_is_not_called_decades_old() -> None:
+    new = StatusDocument(state=NodeState.FACTORY, reason="", since=0, node=NODE, site=None)
+    found = view(Seen(document=new, now_ms=int(NOW), version="1", serial="G", node=NODE, addresses=[]))
+    assert (found.since, found.span) == ("", "")
+    assert any(row == "state    factory" for row in lines(found))
