@@ -17,7 +17,7 @@ from agents.core.jose import SoftwareKey, thumbprint
 from agents.io import config
 from cloud_endpoint import keyfile, openapi
 from cloud_endpoint.build import store_path
-from cloud_endpoint.certs import make_certs
+from cloud_endpoint.certs import CA, CERTIFICATE, DAYS, KEY, NAMES, make_certs
 from cloud_endpoint.requests import Name
 from cloud_endpoint.route import PEOPLE
 from cloud_endpoint.settings import EndpointOwn
@@ -37,7 +37,7 @@ def run_local(program: str, argv: Sequence[str]) -> int:
     options = _parser(program).parse_args(argv)
     try:
         if options.command == "make-certs":
-            make_certs(options.directory, options.name or ("localhost", "127.0.0.1", "::1"))
+            _make_certs(options)
         elif options.command == "openapi":
             sys.stdout.write(openapi.render(version("galley")))
         else:
@@ -55,9 +55,15 @@ def run_local(program: str, argv: Sequence[str]) -> int:
 def _parser(program: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=program)
     commands = parser.add_subparsers(dest="command", required=True)
-    certs = commands.add_parser("make-certs", help=COMMANDS["make-certs"])
-    certs.add_argument("directory", type=Path)
-    certs.add_argument("--name", action="append", help="a DNS name or address of the server (may be given again)")
+    about = f"{COMMANDS['make-certs']}, valid for {DAYS} days; the CA's key is not kept, so it makes no second one"
+    certs = commands.add_parser("make-certs", help=COMMANDS["make-certs"], description=about)
+    certs.add_argument("directory", type=Path, help=f"where {CA}, {CERTIFICATE} and {KEY} go")
+    certs.add_argument(
+        "--name",
+        action="append",
+        help=f"a DNS name or address of the server (may be given again; default: {', '.join(NAMES)})",
+    )
+    certs.add_argument("--force", action="store_true", help="replace those that are there: their CA counts no longer")
     commands.add_parser("openapi", help=COMMANDS["openapi"])
     verbs = commands.add_parser("operator", help=COMMANDS["operator"]).add_subparsers(dest="verb", required=True)
     add = verbs.add_parser("add", help="registers an operator straight in the store")
@@ -69,6 +75,15 @@ def _parser(program: str) -> argparse.ArgumentParser:
     )
     add.add_argument("--config", type=Path, metavar="FILE")
     return parser
+
+
+def _make_certs(options: argparse.Namespace) -> None:
+    names = options.name or NAMES
+    end = make_certs(options.directory, names, force=options.force)
+    print(f"{options.directory / CA}: the CA, which nodes and people name as ca_file")
+    print(f"{options.directory / CERTIFICATE}: the server's certificate, for {', '.join(names)}")
+    print(f"{options.directory / KEY}: its private key")
+    print(f"valid until {end:%Y-%m-%d %H:%M} UTC; the CA's key is not kept: after that all of them are made anew")
 
 
 def _operator_add(program: str, options: argparse.Namespace) -> None:

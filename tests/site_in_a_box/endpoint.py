@@ -70,7 +70,8 @@ class Endpoint:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         named = [part for name in self._names for part in ("--name", name)]
-        self._run("make-certs", str(self.folder / "certs"), *named)
+        # Where an earlier start was broken off before the operator was made, they are there, and nobody has them yet.
+        self._run("make-certs", str(self.folder / "certs"), "--force", *named)
         own = {
             "tls": {
                 "bind": self.host,
