@@ -8,6 +8,7 @@ import secrets
 
 from aiohttp import web
 
+from agents.core.atlas import wrong_assigned
 from agents.core.errors import Rejected
 from agents.core.jose import SignatureRefused
 from agents.core.trust_codes import TrustRefused
@@ -27,6 +28,9 @@ LOGIN_SECONDS = 60
 async def site_put(request: web.Request) -> web.Response:
     """Makes or changes a site."""
     asked, site, who = await read_json(request, SitePut), request.match_info["site"], principal(request).subject
+    # Not in the type: what an older version took must still be read, and shown, by all who have it.
+    if asked.atlas is not None and (wrong := wrong_assigned(asked.atlas)):
+        raise Problem(400, "; ".join(f"{why} - at `$.atlas.{field}`" for field, why in wrong.items()))
 
     def work(tx: Tx) -> SiteRecord:
         audit.add(tx, who, "site put", site)

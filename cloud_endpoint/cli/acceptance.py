@@ -9,6 +9,7 @@ from urllib.parse import quote
 import msgspec
 
 from agents.core.errors import Rejected
+from cloud_endpoint.cli.arguments import SITE
 from cloud_endpoint.cli.client import Client
 from cloud_endpoint.cli.entries import KEY
 from cloud_endpoint.cli.output import Row
@@ -71,7 +72,7 @@ ACCEPTANCE: tuple[Command, ...] = (
         "run the acceptance checklist of a new site; exits 3 where a check fails",
         verify,
         [
-            ("id", {}),
+            SITE,
             ("--nodes", {"type": int, "default": NODES, "help": f"how many the site has (default: {NODES})"}),
             ("--key", {**KEY, "required": False, "help": "your command key (Ed25519): signs and stores the report"}),
         ],
@@ -83,7 +84,7 @@ ACCEPTANCE: tuple[Command, ...] = (
         ("site", "acceptance"),
         "the last signed report on a site's acceptance",
         acceptance,
-        [("id", {})],
+        [SITE],
         _COLUMNS,
         rows=rows,
     ),

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from agents.core.errors import Rejected, Retryable
+from cloud_endpoint.cli.arguments import NODE
 from cloud_endpoint.cli.client import Client
 from cloud_endpoint.cli.spec import Command
 
@@ -109,7 +110,7 @@ DIAGNOSTICS: tuple[Command, ...] = (
         "a node's diagnostics bundles: list, ask for one, fetch one",
         diagnostics,
         [
-            ("device", {"metavar": "NODE", "help": "node id"}),
+            NODE,
             ("--ask", {"action": "store_true", "help": "have the node collect a new one, and wait for its answer"}),
             (
                 "-o",

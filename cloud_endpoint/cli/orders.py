@@ -16,6 +16,7 @@ import msgspec
 from agents.contracts.orders import OrderKind, SiteOrder
 from agents.core.errors import Rejected
 from agents.core.orders import sign_order
+from cloud_endpoint.cli.arguments import SITE
 from cloud_endpoint.cli.client import Client
 from cloud_endpoint.cli.entries import KEY
 from cloud_endpoint.cli.spec import Command, Flag
@@ -62,7 +63,7 @@ ORDERS: tuple[Command, ...] = (
         ("site", "upgrade"),
         "order that a site goes to another version of Kubernetes, one node after another",
         upgrade,
-        [("id", {}), ("--to", {"required": True, "metavar": "VERSION", "help": "such as 1.36.3"}), *_FLAGS],
+        [SITE, ("--to", {"required": True, "metavar": "VERSION", "help": "such as 1.36.3"}), *_FLAGS],
         _COLUMNS,
     ),
     Command(
@@ -70,11 +71,11 @@ ORDERS: tuple[Command, ...] = (
         "order that a site changes its secrets",
         rotate,
         [
-            ("id", {}),
+            SITE,
             ("--generation", {"type": int, "default": 0, "help": "of the secrets that are to come; 0: the next one"}),
             *_FLAGS,
         ],
         _COLUMNS,
     ),
-    Command(("site", "orders"), "the newest order to a site of each kind", listed, [("id", {})], _COLUMNS),
+    Command(("site", "orders"), "the newest order to a site of each kind", listed, [SITE], _COLUMNS),
 )

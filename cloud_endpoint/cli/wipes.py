@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 from urllib.parse import quote
 
+from cloud_endpoint.cli.arguments import SITE
 from cloud_endpoint.cli.client import Client
 from cloud_endpoint.cli.spec import Command
 
@@ -20,7 +21,7 @@ WIPES: tuple[Command, ...] = (
         ("site", "wipe-release"),
         "give a site's wipe grant back, where the node that holds it will never answer",
         release,
-        [("id", {})],
+        [SITE],
         ("changed",),
     ),
 )
