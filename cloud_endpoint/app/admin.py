@@ -168,15 +168,19 @@ async def operator_add(request: web.Request) -> web.Response:
 
 
 async def operator_revoke(request: web.Request) -> web.Response:
-    """Ends an operator's rights."""
+    """Ends an operator's rights; of one that there never was it is an error, lest a mistyped name seem revoked."""
     name, who = request.match_info["name"], principal(request).subject
 
-    def work(tx: Tx) -> bool:
+    def work(tx: Tx) -> bool | None:
+        known = clients.operator(tx, name) is not None
         done = clients.revoke_operator(tx, name)
         audit.add(tx, who, "operator revoke", f"op:{name}"[:256], outcome="done" if done else "nothing to do")
-        return done
+        return done if known else None
 
-    return answer(Done(changed=await services(request).store.write(work)))
+    changed = await services(request).store.write(work)
+    if changed is None:
+        raise Problem(404, "no operator of that name")
+    return answer(Done(changed=changed))
 
 
 async def audit_list(request: web.Request) -> web.Response:

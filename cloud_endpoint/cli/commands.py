@@ -101,7 +101,10 @@ async def device_revoke(client: Client, options: argparse.Namespace) -> Any:
     if options.key:
         await client.call("POST", "/v1/admin/entries", sign_withdrawal(options))
         return {"changed": True}
-    return await client.call("POST", f"/v1/admin/devices/{quote(options.device)}/revoke")
+    done = await client.call("POST", f"/v1/admin/devices/{quote(options.device)}/revoke")
+    if not done["changed"]:
+        tell([f"{options.device} was revoked already: nothing changed"])
+    return done
 
 
 async def _waiting(client: Client, device: str) -> int:
@@ -141,7 +144,10 @@ async def operator_list(client: Client, options: argparse.Namespace) -> Any:
 
 async def operator_revoke(client: Client, options: argparse.Namespace) -> Any:
     """Ends an operator's rights."""
-    return await client.call("POST", f"/v1/admin/operators/{quote(options.name, safe='')}/revoke")
+    done = await client.call("POST", f"/v1/admin/operators/{quote(options.name, safe='')}/revoke")
+    if not done["changed"]:
+        tell([f"{plain(options.name)} was revoked already: nothing changed"])
+    return done
 
 
 async def audit(client: Client, options: argparse.Namespace) -> Any:
