@@ -94,7 +94,11 @@ def _verbs(*, endpoint: bool) -> list[str]:
         lines.append(f"  {verb.value:<20} {DOES[verb]}")
         if rule.targets:
             lines.append(f"  {'':<20}   --target {', '.join(_targets(rule))}")
-        lines += [f"  {'':<20}   --arg {name}=...  {_ARGS[name]}" for name in rule.args if name != "reason"]
+        lines += [
+            f"  {'':<20}   --arg {name}=...  {_ARGS[name]}{' (always)' if name in rule.needs else ''}"
+            for name in rule.args
+            if name != "reason"
+        ]
     return lines
 
 
