@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from agents.contracts.codec import in_words
 from agents.core.errors import ConfigError, Rejected, Retryable
 from agents.core.jose import SoftwareKey, thumbprint
 from agents.io import config
@@ -19,7 +20,7 @@ from cloud_endpoint import keyfile, openapi
 from cloud_endpoint.build import store_path
 from cloud_endpoint.certs import CA, CERTIFICATE, DAYS, KEY, NAMES, make_certs
 from cloud_endpoint.requests import Name
-from cloud_endpoint.route import PEOPLE
+from cloud_endpoint.route import PEOPLE, read_scopes
 from cloud_endpoint.settings import EndpointOwn
 from cloud_endpoint.store import audit, clients
 from cloud_endpoint.store.port import Tx
@@ -87,13 +88,11 @@ def _make_certs(options: argparse.Namespace) -> None:
 
 
 def _operator_add(program: str, options: argparse.Namespace) -> None:
-    scopes = sorted({text.strip() for text in options.scopes.split(",") if text.strip()})
-    if not scopes or not set(scopes) <= {scope.value for scope in PEOPLE}:
-        raise Rejected("people's scopes are " + ", ".join(sorted(PEOPLE)), path="--scopes")
+    scopes = read_scopes(options.scopes)
     try:
         name = msgspec.convert(options.name, Name)
     except msgspec.ValidationError as error:
-        raise Rejected(str(error), path="name") from None
+        raise Rejected(in_words(str(error)), path="name") from None
     settings = config.load("cloud_endpoint", EndpointOwn, options.config)
     path = store_path(settings.own, Path(settings.node.state_dir) / program)
     with keyfile.drafts(keyfile.wanted(options.key_out, options.command_key_out)) as keys:

@@ -23,6 +23,7 @@ from cloud_endpoint.cli.releases import RELEASES
 from cloud_endpoint.cli.sites import SITES
 from cloud_endpoint.cli.spec import Command
 from cloud_endpoint.cli.wipes import WIPES
+from cloud_endpoint.route import read_scopes
 from cloud_endpoint.signing.keys import HELP, operators_key
 
 
@@ -130,7 +131,7 @@ async def operator_add(client: Client, options: argparse.Namespace) -> Any:
         body = {
             "name": options.name,
             "key": keys[0].public,
-            "scopes": options.scopes.split(","),
+            "scopes": read_scopes(options.scopes),
             "command_key": keys[1].public if len(keys) > 1 else given,
             "site": options.site or None,
         }

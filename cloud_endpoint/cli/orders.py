@@ -19,6 +19,7 @@ from agents.core.orders import sign_order
 from cloud_endpoint.cli.arguments import SITE
 from cloud_endpoint.cli.client import Client
 from cloud_endpoint.cli.entries import KEY
+from cloud_endpoint.cli.problems import told
 from cloud_endpoint.cli.spec import Command, Flag
 from cloud_endpoint.signing.keys import operators_key
 
@@ -44,7 +45,7 @@ async def _give(client: Client, options: argparse.Namespace, **fields: Any) -> A
     try:
         order = msgspec.convert(fields, SiteOrder)
     except msgspec.ValidationError as error:
-        raise Rejected(f"the order cannot be so: {error}") from None
+        raise Rejected(f"the order cannot be so: {told(error, SiteOrder)}") from None
     given = {"order": order} if options.key is None else {"signed": sign_order(order, operators_key(options.key))}
     return await client.call("POST", f"/v1/admin/sites/{quote(options.id)}/orders", msgspec.to_builtins(given))
 

@@ -10,6 +10,7 @@ import msgspec
 
 from agents.core.errors import ConfigError, Rejected
 from agents.io import yamlfile
+from cloud_endpoint.cli.problems import told
 
 DEFAULT = Path("~/.config/galley/galley.yaml")
 REQUIRED = ("url", "operator", "key_file")
@@ -52,7 +53,7 @@ def load(options: argparse.Namespace) -> Profile:
     try:
         profile = msgspec.convert(values, Profile)
     except msgspec.ValidationError as error:
-        raise ConfigError([f"{path}: {error}"]) from None
+        raise ConfigError([f"{path}: {told(error, Profile)}"]) from None
     if not profile.url.startswith("https://"):
         raise ConfigError(["url: must begin with https://: the endpoint does not speak plain http"])
     return msgspec.structs.replace(
