@@ -58,7 +58,9 @@ async def sign(client: None, options: argparse.Namespace) -> Any:
     for file in ("kernel-a.efi", "kernel-b.efi"):
         if (named := _named(folder / file)) != release.version:
             calls = f"calls itself {named}, not {release.version}" if named else "says no IMAGE_VERSION"
-            what = f"{calls}: a node that runs it would not know it as this release"
+            build = f"build it as that version (`make image VERSION={release.version}`)"
+            instead = f", or sign it as --version {named}" if named else ""
+            what = f"{calls}: a node that runs it would not know it as this release; {build}{instead}"
             raise Rejected(what, file=str(folder / file))
     data = sign_release(release, [operators_key(options.key)])
     try:
