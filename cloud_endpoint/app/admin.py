@@ -44,6 +44,7 @@ async def site_epoch(request: web.Request) -> web.Response:
     asked, site, who = await read_json(request, EpochPut), request.match_info["site"], principal(request).subject
 
     def work(tx: Tx) -> SiteRecord:
+        grants.check_step(tx, site, asked.to)
         trust.check_authorisation(tx, site, asked.to, asked.authorisation, restore=asked.restore)
         return grants.raise_epoch(
             tx,
