@@ -15,6 +15,7 @@ from agents.core.atlas import wrong_assigned
 from agents.core.errors import Rejected
 from cloud_endpoint.cli.arguments import SITE
 from cloud_endpoint.cli.client import Client
+from cloud_endpoint.cli.output import Row, cell, moment
 from cloud_endpoint.cli.problems import BadInput
 from cloud_endpoint.cli.spec import Command
 
@@ -80,6 +81,37 @@ async def site_show(client: Client, options: argparse.Namespace) -> Any:
     return await client.call("GET", f"/v1/fleet/sites/{quote(options.id)}")
 
 
+def rows(view: Any) -> list[Row]:
+    """A site's table: itself, its Atlas, who may wipe or begin, then nodes, apps and alerts."""
+    site, source = view["site"], view["site"]["atlas"]
+    about = f"generation {site['generation']}, epoch {site['epoch']}, election {site['election']}"
+    restored = ", restored from a snapshot" if site["restore"] else ""
+    lines = [_line("site", site["site"], cell(site["labels"]), about + restored)]
+    if source is not None:
+        where = f"branch {source['branch']}, folder {source['path']}, credential {source['credential']}"
+        lines.append(_line("atlas", source["url"], "", where))
+    for grant in view.get("grants", [])[:1]:
+        state = "begun" if grant["begun_ms"] else "granted"
+        lines.append(_line("init_grant", grant["node"], state, f"epoch {grant['epoch']}"))
+    if (held := view.get("wipe_grant")) is not None:
+        lines.append(_line("wipe_grant", held["node"], "held", f"since {moment(held['granted_ms'])}"))
+    for node in view["nodes"]:
+        state = node["status"] if node["status"] != "enrolled" else (node["state"] or {}).get("state", "")
+        beat = f"last beat {moment(node['beat_ms'])}" if node["beat_ms"] else "never heard"
+        lines.append(_line("node", node["name"], state, f"{node['node']}, {beat}"))
+    for app in view["deployments"]:
+        body = app["body"]
+        lines.append(_line("app", app["app"], body.get("phase", ""), f"at {str(body.get('revision', ''))[:12]}"))
+    for alert in view["alerts"]:
+        more = f"{alert['count']} times, last {moment(alert['last_ms'])}: {alert['text']}"
+        lines.append(_line("alert", alert["code"], alert["severity"], more))
+    return lines
+
+
+def _line(what: str, name: str, state: str, more: str) -> Row:
+    return {"what": what, "name": name, "state": state, "more": more}
+
+
 async def site_generation(client: Client, options: argparse.Namespace) -> Any:
     """Raises a site's generation."""
     return await client.call("POST", f"/v1/admin/sites/{quote(options.id)}/generation", {"above": options.above})
@@ -109,6 +141,7 @@ SITES: tuple[Command, ...] = (
             ),
             _ELECTION,
         ],
+        ("site", "generation", "epoch", "election", "labels", "atlas.url", "atlas.branch", "atlas.credential"),
     ),
     Command(
         ("site", "epoch"),
@@ -126,7 +159,14 @@ SITES: tuple[Command, ...] = (
     Command(
         ("site", "list"), "sites", site_list, columns=("site", "generation", "epoch", "election", "labels", "atlas.url")
     ),
-    Command(("site", "show"), "all of one site", site_show, [SITE]),
+    Command(
+        ("site", "show"),
+        "one site as last heard; with --output json all of it",
+        site_show,
+        [SITE],
+        ("what", "name", "state", "more"),
+        rows=rows,
+    ),
     Command(
         ("site", "generation"),
         "raise a site's generation above what its nodes have seen, after the store came from a backup",
