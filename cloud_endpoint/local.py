@@ -68,13 +68,13 @@ def _parser(program: str) -> argparse.ArgumentParser:
     commands.add_parser("openapi", help=COMMANDS["openapi"])
     verbs = commands.add_parser("operator", help=COMMANDS["operator"]).add_subparsers(dest="verb", required=True)
     add = verbs.add_parser("add", help="registers an operator straight in the store")
-    add.add_argument("name")
+    add.add_argument("name", help="of the operator: lower-case letters, digits, dots and hyphens")
     add.add_argument("--key-out", type=Path, required=True, help="file for the new private key of the login")
     add.add_argument("--command-key-out", type=Path, help="file for a new private key that signs commands (Ed25519)")
     add.add_argument(
         "--scopes", default="admin", help="comma-separated: " + ", ".join(sorted(PEOPLE)) + " (default: admin)"
     )
-    add.add_argument("--config", type=Path, metavar="FILE")
+    add.add_argument("--config", type=Path, metavar="FILE", help="read this file alone (and the environment)")
     return parser
 
 

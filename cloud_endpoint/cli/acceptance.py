@@ -17,7 +17,7 @@ from cloud_endpoint.cli.spec import Command
 from cloud_endpoint.records import SiteView
 from cloud_endpoint.rules.acceptance import NODES, judge_site
 from cloud_endpoint.rules.acceptance_report import sign_report
-from cloud_endpoint.signing.keys import operators_key
+from cloud_endpoint.signing.keys import HELP, operators_key
 
 NOT_ACCEPTED = 3
 """The exit status of a site that fails a check."""
@@ -74,7 +74,7 @@ ACCEPTANCE: tuple[Command, ...] = (
         [
             SITE,
             ("--nodes", {"type": int, "default": NODES, "help": f"how many the site has (default: {NODES})"}),
-            ("--key", {**KEY, "required": False, "help": "your command key (Ed25519): signs and stores the report"}),
+            ("--key", {**KEY, "required": False, "help": f"{HELP}; with it the report is signed and stored"}),
         ],
         _COLUMNS,
         rows=rows,

@@ -174,6 +174,8 @@ async def sync(client: Client, options: argparse.Namespace) -> Any:
 _SITE = ("--site", {"type": site_id_or_none, "default": "", "help": "that site alone"})
 _DEVICE = ("device", {"help": "node id, or the number of a waiting device"})
 _OF_SITE = ("--site", {"type": site_id, "required": True, "help": "the site's id, such as store-01234"})
+_HARDWARE = ("hardware_id", {"help": "as `edge-commander hardware` shows it on the device"})
+_OPERATOR = ("name", {"help": "of the operator: lower-case letters, digits, dots and hyphens"})
 _KEY_OUT = ("--key-out", {"type": Path, "required": True, "help": "file for the new private key of the login"})
 ENTRY_COLUMNS = ("site", "node", "name", "role", "sequence", "withdrawn", "pinned", "counts")
 COMMANDS: tuple[Command, ...] = (
@@ -195,7 +197,10 @@ COMMANDS: tuple[Command, ...] = (
         ("node", "request"),
         "a command that the endpoint may sign itself",
         sync,
-        [NODE, ("verb", {"choices": ["sync", "snapshot", "collect-diagnostics", "reboot"]})],
+        [
+            NODE,
+            ("verb", {"help": "what it is to do", "choices": ["sync", "snapshot", "collect-diagnostics", "reboot"]}),
+        ],
         ("node", "sequence", "verb", "outcome"),
     ),
     Command(
@@ -209,7 +214,7 @@ COMMANDS: tuple[Command, ...] = (
         "put a device on the shipping list; shows its one-time code, once",
         device_ship,
         [
-            ("hardware_id", {}),
+            _HARDWARE,
             _OF_SITE,
             ("--name", {"required": True, "help": "node name"}),
             ("--address", {"default": "", "help": "where it has a fixed one on the LAN"}),
@@ -243,7 +248,7 @@ COMMANDS: tuple[Command, ...] = (
         "sign a new shipping entry for a device on the list: other keys may follow, or only those named",
         device_sign,
         [
-            ("hardware_id", {}),
+            _HARDWARE,
             _OF_SITE,
             ("--name", {"required": True, "help": "node name"}),
             ("--key", KEY),
@@ -272,7 +277,7 @@ COMMANDS: tuple[Command, ...] = (
         "a new operator, with keys made here",
         operator_add,
         [
-            ("name", {}),
+            _OPERATOR,
             _KEY_OUT,
             ("--command-key-out", {"type": Path, "help": "file for a new key that signs commands"}),
             ("--command-key", {"metavar": "KEY", "help": f"instead: {HELP}"}),
@@ -284,12 +289,12 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         ("operator", "list"), "operators", operator_list, columns=("name", "scopes", "site", "created_ms", "revoked_ms")
     ),
-    Command(("operator", "revoke"), "end an operator's rights", operator_revoke, [("name", {})], ("changed",)),
+    Command(("operator", "revoke"), "end an operator's rights", operator_revoke, [_OPERATOR], ("changed",)),
     Command(
         ("audit",),
         "who did what",
         audit,
-        [("--limit", {"type": int, "default": 50})],
+        [("--limit", {"type": int, "default": 50, "help": "how many lines, the newest first (default: 50)"})],
         ("at_ms", "actor", "action", "target", "outcome", "detail"),
     ),
     Command(

@@ -92,7 +92,7 @@ EPOCH = Command(
     [
         ("site", {"type": site_id, "metavar": "SITE", "help": "the site's id, such as store-01234"}),
         ("--epoch", {"type": int, "required": True, "help": "the new one; it follows the one before"}),
-        ("--reason", {"default": ""}),
+        ("--reason", {"default": "", "help": "for people, signed too"}),
         ("--restore", {"action": "store_true", "help": "its cluster is made of the newest snapshot of the older one"}),
         ("--key", KEY),
     ],

@@ -21,7 +21,7 @@ from cloud_endpoint.cli.client import Client
 from cloud_endpoint.cli.entries import KEY
 from cloud_endpoint.cli.problems import told
 from cloud_endpoint.cli.spec import Command, Flag
-from cloud_endpoint.signing.keys import operators_key
+from cloud_endpoint.signing.keys import HELP, operators_key
 
 
 async def upgrade(client: Client, options: argparse.Namespace) -> Any:
@@ -55,7 +55,7 @@ _FLAGS: tuple[Flag, ...] = (
     ("--number", {"type": int, "default": 0, "help": "above that of all orders before; default: the time, Unix s"}),
     (
         "--key",
-        {**KEY, "required": False, "help": "your key that signs (Ed25519); a fleet with operators needs it"},
+        {**KEY, "required": False, "help": f"{HELP}; a fleet with operators needs it"},
     ),
 )
 _COLUMNS = ("order.site", "order.kind", "order.number", "order.version", "order.generation", "order.epoch", "current")

@@ -21,6 +21,15 @@ HOW_TO_MAKE = """give --url, --operator and --key-file, or make the file, with l
   ca_file: ~/.config/galley/ca.pem   (where the system does not know the endpoint's CA)"""
 
 
+FLAGS = {
+    "url": "of the endpoint, such as https://galley.example:8443; this and the next four stand above the profile",
+    "issuer": "what cloud_endpoint.issuer is there (default: the url)",
+    "ca-file": "PEM of the CA that vouches for the endpoint (default: the system's)",
+    "operator": "your name there",
+    "key-file": "your login's private key (JWK, mode 0600)",
+}
+
+
 class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`url` of the endpoint; `issuer` (default: the url); `ca_file`: PEM, where the system's store has not its CA;
     `operator`: name; `key_file`: the login's private key (JWK, mode 0600)."""
@@ -34,9 +43,11 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """The flags that stand for, or override, the profile file."""
-    parser.add_argument("--profile", type=Path, metavar="FILE", help=f"default: {DEFAULT}")
-    for field in ("url", "issuer", "ca-file", "operator", "key-file"):
-        parser.add_argument(f"--{field}", metavar=field.upper().replace("-", "_"))
+    parser.add_argument(
+        "--profile", type=Path, metavar="FILE", help=f"who you are and where to ask (default: {DEFAULT})"
+    )
+    for field, text in FLAGS.items():
+        parser.add_argument(f"--{field}", metavar=field.upper().replace("-", "_"), help=text)
 
 
 def load(options: argparse.Namespace) -> Profile:

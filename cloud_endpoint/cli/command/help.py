@@ -69,6 +69,7 @@ def signed() -> str:
     )
 
 
+OUT = "needed: the new file for what is signed. With --add it may be left out: then that file gets the signature"
 GROUP = (
     "commands to nodes: `ask` has the endpoint sign what needs no operator (restarts, bundles, snapshots);"
     " `sign`, then `send`, is for what only operators may order (wipes, upgrades)"
