@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,12 +15,27 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from agents.core.errors import Rejected
+from agents.core.settings import address
+from agents.io.state import write_durably
 
 DAYS = 30
+NAMES = ("localhost", "127.0.0.1", "::1")
+CA, CERTIFICATE, KEY = "ca.pem", "server.pem", "server-key.pem"
+_LABEL = "[0-9A-Za-z]([0-9A-Za-z-]{0,61}[0-9A-Za-z])?"
+_DNS = re.compile(rf"(\*\.)?{_LABEL}(\.{_LABEL})*")
 
 
-def make_certs(directory: Path, names: Sequence[str] = ("localhost", "127.0.0.1", "::1")) -> None:
-    """Writes ca.pem, server.pem and server-key.pem (0600), valid for 30 days. The CA's key is not kept."""
+def make_certs(directory: Path, names: Sequence[str] = NAMES, *, force: bool = False) -> datetime:
+    """Writes ca.pem, server.pem and server-key.pem (0600) and tells until when they are valid: for 30 days. The CA's
+    key is not kept. Raises Rejected for a name that no server has, and, but with `force`, where one of the files is
+    there: who has that ca.pem would trust the endpoint no longer."""
+    wrong = [name for name in names if not _is_name(name)]
+    if wrong:
+        raise Rejected(f"{wrong[0]!r} is no DNS name, such as galley.example, and no address", path="--name")
+    there = [name for name in (CA, CERTIFICATE, KEY) if os.path.lexists(directory / name)]
+    if there and not force:
+        text = "exists already, and who has that ca.pem would not trust another: --force replaces it, or name a new"
+        raise Rejected(f"{text} folder", file=str(directory / there[0]))
     now = datetime.now(UTC) - timedelta(minutes=5)
     ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Galley demo CA")])
@@ -44,13 +60,29 @@ def make_certs(directory: Path, names: Sequence[str] = ("localhost", "127.0.0.1"
     secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (directory / "ca.pem").write_bytes(ca.public_bytes(pem))
-        (directory / "server.pem").write_bytes(server.public_bytes(pem))
-        handle = os.open(directory / "server-key.pem", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(secret)
+        _write(directory / CA, ca.public_bytes(pem), 0o644)
+        _write(directory / CERTIFICATE, server.public_bytes(pem), 0o644)
+        _write(directory / KEY, secret, 0o600)
     except OSError as error:
         raise Rejected(f"cannot be written: {error.strerror}", file=str(directory)) from None
+    return server.not_valid_after_utc
+
+
+def _write(path: Path, data: bytes, mode: int) -> None:
+    """A file that is replaced keeps its owner: the daemon that reads the key is another user than who makes it."""
+    try:
+        before = path.stat()
+    except FileNotFoundError:
+        write_durably(path, data, mode)
+    else:
+        write_durably(path, data, mode, owner=(before.st_uid, before.st_gid))
+
+
+def _is_name(text: str) -> bool:
+    """A server's: an address without a zone, or a DNS name, whose last part is then no number (RFC 1123, 2.1)."""
+    if address(text) is not None:
+        return "%" not in text
+    return len(text) <= 253 and _DNS.fullmatch(text) is not None and not text.rpartition(".")[2].isdigit()
 
 
 def _builder(

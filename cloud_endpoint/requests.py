@@ -10,12 +10,12 @@ from agents.contracts.codec import Struct
 from agents.contracts.command import Verb
 from agents.contracts.diagnostics import MAX_BUNDLE, Sha256
 from agents.contracts.identity import AtlasSource, Election, Epoch, Scope
-from agents.contracts.ids import SITE_PATTERN, SiteId
+from agents.contracts.ids import NAME_PATTERN, SITE_PATTERN, SiteId
 from agents.contracts.messages import Short, Text
 from agents.contracts.orders import SiteOrder
 from agents.contracts.signed import SignedDocument
 
-Name = Annotated[str, msgspec.Meta(pattern="^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$")]
+Name = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN)]
 """A Kubernetes node name or an operator's name: a DNS label, dots allowed."""
 Limit = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 LineId = Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)]

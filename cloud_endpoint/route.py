@@ -7,6 +7,7 @@ from typing import Any
 
 from agents.contracts.identity import DEVICE_SCOPES, Scope
 from agents.contracts.ids import Stream
+from agents.core.errors import Rejected
 
 SMALL = 64 * 1024
 NONE: frozenset[Scope] = frozenset()
@@ -22,6 +23,14 @@ STREAM_SCOPES: dict[Stream, Scope] = {
     Stream.COMMANDER: Scope.COMMAND_READ,
 }
 """What a token must hold to write a stream, besides what the route asks."""
+
+
+def read_scopes(text: str) -> list[str]:
+    """People's scopes out of a flag, comma-separated; raises Rejected."""
+    scopes = sorted({part.strip() for part in text.split(",") if part.strip()})
+    if not scopes or not set(scopes) <= {scope.value for scope in PEOPLE}:
+        raise Rejected("people's scopes are " + ", ".join(sorted(PEOPLE)), path="--scopes")
+    return scopes
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from structlog.typing import FilteringBoundLogger
 
 from agents.contracts.identity import AtlasSource, GitCredential
 from agents.contracts.messages import Phase, Problem
+from agents.core.atlas import check_assigned
 from agents.core.errors import GalleyError, Rejected, Retryable
 from agents.core.ports import Clock, Identity
 from agents.core.proxy import through
@@ -26,7 +27,7 @@ from vessel.elector import Elector
 from vessel.engine import Engine, Say
 from vessel.git.clone import CloneBounds, NotFetched
 from vessel.git.faults import AtlasAway
-from vessel.git.remote import Remote, check_assigned
+from vessel.git.remote import Remote
 from vessel.git.repository import AtlasRepository, CredentialSource, credential_from_file
 from vessel.keeper import Send
 from vessel.model import Commit

@@ -12,6 +12,7 @@ import msgspec
 
 SITE_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 NODE_PATTERN = r"^n-[a-z2-7]{16}$"
+NAME_PATTERN = r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$"
 RUN_PATTERN = r"^[0-9a-f]{16}$"
 COMMAND_PATTERN = r"^[0-9a-f]{32}$"
 RELEASE_PATTERN = r"^(v?\d{1,4}\.\d{1,4}\.\d{1,4}(\+[0-9A-Za-z.]{1,32})?)?$"

@@ -7,7 +7,7 @@ event; a test compares the two. Past a blast radius one person's word is not eno
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
@@ -28,13 +28,15 @@ class Signer(StrEnum):
 @dataclass(frozen=True)
 class Rule:
     """What one verb asks for. `args`: the names it takes, each with a regular expression that its whole value must
-    match. `targets`: those it may name, and must where there are any; `must`: those that are never left out."""
+    match; `needs`: those without which it says too little. `targets`: those it may name, and must where there are any;
+    `must`: those that are never left out."""
 
     signer: Signer
     states: frozenset[NodeState]
     args: Mapping[str, str]
     targets: frozenset[Target] = frozenset()
     must: frozenset[Target] = frozenset()
+    needs: frozenset[str] = frozenset()
 
 
 YES = "yes"
@@ -83,7 +85,7 @@ RULES: Mapping[Verb, Rule] = MappingProxyType(
             must=frozenset({Target.IDENT}),
         ),
         Verb.REJOIN: Rule(Signer.OPERATOR, _MEMBER, _args()),
-        Verb.UPGRADE: Rule(Signer.OPERATOR, _SETTLED, _args(_RELEASE)),
+        Verb.UPGRADE: Rule(Signer.OPERATOR, _SETTLED, _args(_RELEASE), needs=frozenset(_RELEASE)),
         Verb.ROTATE: Rule(Signer.OPERATOR, _MEMBER, _args()),
     }
 )
@@ -118,34 +120,38 @@ def permitted(command: Command, state: NodeState) -> str:
 
 def ill_formed(command: Command) -> tuple[str, str] | None:
     """A stable code (`target`, `args`) and the words, where the verb does not take such targets or args; else None."""
-    for code, words in (("target", _wrong_target(command)), ("args", _wrong_arg(command))):
-        if words:
-            return code, f"{command.verb.value} {words}"
-    return None
+    if words := wrong_target(command.verb, command.targets):
+        return "target", words
+    wrong = wrong_args(command.verb, command.args)
+    return ("args", wrong[0]) if wrong else None
 
 
-def _wrong_target(command: Command) -> str:
-    rule = RULES[command.verb]
+def wrong_target(verb: Verb, targets: Sequence[str]) -> str:
+    """What is wrong with a verb's targets, in words; empty where nothing is."""
+    rule = RULES[verb]
     known = [one.value for one in Target if one in rule.targets]
-    for name in command.targets:
+    for name in targets:
         if name not in known:
-            return f"takes {', '.join(known) or 'no target'}, not {name!r}"
-    if len(set(command.targets)) != len(command.targets):
-        return "names a target twice"
-    if rule.targets and not command.targets:
-        return "names no target"
-    missing = sorted(one.value for one in rule.must if one.value not in command.targets)
-    return f"must name {', '.join(missing)}" if missing else ""
+            return f"{verb.value} takes {', '.join(known) or 'no target'}, not {name!r}"
+    if len(set(targets)) != len(targets):
+        return f"{verb.value} names a target twice"
+    if rule.targets and not targets:
+        return f"{verb.value} names no target"
+    missing = sorted(one.value for one in rule.must if one.value not in targets)
+    return f"{verb.value} must name {', '.join(missing)}" if missing else ""
 
 
-def _wrong_arg(command: Command) -> str:
-    known = RULES[command.verb].args
-    for name, value in command.args.items():
-        if name not in known:
-            return f"takes no arg {name!r}, only {', '.join(sorted(known))}"
-        if re.fullmatch(known[name], value) is None:
-            return f"does not take this value of {name!r}"
-    return ""
+def wrong_args(verb: Verb, args: Mapping[str, str]) -> list[str]:
+    """All that is wrong with a verb's args, in words; those that it lacks come last."""
+    rule, wrong = RULES[verb], []
+    for name, value in args.items():
+        if name not in rule.args:
+            wrong.append(f"{verb.value} takes no arg {name!r}, only {', '.join(sorted(rule.args))}")
+        elif re.fullmatch(rule.args[name], value) is None:
+            wrong.append(f"{verb.value} does not take this value of {name!r}")
+    if missing := sorted(rule.needs - args.keys()):
+        wrong.append(f"{verb.value} needs the args {', '.join(sorted(rule.needs))}: {', '.join(missing)} missing")
+    return wrong
 
 
 def wide(command: Command) -> str:

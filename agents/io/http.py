@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 
 import msgspec
 
+from agents.contracts.codec import without_root
 from agents.core.errors import Rejected, Retryable
 from agents.io.http_library import aiohttp
 
@@ -42,8 +42,7 @@ def problem_text(body: bytes) -> str:
 def problem_detail(body: bytes) -> str:
     """What an RFC 9457 problem says of this very request, for the person who made it: a field is named as they gave
     it (`site`, not `$.site`). At most 500 characters; empty where it says nothing."""
-    detail = _problem(body).get("detail", "")[:500]
-    return re.sub(r"(^|`)\$(?:\.(?=\w)|: )", r"\1", detail)
+    return without_root(_problem(body).get("detail", "")[:500])
 
 
 def _problem(body: bytes) -> dict[str, str]:

@@ -8,6 +8,7 @@ import secrets
 
 from aiohttp import web
 
+from agents.core.atlas import wrong_assigned
 from agents.core.errors import Rejected
 from agents.core.jose import SignatureRefused
 from agents.core.trust_codes import TrustRefused
@@ -27,6 +28,9 @@ LOGIN_SECONDS = 60
 async def site_put(request: web.Request) -> web.Response:
     """Makes or changes a site."""
     asked, site, who = await read_json(request, SitePut), request.match_info["site"], principal(request).subject
+    # Not in the type: what an older version took must still be read, and shown, by all who have it.
+    if asked.atlas is not None and (wrong := wrong_assigned(asked.atlas)):
+        raise Problem(400, "; ".join(f"{why} - at `$.atlas.{field}`" for field, why in wrong.items()))
 
     def work(tx: Tx) -> SiteRecord:
         audit.add(tx, who, "site put", site)
@@ -40,6 +44,7 @@ async def site_epoch(request: web.Request) -> web.Response:
     asked, site, who = await read_json(request, EpochPut), request.match_info["site"], principal(request).subject
 
     def work(tx: Tx) -> SiteRecord:
+        grants.check_step(tx, site, asked.to)
         trust.check_authorisation(tx, site, asked.to, asked.authorisation, restore=asked.restore)
         return grants.raise_epoch(
             tx,
@@ -164,15 +169,19 @@ async def operator_add(request: web.Request) -> web.Response:
 
 
 async def operator_revoke(request: web.Request) -> web.Response:
-    """Ends an operator's rights."""
+    """Ends an operator's rights; of one that there never was it is an error, lest a mistyped name seem revoked."""
     name, who = request.match_info["name"], principal(request).subject
 
-    def work(tx: Tx) -> bool:
+    def work(tx: Tx) -> bool | None:
+        known = clients.operator(tx, name) is not None
         done = clients.revoke_operator(tx, name)
         audit.add(tx, who, "operator revoke", f"op:{name}"[:256], outcome="done" if done else "nothing to do")
-        return done
+        return done if known else None
 
-    return answer(Done(changed=await services(request).store.write(work)))
+    changed = await services(request).store.write(work)
+    if changed is None:
+        raise Problem(404, "no operator of that name")
+    return answer(Done(changed=changed))
 
 
 async def audit_list(request: web.Request) -> web.Response:

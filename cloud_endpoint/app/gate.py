@@ -119,7 +119,8 @@ async def _check_site(request: web.Request, route: Route, who: Principal) -> Non
     site = request.match_info.get("site")
     node = request.match_info.get("node")
     if site is not None and not is_site_id(site):
-        raise Problem(404, "no such site")
+        what = "lower-case letters, digits and hyphens, at most 63, such as store-01234"
+        raise Problem(404, f"no such site: a site's id is made of {what}")
     if node is not None:
         site = await services(request).store.read(lambda tx: fleet.site_of(tx, node)) if is_node_id(node) else None
         if site is None:

@@ -10,7 +10,7 @@ import msgspec
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
-from agents.contracts.codec import ContractError, decode, encode
+from agents.contracts.codec import ContractError, decode, encode, in_words
 from cloud_endpoint.problem import Problem
 from cloud_endpoint.route import Route
 
@@ -60,7 +60,7 @@ async def read_form(request: web.Request, type_: type[T]) -> T:
             raise Problem(400, "a field is given twice", error="invalid_request")
         return msgspec.convert(dict(pairs), type_)
     except (msgspec.ValidationError, ValueError) as error:
-        text = str(error) if isinstance(error, msgspec.ValidationError) else "not a form"
+        text = in_words(str(error), type_) if isinstance(error, msgspec.ValidationError) else "not a form"
         raise Problem(400, text, error="invalid_request") from None
 
 
@@ -69,7 +69,7 @@ def read_query(request: web.Request, type_: type[T]) -> T:
     try:
         return msgspec.convert(dict(request.query), type_, strict=False)
     except msgspec.ValidationError as error:
-        raise Problem(400, f"query: {error}") from None
+        raise Problem(400, f"query: {in_words(str(error), type_)}") from None
 
 
 def answer(value: Any, status: int = 200) -> web.Response:

@@ -7,8 +7,10 @@ from aiohttp import web
 from agents.contracts.wipe import WipeGrantAsk
 from cloud_endpoint.app.io import answer, read_json
 from cloud_endpoint.app.services import principal, services
+from cloud_endpoint.problem import Problem
 from cloud_endpoint.records import Done
-from cloud_endpoint.store import wipe_grants
+from cloud_endpoint.store import sites, wipe_grants
+from cloud_endpoint.store.port import Tx
 
 
 async def wipe_grant(request: web.Request) -> web.Response:
@@ -27,4 +29,11 @@ async def wipe_grant(request: web.Request) -> web.Response:
 async def wipe_release(request: web.Request) -> web.Response:
     """Gives the site's grant back."""
     site, who = request.match_info["site"], principal(request).subject
-    return answer(Done(changed=await services(request).store.write(lambda tx: wipe_grants.release(tx, site, who))))
+
+    def work(tx: Tx) -> bool | None:
+        return None if sites.get(tx, site) is None else wipe_grants.release(tx, site, who)
+
+    changed = await services(request).store.write(work)
+    if changed is None:
+        raise Problem(404, "no such site")
+    return answer(Done(changed=changed))

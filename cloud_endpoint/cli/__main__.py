@@ -50,6 +50,7 @@ def _interrupted(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
+OUTPUT = "a table for people, json for scripts (default: table)"
 GROUPS = {
     "command": command_help.GROUP,
     "operator": "people and scripts that may ask the endpoint",
@@ -63,7 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
     """All commands and flags."""
     parser = argparse.ArgumentParser(prog="galley", description="Look after a fleet of sites.")
     profile.add_flags(parser)
-    parser.add_argument("--output", choices=["table", "json"], default="table")
+    parser.add_argument("--output", choices=["table", "json"], default="table", help=OUTPUT)
     top = parser.add_subparsers(metavar="COMMAND", required=True)
     groups: dict[str, Any] = {}
     for command in COMMANDS:
@@ -83,7 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
         for name, keywords in command.flags:
             own.add_argument(name, **keywords)
         # After the verb too, where one looks for it; the default there must not undo what stood before.
-        own.add_argument("--output", choices=["table", "json"], default=argparse.SUPPRESS)
+        own.add_argument("--output", choices=["table", "json"], default=argparse.SUPPRESS, help=OUTPUT)
         own.set_defaults(command=command)
     return parser
 

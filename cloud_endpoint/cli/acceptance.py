@@ -9,6 +9,7 @@ from urllib.parse import quote
 import msgspec
 
 from agents.core.errors import Rejected
+from cloud_endpoint.cli.arguments import SITE
 from cloud_endpoint.cli.client import Client
 from cloud_endpoint.cli.entries import KEY
 from cloud_endpoint.cli.output import Row
@@ -16,7 +17,7 @@ from cloud_endpoint.cli.spec import Command
 from cloud_endpoint.records import SiteView
 from cloud_endpoint.rules.acceptance import NODES, judge_site
 from cloud_endpoint.rules.acceptance_report import sign_report
-from cloud_endpoint.signing.keys import operators_key
+from cloud_endpoint.signing.keys import HELP, operators_key
 
 NOT_ACCEPTED = 3
 """The exit status of a site that fails a check."""
@@ -71,9 +72,9 @@ ACCEPTANCE: tuple[Command, ...] = (
         "run the acceptance checklist of a new site; exits 3 where a check fails",
         verify,
         [
-            ("id", {}),
+            SITE,
             ("--nodes", {"type": int, "default": NODES, "help": f"how many the site has (default: {NODES})"}),
-            ("--key", {**KEY, "required": False, "help": "your command key (Ed25519): signs and stores the report"}),
+            ("--key", {**KEY, "required": False, "help": f"{HELP}; with it the report is signed and stored"}),
         ],
         _COLUMNS,
         rows=rows,
@@ -83,7 +84,7 @@ ACCEPTANCE: tuple[Command, ...] = (
         ("site", "acceptance"),
         "the last signed report on a site's acceptance",
         acceptance,
-        [("id", {})],
+        [SITE],
         _COLUMNS,
         rows=rows,
     ),

@@ -16,6 +16,7 @@ from agents.core.settings import EndpointSettings
 from agents.io.http import cause, problem_detail, problem_text, read_limited
 from agents.io.tls import client_context
 from cloud_endpoint import keyfile
+from cloud_endpoint.cli import login
 from cloud_endpoint.cli.profile import Profile
 
 SECONDS = 30
@@ -101,7 +102,12 @@ class Client:
             now=int(time.time()),
             jti=secrets.token_urlsafe(16),
         )
-        self._token = (await self._send("POST", "/v1/token", data=form))["access_token"]
+        try:
+            self._token = (await self._send("POST", "/v1/token", data=form))["access_token"]
+        except Rejected as error:
+            who = self._profile
+            words = login.in_words(str(error), operator=who.operator, issuer=who.issuer, key_file=who.key_file)
+            raise Rejected(words) from None
 
     async def _send(self, method: str, path: str, **arguments: Any) -> Any:
         url = self._profile.url.rstrip("/") + path

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -11,6 +10,7 @@ from urllib.parse import quote
 from agents.core.errors import Rejected
 from cloud_endpoint import keyfile
 from cloud_endpoint.cli.acceptance import ACCEPTANCE
+from cloud_endpoint.cli.arguments import NODE, site_id, site_id_or_none
 from cloud_endpoint.cli.client import Client
 from cloud_endpoint.cli.command.table import COMMAND
 from cloud_endpoint.cli.command.terminal import tell
@@ -20,73 +20,15 @@ from cloud_endpoint.cli.entries import ENTRY_FLAGS, EPOCH, KEY, PIN_FLAGS, sign_
 from cloud_endpoint.cli.operators import OPERATORS
 from cloud_endpoint.cli.orders import ORDERS
 from cloud_endpoint.cli.releases import RELEASES
+from cloud_endpoint.cli.sites import SITES
 from cloud_endpoint.cli.spec import Command
 from cloud_endpoint.cli.wipes import WIPES
+from cloud_endpoint.route import read_scopes
 from cloud_endpoint.signing.keys import HELP, operators_key
-
-
-def pairs(texts: Sequence[str]) -> dict[str, str]:
-    """`key=value` flags; raises Rejected."""
-    found = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not (key and equals):
-            raise Rejected(f"{text!r} is not key=value")
-        found[key] = value
-    return found
 
 
 def _site(options: argparse.Namespace) -> str:
     return f"?site={quote(options.site)}" if options.site else ""
-
-
-async def site_add(client: Client, options: argparse.Namespace) -> Any:
-    """Makes or replaces a site."""
-    atlas = None
-    if options.atlas_url:
-        atlas = {
-            "url": options.atlas_url,
-            "branch": options.atlas_branch,
-            "path": options.atlas_path,
-            "credential": options.atlas_credential,
-        }
-    body = {"labels": pairs(options.label), "atlas": atlas, "election": options.election}
-    return await client.call("PUT", f"/v1/admin/sites/{quote(options.id)}", body)
-
-
-async def site_epoch(client: Client, options: argparse.Namespace) -> Any:
-    """Raises a site's epoch."""
-    authorisation = ""
-    if options.authorisation is not None:
-        try:
-            authorisation = options.authorisation.read_text().strip()
-        except (OSError, UnicodeDecodeError) as error:
-            cause = getattr(error, "strerror", None) or "no text"
-            raise Rejected(f"cannot be read: {cause}", file=str(options.authorisation)) from None
-        if not authorisation:
-            raise Rejected("is empty: make it with `galley epoch authorise`", file=str(options.authorisation))
-    body = {
-        "to": options.to,
-        "election": options.election,
-        "authorisation": authorisation,
-        "restore": options.restore,
-    }
-    return await client.call("PUT", f"/v1/admin/sites/{quote(options.id)}/epoch", body)
-
-
-async def site_list(client: Client, options: argparse.Namespace) -> Any:
-    """Sites."""
-    return await client.call("GET", "/v1/fleet/sites")
-
-
-async def site_show(client: Client, options: argparse.Namespace) -> Any:
-    """All of one site."""
-    return await client.call("GET", f"/v1/fleet/sites/{quote(options.id)}")
-
-
-async def site_generation(client: Client, options: argparse.Namespace) -> Any:
-    """Raises a site's generation."""
-    return await client.call("POST", f"/v1/admin/sites/{quote(options.id)}/generation", {"above": options.above})
 
 
 async def node_list(client: Client, options: argparse.Namespace) -> Any:
@@ -160,7 +102,10 @@ async def device_revoke(client: Client, options: argparse.Namespace) -> Any:
     if options.key:
         await client.call("POST", "/v1/admin/entries", sign_withdrawal(options))
         return {"changed": True}
-    return await client.call("POST", f"/v1/admin/devices/{quote(options.device)}/revoke")
+    done = await client.call("POST", f"/v1/admin/devices/{quote(options.device)}/revoke")
+    if not done["changed"]:
+        tell([f"{options.device} was revoked already: nothing changed"])
+    return done
 
 
 async def _waiting(client: Client, device: str) -> int:
@@ -186,7 +131,7 @@ async def operator_add(client: Client, options: argparse.Namespace) -> Any:
         body = {
             "name": options.name,
             "key": keys[0].public,
-            "scopes": options.scopes.split(","),
+            "scopes": read_scopes(options.scopes),
             "command_key": keys[1].public if len(keys) > 1 else given,
             "site": options.site or None,
         }
@@ -200,7 +145,10 @@ async def operator_list(client: Client, options: argparse.Namespace) -> Any:
 
 async def operator_revoke(client: Client, options: argparse.Namespace) -> Any:
     """Ends an operator's rights."""
-    return await client.call("POST", f"/v1/admin/operators/{quote(options.name, safe='')}/revoke")
+    done = await client.call("POST", f"/v1/admin/operators/{quote(options.name, safe='')}/revoke")
+    if not done["changed"]:
+        tell([f"{plain(options.name)} was revoked already: nothing changed"])
+    return done
 
 
 async def audit(client: Client, options: argparse.Namespace) -> Any:
@@ -223,56 +171,15 @@ async def sync(client: Client, options: argparse.Namespace) -> Any:
     return await client.call("POST", f"/v1/nodes/{quote(options.device)}/requests", {"verb": options.verb})
 
 
-_SITE = ("--site", {"default": "", "help": "that site alone"})
+_SITE = ("--site", {"type": site_id_or_none, "default": "", "help": "that site alone"})
 _DEVICE = ("device", {"help": "node id, or the number of a waiting device"})
-_ELECTION = (
-    "--election",
-    {
-        "choices": ["cloud", "offline"],
-        "help": "who decides which node begins the cluster (default: as it is, or cloud)",
-    },
-)
+_OF_SITE = ("--site", {"type": site_id, "required": True, "help": "the site's id, such as store-01234"})
+_HARDWARE = ("hardware_id", {"help": "as `edge-commander hardware` shows it on the device"})
+_OPERATOR = ("name", {"help": "of the operator: lower-case letters, digits, dots and hyphens"})
 _KEY_OUT = ("--key-out", {"type": Path, "required": True, "help": "file for the new private key of the login"})
 ENTRY_COLUMNS = ("site", "node", "name", "role", "sequence", "withdrawn", "pinned", "counts")
 COMMANDS: tuple[Command, ...] = (
-    Command(
-        ("site", "add"),
-        "make or change a site",
-        site_add,
-        [
-            ("id", {}),
-            ("--label", {"action": "append", "default": [], "metavar": "KEY=VALUE"}),
-            ("--atlas-url", {}),
-            ("--atlas-branch", {"default": "main"}),
-            ("--atlas-path", {"default": "."}),
-            ("--atlas-credential", {"default": "none", "help": "none, endpoint or file:PATH"}),
-            _ELECTION,
-        ],
-    ),
-    Command(
-        ("site", "epoch"),
-        "raise a site's epoch by one: its cluster is to be wiped and formed anew",
-        site_epoch,
-        [
-            ("id", {}),
-            ("--to", {"required": True, "type": int, "help": "the next epoch's number"}),
-            _ELECTION,
-            ("--authorisation", {"type": Path, "help": "file with the operator's signature (a JWS)"}),
-            ("--restore", {"action": "store_true", "help": "make its cluster of the newest snapshot of the older one"}),
-        ],
-        ("site", "epoch", "election", "restore", "generation"),
-    ),
-    Command(
-        ("site", "list"), "sites", site_list, columns=("site", "generation", "epoch", "election", "labels", "atlas.url")
-    ),
-    Command(("site", "show"), "all of one site", site_show, [("id", {})]),
-    Command(
-        ("site", "generation"),
-        "raise a site's generation above what its nodes have seen, after the store came from a backup",
-        site_generation,
-        [("id", {}), ("--above", {"type": int, "required": True, "help": "as the nodes' status shows it"})],
-        ("site", "generation"),
-    ),
+    *SITES,
     *ORDERS,
     *RELEASES,
     *COMMAND,
@@ -290,7 +197,10 @@ COMMANDS: tuple[Command, ...] = (
         ("node", "request"),
         "a command that the endpoint may sign itself",
         sync,
-        [("device", {"help": "node id"}), ("verb", {"choices": ["sync", "snapshot", "collect-diagnostics", "reboot"]})],
+        [
+            NODE,
+            ("verb", {"help": "what it is to do", "choices": ["sync", "snapshot", "collect-diagnostics", "reboot"]}),
+        ],
         ("node", "sequence", "verb", "outcome"),
     ),
     Command(
@@ -304,8 +214,8 @@ COMMANDS: tuple[Command, ...] = (
         "put a device on the shipping list; shows its one-time code, once",
         device_ship,
         [
-            ("hardware_id", {}),
-            ("--site", {"required": True}),
+            _HARDWARE,
+            _OF_SITE,
             ("--name", {"required": True, "help": "node name"}),
             ("--address", {"default": "", "help": "where it has a fixed one on the LAN"}),
             ("--by-approval", {"action": "store_true", "help": "no code: a person approves"}),
@@ -325,7 +235,11 @@ COMMANDS: tuple[Command, ...] = (
         ("device", "approve"),
         "let a waiting device join",
         device_approve,
-        [_DEVICE, ("--site", {}), ("--name", {"help": "node name"})],
+        [
+            _DEVICE,
+            ("--site", {"type": site_id, "help": "where the device is not on the shipping list"}),
+            ("--name", {"help": "node name"}),
+        ],
         ("node", "site", "name", "status", "signing_kid"),
     ),
     Command(("device", "refuse"), "turn a waiting device away for good", device_refuse, [_DEVICE], ("changed",)),
@@ -334,8 +248,8 @@ COMMANDS: tuple[Command, ...] = (
         "sign a new shipping entry for a device on the list: other keys may follow, or only those named",
         device_sign,
         [
-            ("hardware_id", {}),
-            ("--site", {"required": True}),
+            _HARDWARE,
+            _OF_SITE,
             ("--name", {"required": True, "help": "node name"}),
             ("--key", KEY),
             *ENTRY_FLAGS,
@@ -349,9 +263,9 @@ COMMANDS: tuple[Command, ...] = (
         "end a device's rights",
         device_revoke,
         [
-            ("device", {"help": "node id"}),
+            NODE,
             ("--key", {**KEY, "required": False}),
-            ("--site", {"default": "", "help": "the device's site, to sign its withdrawal"}),
+            ("--site", {"type": site_id_or_none, "default": "", "help": "the device's site, to sign its withdrawal"}),
             ("--sequence", {"type": int, "default": 0, "help": "of the withdrawal; default: the time, Unix s"}),
         ],
         ("changed",),
@@ -363,24 +277,24 @@ COMMANDS: tuple[Command, ...] = (
         "a new operator, with keys made here",
         operator_add,
         [
-            ("name", {}),
+            _OPERATOR,
             _KEY_OUT,
             ("--command-key-out", {"type": Path, "help": "file for a new key that signs commands"}),
             ("--command-key", {"metavar": "KEY", "help": f"instead: {HELP}"}),
             ("--scopes", {"default": "fleet:read", "help": "comma-separated (default: fleet:read; to sign: admin)"}),
-            ("--site", {"default": "", "help": "that site alone"}),
+            _SITE,
         ],
         ("name", "scopes", "site", "kid"),
     ),
     Command(
         ("operator", "list"), "operators", operator_list, columns=("name", "scopes", "site", "created_ms", "revoked_ms")
     ),
-    Command(("operator", "revoke"), "end an operator's rights", operator_revoke, [("name", {})], ("changed",)),
+    Command(("operator", "revoke"), "end an operator's rights", operator_revoke, [_OPERATOR], ("changed",)),
     Command(
         ("audit",),
         "who did what",
         audit,
-        [("--limit", {"type": int, "default": 50})],
+        [("--limit", {"type": int, "default": 50, "help": "how many lines, the newest first (default: 50)"})],
         ("at_ms", "actor", "action", "target", "outcome", "detail"),
     ),
     Command(

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from agents.core.errors import Rejected, Retryable
+from cloud_endpoint.cli.arguments import NODE
 from cloud_endpoint.cli.client import Client
 from cloud_endpoint.cli.spec import Command
 
@@ -67,11 +68,19 @@ async def _made(client: Client, node: str, command: str, end: float) -> None:
         one = next((one for one in answers if one["command_id"] == command), None)
         if one is not None and one["outcome"]:
             if one["outcome"] != "done":
-                raise Rejected(f"the node made no bundle ({one['outcome']}): {one['detail']}")
+                raise Rejected(f"the node made no bundle ({one['outcome']}): {meant(str(one['detail']))}")
             _say(f"lies on the node: {one['detail']}")
             return
         await asyncio.sleep(LOOK_SECONDS)
     raise Retryable("the node did not answer in time; the command stands until it expires")
+
+
+def meant(detail: str) -> str:
+    """A node's words on why it made none, with the meaning of what it cannot know of itself."""
+    if "/machine.sock: " not in detail:
+        return detail
+    half = "galley-machine.socket, which collects it, does not answer on the node"
+    return f"{half}: `systemctl status galley-machine.socket` there ({detail})"
 
 
 async def _sent(client: Client, node: str, command: str, end: float) -> dict[str, Any]:
@@ -109,7 +118,7 @@ DIAGNOSTICS: tuple[Command, ...] = (
         "a node's diagnostics bundles: list, ask for one, fetch one",
         diagnostics,
         [
-            ("device", {"metavar": "NODE", "help": "node id"}),
+            NODE,
             ("--ask", {"action": "store_true", "help": "have the node collect a new one, and wait for its answer"}),
             (
                 "-o",

@@ -16,6 +16,8 @@ from agents.contracts.ids import hardware_digest, node_of
 from agents.contracts.trust import EpochAuthorisation, ShippingEntry
 from agents.core.entries import sign_authorisation, sign_entry
 from agents.core.errors import Rejected
+from cloud_endpoint.cli.arguments import site_id
+from cloud_endpoint.cli.problems import told
 from cloud_endpoint.cli.spec import Command, Flag
 from cloud_endpoint.signing.keys import HELP, operators_key
 
@@ -79,7 +81,7 @@ async def authorise_epoch(client: None, options: argparse.Namespace) -> Any:
     try:
         found = msgspec.convert(fields, EpochAuthorisation)
     except msgspec.ValidationError as error:
-        raise Rejected(f"the authorisation cannot be so: {error}") from None
+        raise Rejected(f"the authorisation cannot be so: {told(error, EpochAuthorisation)}") from None
     return msgspec.to_builtins(sign_authorisation(found, operators_key(options.key)))
 
 
@@ -88,9 +90,9 @@ EPOCH = Command(
     "sign that a site may have one more cluster: prints the authorisation as JSON",
     authorise_epoch,
     [
-        ("site", {}),
+        ("site", {"type": site_id, "metavar": "SITE", "help": "the site's id, such as store-01234"}),
         ("--epoch", {"type": int, "required": True, "help": "the new one; it follows the one before"}),
-        ("--reason", {"default": ""}),
+        ("--reason", {"default": "", "help": "for people, signed too"}),
         ("--restore", {"action": "store_true", "help": "its cluster is made of the newest snapshot of the older one"}),
         ("--key", KEY),
     ],
@@ -102,5 +104,5 @@ def _signed(key: str, **fields: Any) -> Any:
     try:
         entry = msgspec.convert(fields, ShippingEntry)
     except msgspec.ValidationError as error:
-        raise Rejected(f"the entry cannot be so: {error}") from None
+        raise Rejected(f"the entry cannot be so: {told(error, ShippingEntry)}") from None
     return msgspec.to_builtins(sign_entry(entry, operators_key(key)))

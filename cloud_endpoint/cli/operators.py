@@ -183,6 +183,7 @@ def _kids(signed: SignedDocument) -> list[str]:
 
 
 _FILE: Flag = ("file", {"type": Path, "help": "the document before"})
+_DOCUMENT: Flag = ("file", {"type": Path, "metavar": "FILE", "help": "a signed document"})
 _OUT: Flag = ("--out", {"type": Path, "required": True, "metavar": "FILE", "help": "where the document goes"})
 _THRESHOLD: Flag = ("--threshold", {"type": int, "default": 0, "help": "keys that must sign the document after"})
 _KEYS: Flag = ("--key", {**KEY, "action": "append"})
@@ -211,7 +212,7 @@ OPERATORS: tuple[Command, ...] = (
         add,
         [
             _FILE,
-            ("--name", {"required": True}),
+            ("--name", {"required": True, "help": "whose key that is"}),
             ("--public", {"type": Path, "required": True, "metavar": "FILE", "help": "the new key's public half"}),
             _KEYS,
             _THRESHOLD,
@@ -226,7 +227,7 @@ OPERATORS: tuple[Command, ...] = (
         remove,
         [
             _FILE,
-            ("--name", {"required": True}),
+            ("--name", {"required": True, "help": "whose key that is"}),
             ("--retire", {"action": "store_true", "help": "what it signed up to now goes on counting"}),
             _KEYS,
             _THRESHOLD,
@@ -247,20 +248,18 @@ OPERATORS: tuple[Command, ...] = (
         ("operators", "sign"),
         "put one more signature under a document",
         sign,
-        [("file", {"type": Path}), ("--key", KEY), _OUT],
+        [_DOCUMENT, ("--key", KEY), _OUT],
         COLUMNS,
         local=True,
     ),
-    Command(
-        ("operators", "show"), "what a document says", show, [("file", {"type": Path})], (*COLUMNS, "keys"), local=True
-    ),
+    Command(("operators", "show"), "what a document says", show, [_DOCUMENT], (*COLUMNS, "keys"), local=True),
     Command(("operators", "public"), "the public half of a key, as JSON", public, [("--key", KEY)], local=True),
     Command(
         ("operators", "push"),
         "give documents to the endpoint, in order",
         push,
         [
-            ("files", {"type": Path, "nargs": "+", "metavar": "FILE"}),
+            ("files", {"type": Path, "nargs": "+", "metavar": "FILE", "help": "signed documents, the oldest first"}),
             ("--allow-orphans", {"action": "store_true", "help": "entries may lose their signer's key"}),
         ],
         STORED_COLUMNS,

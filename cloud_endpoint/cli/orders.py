@@ -16,10 +16,12 @@ import msgspec
 from agents.contracts.orders import OrderKind, SiteOrder
 from agents.core.errors import Rejected
 from agents.core.orders import sign_order
+from cloud_endpoint.cli.arguments import SITE
 from cloud_endpoint.cli.client import Client
 from cloud_endpoint.cli.entries import KEY
+from cloud_endpoint.cli.problems import told
 from cloud_endpoint.cli.spec import Command, Flag
-from cloud_endpoint.signing.keys import operators_key
+from cloud_endpoint.signing.keys import HELP, operators_key
 
 
 async def upgrade(client: Client, options: argparse.Namespace) -> Any:
@@ -43,7 +45,7 @@ async def _give(client: Client, options: argparse.Namespace, **fields: Any) -> A
     try:
         order = msgspec.convert(fields, SiteOrder)
     except msgspec.ValidationError as error:
-        raise Rejected(f"the order cannot be so: {error}") from None
+        raise Rejected(f"the order cannot be so: {told(error, SiteOrder)}") from None
     given = {"order": order} if options.key is None else {"signed": sign_order(order, operators_key(options.key))}
     return await client.call("POST", f"/v1/admin/sites/{quote(options.id)}/orders", msgspec.to_builtins(given))
 
@@ -53,7 +55,7 @@ _FLAGS: tuple[Flag, ...] = (
     ("--number", {"type": int, "default": 0, "help": "above that of all orders before; default: the time, Unix s"}),
     (
         "--key",
-        {**KEY, "required": False, "help": "your key that signs (Ed25519); a fleet with operators needs it"},
+        {**KEY, "required": False, "help": f"{HELP}; a fleet with operators needs it"},
     ),
 )
 _COLUMNS = ("order.site", "order.kind", "order.number", "order.version", "order.generation", "order.epoch", "current")
@@ -62,7 +64,7 @@ ORDERS: tuple[Command, ...] = (
         ("site", "upgrade"),
         "order that a site goes to another version of Kubernetes, one node after another",
         upgrade,
-        [("id", {}), ("--to", {"required": True, "metavar": "VERSION", "help": "such as 1.36.3"}), *_FLAGS],
+        [SITE, ("--to", {"required": True, "metavar": "VERSION", "help": "such as 1.36.3"}), *_FLAGS],
         _COLUMNS,
     ),
     Command(
@@ -70,11 +72,11 @@ ORDERS: tuple[Command, ...] = (
         "order that a site changes its secrets",
         rotate,
         [
-            ("id", {}),
+            SITE,
             ("--generation", {"type": int, "default": 0, "help": "of the secrets that are to come; 0: the next one"}),
             *_FLAGS,
         ],
         _COLUMNS,
     ),
-    Command(("site", "orders"), "the newest order to a site of each kind", listed, [("id", {})], _COLUMNS),
+    Command(("site", "orders"), "the newest order to a site of each kind", listed, [SITE], _COLUMNS),
 )

@@ -33,10 +33,18 @@ def _cell(row: Row, column: str) -> str:
     value: Any = row
     for part in column.split("."):
         value = value.get(part) if isinstance(value, dict) else None
-    if value is None or value == "":
+    return moment(value) if column.endswith("_ms") and value not in (None, "") else cell(value)
+
+
+def moment(ms: int) -> str:
+    """Unix ms as UTC."""
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def cell(value: Any) -> str:
+    """One value in one line; `-` for none."""
+    if value is None or value in ("", {}, []):
         return "-"
-    if column.endswith("_ms"):
-        return datetime.fromtimestamp(value / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     if isinstance(value, dict):
         value = ",".join(f"{key}={one}" for key, one in sorted(value.items()))
     if isinstance(value, list):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from agents.contracts.codec import in_words, without_root
 from agents.core.errors import Rejected
 
 
@@ -11,3 +14,8 @@ class BadInput(Rejected):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
+
+
+def told(error: Exception, type_: Any) -> str:
+    """What a value of `type_` cannot be, in words, where msgspec says so in patterns and paths."""
+    return without_root(in_words(str(error), type_))

@@ -10,6 +10,7 @@ import msgspec
 
 from agents.core.errors import ConfigError, Rejected
 from agents.io import yamlfile
+from cloud_endpoint.cli.problems import told
 
 DEFAULT = Path("~/.config/galley/galley.yaml")
 REQUIRED = ("url", "operator", "key_file")
@@ -18,6 +19,15 @@ HOW_TO_MAKE = """give --url, --operator and --key-file, or make the file, with l
   operator: alice
   key_file: ~/.config/galley/alice.json
   ca_file: ~/.config/galley/ca.pem   (where the system does not know the endpoint's CA)"""
+
+
+FLAGS = {
+    "url": "of the endpoint, such as https://galley.example:8443; this and the next four stand above the profile",
+    "issuer": "what cloud_endpoint.issuer is there (default: the url)",
+    "ca-file": "PEM of the CA that vouches for the endpoint (default: the system's)",
+    "operator": "your name there",
+    "key-file": "your login's private key (JWK, mode 0600)",
+}
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -33,9 +43,11 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """The flags that stand for, or override, the profile file."""
-    parser.add_argument("--profile", type=Path, metavar="FILE", help=f"default: {DEFAULT}")
-    for field in ("url", "issuer", "ca-file", "operator", "key-file"):
-        parser.add_argument(f"--{field}", metavar=field.upper().replace("-", "_"))
+    parser.add_argument(
+        "--profile", type=Path, metavar="FILE", help=f"who you are and where to ask (default: {DEFAULT})"
+    )
+    for field, text in FLAGS.items():
+        parser.add_argument(f"--{field}", metavar=field.upper().replace("-", "_"), help=text)
 
 
 def load(options: argparse.Namespace) -> Profile:
@@ -52,7 +64,7 @@ def load(options: argparse.Namespace) -> Profile:
     try:
         profile = msgspec.convert(values, Profile)
     except msgspec.ValidationError as error:
-        raise ConfigError([f"{path}: {error}"]) from None
+        raise ConfigError([f"{path}: {told(error, Profile)}"]) from None
     if not profile.url.startswith("https://"):
         raise ConfigError(["url: must begin with https://: the endpoint does not speak plain http"])
     return msgspec.structs.replace(

@@ -19,6 +19,7 @@ from agents.core.errors import Rejected
 from agents.core.releases import sign_release
 from agents.io.state import write_durably
 from cloud_endpoint.cli.entries import KEY
+from cloud_endpoint.cli.problems import told
 from cloud_endpoint.cli.spec import Command
 from cloud_endpoint.signing.keys import operators_key
 
@@ -48,12 +49,18 @@ async def sign(client: None, options: argparse.Namespace) -> Any:
     try:
         release = msgspec.convert({**fields, "version": options.version, "issued": int(time.time())}, ImageRelease)
     except msgspec.ValidationError as error:
-        what = "--version must be numbers and dots, such as 1.4.0" if "version" in str(error) else str(error)
+        what = (
+            "--version must be numbers and dots, such as 1.4.0"
+            if "version" in str(error)
+            else told(error, ImageRelease)
+        )
         raise Rejected(f"the release cannot be so: {what}", file=str(folder)) from None
     for file in ("kernel-a.efi", "kernel-b.efi"):
         if (named := _named(folder / file)) != release.version:
             calls = f"calls itself {named}, not {release.version}" if named else "says no IMAGE_VERSION"
-            what = f"{calls}: a node that runs it would not know it as this release"
+            build = f"build it as that version (`make image VERSION={release.version}`)"
+            instead = f", or sign it as --version {named}" if named else ""
+            what = f"{calls}: a node that runs it would not know it as this release; {build}{instead}"
             raise Rejected(what, file=str(folder / file))
     data = sign_release(release, [operators_key(options.key)])
     try:

@@ -22,6 +22,11 @@ from cloud_endpoint.records import Done
 _CODE = re.compile(r"[A-Za-z0-9_-]{20,128}")
 HOW = "A login needs a one-time link. Whoever runs the endpoint prints one; it is good for 60 seconds."
 READY = "The link is good for one login, within 60 seconds of being made."
+FORM = (
+    '<form method="post" action="/login" autocomplete="off"><input type="hidden" name="code" value="{{code}}">'
+    '<button type="submit" autofocus>Log in</button></form>'
+)
+"""Only where there is a code to send."""
 AGAIN = (
     '<!doctype html><html lang="en"><title>Galley</title><link rel="icon" href="/assets/icon.svg" type="image/svg+xml">'
     '<meta http-equiv="refresh" content="0;url=/">'
@@ -77,7 +82,8 @@ class Login:
 
     def _page(self, text: str, code: str, status: int = 200) -> web.Response:
         shown = code if _CODE.fullmatch(code) else ""
-        body = self._template.replace("{{text}}", escape(text)).replace("{{code}}", escape(shown))
+        form = FORM.replace("{{code}}", escape(shown)) if shown else ""
+        body = self._template.replace("{{text}}", escape(text)).replace("{{form}}", form)
         body = body.replace("{{class}}", "ready" if shown else "empty")
         return web.Response(text=body, status=status, content_type="text/html", headers=NO_STORE)
 

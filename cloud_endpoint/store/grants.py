@@ -93,15 +93,13 @@ def raise_epoch(
     """The next epoch, with how it elects (None: as before), and whether its cluster is made of a snapshot. Asked again
     it changes nothing. Raises Rejected for another number than the next, and where the present epoch says otherwise
     than what is asked again."""
-    known = sites.get(tx, site)
-    if known is None:
-        raise Rejected(f"there is no site {site!r}", path="$.site")
+    known = check_step(tx, site, to)
     wanted = election or known.election
     same = (wanted, authorisation, restore) == (known.election, known.epoch_authorisation, known.restore)
     if to == known.epoch and same:
         return known
-    if to != known.epoch + 1:
-        raise Rejected(f"the site's epoch is {known.epoch} ({known.election.value}): the next is {known.epoch + 1}")
+    if to == known.epoch:
+        raise Rejected(_next(known))
     tx.execute(
         "UPDATE sites SET epoch = ?, election = ?, epoch_authorisation = ?, restore = ? WHERE site = ?",
         (to, wanted.value, authorisation, dump(restore), site),
@@ -112,3 +110,18 @@ def raise_epoch(
     found = sites.get(tx, site)
     assert found is not None
     return found
+
+
+def check_step(tx: Tx, site: str, to: int) -> SiteRecord:
+    """The site, where `to` is its next epoch or, asked again, the present one; else raises Rejected. To be asked before
+    signatures are looked at: for a wrong number there is none that would help."""
+    known = sites.get(tx, site)
+    if known is None:
+        raise Rejected(f"there is no site {site!r}", path="$.site")
+    if to not in (known.epoch, known.epoch + 1):
+        raise Rejected(_next(known))
+    return known
+
+
+def _next(site: SiteRecord) -> str:
+    return f"the site's epoch is {site.epoch} ({site.election.value}): the next is {site.epoch + 1}"

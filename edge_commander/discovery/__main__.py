@@ -122,9 +122,15 @@ async def _first(seconds: float, *events: asyncio.Event) -> None:
         task.cancel()
 
 
+ABOUT = (
+    "Announces this node on the LAN (mDNS), and writes down where its siblings announce themselves, for Edge Commander"
+    " to try. Without it siblings are found at their addresses in the roster."
+)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point."""
-    parser = argparse.ArgumentParser(prog="edge_commander.discovery", description=__doc__)
+    parser = argparse.ArgumentParser(prog="galley-discovery", description=ABOUT)
     parser.add_argument("--out", type=Path, default=Path(hintfile.PATH), help="where the hints go")
     parser.add_argument("--machine", default="host", help="`host`, or `file:<path>` that plays one")
     parser.add_argument("--port", type=int, default=9411, help="the port that is announced")

@@ -87,10 +87,16 @@ class LanPage:
             self._say(text)
 
 
+ABOUT = (
+    "Serves what this node is, what it waits for and what a person can do as a page on the LAN, at the address and port"
+    " of edge_commander.page; a page to read, without a login."
+)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point."""
-    parser = argparse.ArgumentParser(prog="edge_commander.lan_page", description=__doc__)
-    parser.add_argument("--config", type=Path, metavar="FILE")
+    parser = argparse.ArgumentParser(prog="galley-lan-page", description=ABOUT)
+    parser.add_argument("--config", type=Path, metavar="FILE", help="read this file alone (and the environment)")
     options = parser.parse_args(argv)
     asyncio.run(_serve(options.config))
     return 0

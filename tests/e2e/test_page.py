@@ -194,7 +194,8 @@ async def test_hostile_text_stays_text_in_every_field(scene: Scene) -> None:
     """Whatever a commit, a host, a label, an app or an error is called: it is shown, and does nothing."""
     site, label = "store-00001", PAYLOADS[0]
     node = scene.nodes[site, "nuc-1"]
-    await scene.operator.put_site(site, labels={label: PAYLOADS[1], "owner": PAYLOADS[2]}, atlas={"url": PAYLOADS[3]})
+    await scene.operator.put_site(site, labels={label: PAYLOADS[1], "owner": PAYLOADS[2]})
+    scene.endpoint.store_atlas(site, {"url": PAYLOADS[3]})
     for number, text in enumerate(PAYLOADS):
         errors = [problem(text, text, number, text, text), problem("x" * 4000 + text)]
         fields = {"owner": text, "subject": text, "author": text, "revision": text, "problems": errors}

@@ -22,10 +22,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from agents.core.atlas import shown
 from agents.core.errors import Rejected, Retryable
 from vessel.git.export import TEMPORARY, ExportBounds, export, parse_tree
 from vessel.git.faults import Corrupt, is_corrupt, last_words, remote_fault
-from vessel.git.remote import CONFIGURATION, Remote, check_revision, shown
+from vessel.git.remote import CONFIGURATION, Remote, check_revision
 from vessel.git.runner import GitRunner, Outcome, Stopped
 from vessel.model import Commit
 

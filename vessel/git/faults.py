@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from agents.core.atlas import shown
 from agents.core.errors import GalleyError, Rejected, Retryable
-from vessel.git.remote import shown
 
 _REJECTED: tuple[tuple[str, str], ...] = (
     (r"could not read (Username|Password)|Authentication failed|error: 401", "the credential is missing or refused"),

@@ -11,13 +11,10 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from agents.contracts.identity import AtlasSource, GitCredential
+from agents.contracts.identity import GitCredential
+from agents.core.atlas import check_address, check_branch
 from agents.core.errors import Rejected
-from agents.core.settings import insecure
 
-_BRANCH = re.compile(r"[A-Za-z0-9_][-A-Za-z0-9_./+@]{0,199}")
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,20}")
-_HOST = re.compile(r"[A-Za-z0-9._-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?")
 _REVISION = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
@@ -33,29 +30,8 @@ class Remote:
 
     def __post_init__(self) -> None:
         """Raises Rejected when the address or the branch cannot be used."""
-        try:
-            parts = urlsplit(self.url)
-        except ValueError:
-            raise Rejected("the Atlas' address is none") from None
-        if parts.scheme in ("https", "http") and "@" in parts.netloc:
-            raise Rejected("the Atlas' address holds a credential: give it as `credential`, not in the URL")
-        if parts.scheme == "file":
-            if parts.netloc or not parts.path.startswith("/"):
-                raise Rejected(f"the Atlas' address {shown(self.url)!r} must be file:///path")
-        elif parts.scheme not in ("https", "http"):
-            raise Rejected(
-                f"the Atlas' address {shown(self.url)!r} must begin with https://, file:///"
-                " or, on this machine alone, http://127.0.0.1"
-            )
-        elif why := insecure(self.url):
-            raise Rejected(f"the Atlas' address {shown(self.url)!r}: {why}")
-        elif not parts.hostname:
-            raise Rejected(f"the Atlas' address {shown(self.url)!r} names no host")
-        if not self.url.isprintable() or " " in self.url:
-            raise Rejected("the Atlas' address holds spaces or control characters")
-        bad = ("..", "//", "@{", "/.")
-        if not _BRANCH.fullmatch(self.branch) or any(b in self.branch for b in bad) or self.branch.endswith((".", "/")):
-            raise Rejected(f"{self.branch!r} is not a branch's name")
+        check_address(self.url)
+        check_branch(self.branch)
 
     @property
     def ref(self) -> str:
@@ -117,37 +93,6 @@ CONFIGURATION = {
     "filter.lfs.required": "false",
 }
 """What every git child gets: no helper, hook, filter or submodule; objects checked as they arrive."""
-
-
-def shown(url: str) -> str:
-    """What may be told of an address: scheme and host, or a plain path of this machine. More may hold a password."""
-    scheme, _, rest = url.partition(":")
-    if not _SCHEME.fullmatch(scheme) or not rest.startswith("//"):
-        return "..."
-    if scheme.lower() == "file" and rest.startswith("///") and not set(rest) & set("@?#:"):
-        return url[:200]
-    authority = re.split(r"[/?#]", rest[2:], maxsplit=1)[0]
-    host = authority.rpartition("@")[2]
-    if not _HOST.fullmatch(host) or "@" in rest[2 + len(authority) :]:
-        return f"{scheme}://..."  # a password with a slash in it makes its beginning look like a host
-    return f"{scheme}://{host}" + ("/..." if len(rest) > 2 + len(authority) else "")
-
-
-def check_assigned(source: AtlasSource) -> None:
-    """Raises Rejected for a source that only the node's own configuration may name.
-
-    A site document carries no signature: whoever writes it must not choose a file of this node to be sent to a host
-    of his choice, nor a directory of this node to be applied.
-    """
-    if source.url.partition(":")[0].strip().lower() not in ("https", "http"):
-        raise Rejected(
-            f"the site document names an Atlas at {shown(source.url)!r}: only this node's galley.yaml may name a file"
-        )
-    if source.credential not in ("none", "endpoint"):
-        kind = source.credential.partition(":")[0][:50]
-        raise Rejected(
-            f"the site document names the Atlas' credential {kind!r}: only this node's galley.yaml may name a file"
-        )
 
 
 def check_revision(revision: str) -> str:

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from agents.contracts.identity import GitCredential
+from agents.core.atlas import shown
 from agents.core.errors import Rejected, Retryable
 from vessel.git.clone import Clone, CloneBounds, tree_on_disk
-from vessel.git.remote import Remote, check_revision, shown
+from vessel.git.remote import Remote, check_revision
 from vessel.git.runner import Stopped
 from vessel.model import Commit
 

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 
 from agents.contracts.command import Command, Verb
 from agents.contracts.ids import is_node_id, is_site_id
-from agents.core.command_rules import ERASES, REBUILD, RULES, YES, ill_formed
+from agents.core.command_rules import ERASES, REBUILD, RULES, YES, wrong_args, wrong_target
 from agents.core.command_verify import MAX_VALID_SECONDS
 from cloud_endpoint.records import NextCommand
 
 VALID = "1h"
 _UNITS = {"s": 1, "m": 60, "h": 3600}
-_PROBE_NODE = "n-" + "a" * 16
 _REBUILD_FLAG = f"--arg {REBUILD}={YES}"
 ONE_AT_A_TIME = (
     f"one node of a site is wiped at a time. For one: name it, and the next one when it is back. For all of them:"
@@ -141,24 +140,8 @@ def _pairs(texts: Sequence[str], problems: list[str]) -> dict[str, str]:
 
 
 def _form(verb: Verb, targets: Sequence[str], args: Mapping[str, str]) -> list[str]:
-    """What the table of rules says of targets, and of each arg by itself."""
-    rule = RULES[verb]
-    wrong = [ill_formed(_probe(verb, targets, {}))]
-    fitting = sorted(one.value for one in rule.must or rule.targets)
-    wrong += [ill_formed(_probe(verb, fitting, {name: value})) for name, value in args.items()]
-    return [one[1] for one in wrong if one is not None]
-
-
-def _probe(verb: Verb, targets: Sequence[str], args: Mapping[str, str]) -> Command:
-    return Command(
-        id="0" * 32,
-        verb=verb,
-        site="site",
-        node=_PROBE_NODE,
-        sequence=1,
-        challenge="",
-        issued=0,
-        expires=0,
-        targets=list(targets),
-        args=dict(args),
-    )
+    """What the table of rules says of targets and args."""
+    wrong = [wrong_target(verb, targets), *wrong_args(verb, args)]
+    if verb is Verb.UPGRADE and RULES[verb].needs - args.keys():
+        wrong[-1] += " (`galley release sign` prints version and sha256; address: https://..., the files' folder)"
+    return [one for one in wrong if one]

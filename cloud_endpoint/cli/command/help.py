@@ -69,6 +69,7 @@ def signed() -> str:
     )
 
 
+OUT = "needed: the new file for what is signed. With --add it may be left out: then that file gets the signature"
 GROUP = (
     "commands to nodes: `ask` has the endpoint sign what needs no operator (restarts, bundles, snapshots);"
     " `sign`, then `send`, is for what only operators may order (wipes, upgrades)"
@@ -94,7 +95,11 @@ def _verbs(*, endpoint: bool) -> list[str]:
         lines.append(f"  {verb.value:<20} {DOES[verb]}")
         if rule.targets:
             lines.append(f"  {'':<20}   --target {', '.join(_targets(rule))}")
-        lines += [f"  {'':<20}   --arg {name}=...  {_ARGS[name]}" for name in rule.args if name != "reason"]
+        lines += [
+            f"  {'':<20}   --arg {name}=...  {_ARGS[name]}{' (always)' if name in rule.needs else ''}"
+            for name in rule.args
+            if name != "reason"
+        ]
     return lines
 
 

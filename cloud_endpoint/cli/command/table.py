@@ -19,7 +19,7 @@ _VALID: Flag = (
     "--valid",
     {"metavar": "TIME", "help": f"until it expires, such as 30m, at most 24h (default: {VALID})"},
 )
-_FILE: Flag = ("file", {"type": Path, "metavar": "FILE"})
+_FILE: Flag = ("file", {"type": Path, "metavar": "FILE", "help": "as `galley command sign -o` wrote it"})
 _SIGNED = ("node", "site", "verb", "targets", "args", "expires_ms", "signed_by")
 _SENT = ("node", "sequence", "verb", "result", "outcome", "command_id", "detail")
 COMMAND: tuple[Command, ...] = (
@@ -36,7 +36,7 @@ COMMAND: tuple[Command, ...] = (
             _VALID,
             ("--key", {"metavar": "KEY", "help": HELP}),
             ("--add", {"type": Path, "metavar": "FILE", "help": "sign what this file says too; asks no endpoint"}),
-            ("-o", {"dest": "out", "type": Path, "metavar": "FILE", "help": "with --add: instead of the same file"}),
+            ("-o", {"dest": "out", "type": Path, "metavar": "FILE", "help": texts.OUT}),
             ("--yes", {"action": "store_true", "help": "do not ask"}),
         ],
         _SIGNED,
@@ -66,7 +66,7 @@ COMMAND: tuple[Command, ...] = (
         "what came of commands; with --wait exits 3 where one ended otherwise than done",
         status.shown,
         [
-            ("node", {"nargs": "?", "default": "", "metavar": "NODE"}),
+            ("node", {"nargs": "?", "default": "", "metavar": "NODE", "help": "node id"}),
             ("--site", {"default": "", "help": "of all its nodes"}),
             ("--id", {"default": "", "help": "the command with this id"}),
             ("--wait", {"action": "store_true", "help": "until those that wait have ended"}),

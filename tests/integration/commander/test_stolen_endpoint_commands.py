@@ -44,7 +44,9 @@ class Case(NamedTuple):
 WIPE = {"verb": Verb.WIPE, "targets": ["var"]}
 RETIRE = {"verb": Verb.RETIRE, "targets": ["ident", "var"]}
 TAMPERED = {**WIPE, "tampered": {"targets": ["var", "keep"]}}
-UPGRADE = {"verb": Verb.UPGRADE, "args": {"version": "1.36.3"}}
+RELEASE = {"version": "1.4.0", "sha256": "0a" * 32, "address": "https://images.example/1.4.0"}
+UPGRADE = {"verb": Verb.UPGRADE, "args": RELEASE}
+UPGRADE_TO_LATEST = {"verb": Verb.UPGRADE, "args": {**RELEASE, "version": "latest"}}
 CASES: dict[str, Case] = {
     "wipe by the endpoint": Case("thief", WIPE, "signature", "signature"),
     "retire by the endpoint": Case("thief", RETIRE, "signature", "signature"),
@@ -77,7 +79,8 @@ CASES: dict[str, Case] = {
     "reboot with a target": Case("thief", {"verb": Verb.REBOOT, "targets": ["var"]}, "target", "target"),
     "unknown arg": Case("alice", {**WIPE, "args": {"force": "yes"}}, "args", "args"),
     "arg of another verb": Case("alice", {**WIPE, "args": {"version": "1.36.3"}}, "args", "args"),
-    "value that the arg does not take": Case("alice", {**UPGRADE, "args": {"version": "latest"}}, "args", "args"),
+    "value that the arg does not take": Case("alice", UPGRADE_TO_LATEST, "args", "args"),
+    "upgrade that does not say to what": Case("alice", {**UPGRADE, "args": {"version": "1.4.0"}}, "args", "args"),
     "rejoin of a node that is no member yet": Case("alice", {"verb": Verb.REJOIN}, None, "state"),
     "snapshot of a node that is no member yet": Case("thief", {"verb": Verb.SNAPSHOT}, None, "state"),
 }  # fmt: skip

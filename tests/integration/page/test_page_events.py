@@ -215,8 +215,8 @@ async def test_scripts_read_the_stream_with_a_token(
         assert found[0] == "change"
 
 
-async def test_the_detail_of_a_site(person: Person, operator: EndpointClient, node: Device, site: str) -> None:
-    await operator.put_site(site, atlas={"url": "https://bot:hunter2@git.example/atlas.git"})
+async def test_the_detail_of_a_site(person: Person, endpoint: Endpoint, node: Device, site: str) -> None:
+    endpoint.store_atlas(site, {"url": "https://bot:hunter2@git.example/atlas.git"})
     await node.send("vessel", deployment("pos", subject="<script>alert(1)</script>"))
     await node.skip("heartbeat", 7)
     text = await (await person.ask("GET", f"/v1/fleet/overview/{site}")).text()

@@ -33,7 +33,7 @@ async def test_a_link_shows_a_button_and_looking_burns_nothing(stranger: Person,
     for _ in range(3):
         shown = await stranger.ask("GET", f"/login?code={code}")
         assert shown.status == 200
-        assert f'value="{code}"' in await shown.text()
+        assert f'value="{code}"' in await shown.text() and "<button" in await shown.text()
         assert "Set-Cookie" not in shown.headers
     await stranger.login(url)
     assert (await stranger.ask("GET", "/")).status == 200
@@ -56,6 +56,7 @@ async def test_a_code_serves_once(stranger: Person, operator: EndpointClient) ->
     again = await stranger.press(code)
     assert again.status == 403
     assert "used already" in await again.text()
+    assert "<form" not in await again.text() and "<button" not in await again.text()
     assert "Set-Cookie" not in again.headers
 
 
@@ -66,6 +67,7 @@ async def test_a_wrong_code_gets_nothing(stranger: Person) -> None:
         assert "Set-Cookie" not in answer.headers
         shown = await stranger.ask("GET", "/login", params={"code": code})
         assert "<script>" not in await shown.text()
+        assert ("<button" in await shown.text()) is (len(code) == 32)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from msgspec import structs
 
 from agents.contracts.command import Command, Verb
 from agents.contracts.messages import NodeState
@@ -34,6 +35,7 @@ BY_HAND: dict[tuple[str, str], tuple[int, str]] = {
     ("upgrade", ""): (1, "            -   -   x   x   x   -   - "),
     ("rotate", ""): (1, "             -   -   -   -   x   -   - "),
 }
+NEEDED = {"upgrade": {"version": "1.4.0", "sha256": "0a" * 32, "address": "https://images.example/1.4.0"}}
 ALL = ["var", "conf", "keep", "ident"]
 
 
@@ -41,6 +43,7 @@ def command(verb: str, *words: str, **args: str) -> Command:
     targets = ALL if words == ("all",) else [one for one in words if one != "rebuild"]
     if "rebuild" in words:
         args["rebuild"] = "yes"
+    args = NEEDED.get(verb, {}) | args
     return Command(
         id="0" * 32, verb=Verb(verb), site="store-1", node="n-aaaaaaaaaaaaaaaa", sequence=1, challenge="c",
         issued=1, expires=2, targets=targets, args=args,
@@ -141,6 +144,19 @@ def test_the_args_of_each_verb_and_no_others(verb: str) -> None:
                 assert found is not None and found[0] == "args", (name, value)
                 assert permitted(command(verb, *FIRST.get(verb, []), **{name: value}), NodeState.READY) == found[1]
     assert {name for name, (verbs, _, _) in TAKES.items() if verb in verbs} == set(RULES[Verb(verb)].args)
+
+
+@pytest.mark.parametrize("verb", [one.value for one in Verb])
+def test_what_a_verb_cannot_do_without_is_named(verb: str) -> None:
+    whole = command(verb, *FIRST.get(verb, []))
+    assert RULES[Verb(verb)].needs == set(NEEDED.get(verb, {})) <= set(RULES[Verb(verb)].args)
+    for size in range(len(whole.args)):
+        for names in itertools.combinations(sorted(whole.args), size):
+            some = structs.replace(whole, args={name: whole.args[name] for name in names})
+            missing = ", ".join(sorted(set(whole.args) - set(names)))
+            found = ill_formed(some)
+            assert found == ("args", f"upgrade needs the args address, sha256, version: {missing} missing")
+            assert permitted(some, NodeState.READY) == found[1]
 
 
 def test_only_a_wipe_or_a_retirement_can_be_of_a_rebuild() -> None:

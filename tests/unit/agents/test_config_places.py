@@ -76,10 +76,10 @@ def test_a_wrong_name_is_told_in_words(type_: object) -> None:
 
 
 def test_the_place_in_the_document_stays() -> None:
-    with pytest.raises(ContractError, match=r"that is a site's id.* - at `\$\.site`"):
+    with pytest.raises(ContractError, match=r"must be a site's id.* - at `\$\.site`"):
         decode(b'{"id": "%s", "verb": "sync", "site": "A b"}' % (b"a" * 32), Command)
 
 
 def test_a_commands_id_is_told_in_words() -> None:
-    with pytest.raises(ContractError, match=r"that is a command's id.* - at `\$\.id`"):
+    with pytest.raises(ContractError, match=r"must be a command's id.* - at `\$\.id`"):
         decode(b'{"id": "x"}', Command)

@@ -32,6 +32,9 @@ class PowerCut(BaseException):
     """Nothing after it happens."""
 
 
+RELEASE = {"version": "1.4.0", "sha256": "0a" * 32, "address": "https://images.example/1.4.0"}
+
+
 class Bench:
     def __init__(self, directory: Path, table: dict[Verb, Handler] | None = None) -> None:
         self.directory, self.run_dir = directory / "ident", directory / "run"
@@ -76,6 +79,7 @@ class Bench:
         fields = {
             "id": f"{sequence:032x}", "verb": verb, "site": SITE, "node": NODE, "sequence": sequence,
             "challenge": self.challenge, "issued": now, "expires": now + 600,
+            "args": RELEASE if verb is Verb.UPGRADE else {},
         }  # fmt: skip
         return Command(**{**fields, **changed})
 

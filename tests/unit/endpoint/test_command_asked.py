@@ -96,6 +96,7 @@ def test_nodes_of_one_site_are_wiped_one_at_a_time_unless_the_site_is_rebuilt(ve
         (("sync", [ONE, ONE], ""), "named twice"),
         (("sync", [], "Store 1"), "is no site id"),
         (("wipe", [ONE], ""), "wipe names no target"),
+        (("upgrade", [ONE], ""), "address, sha256, version missing (`galley release sign` prints"),
         (("sync", ["\x1b[2J"], ""), rf"'\x1b[2J' is no node id: {asked.NODE_IDS}"),
     ],
 )
@@ -103,6 +104,16 @@ def test_what_cannot_be_asked(words_: tuple[str, list[str], str], problem: str) 
     found, problems = asked.read(*words_)
     assert found is None
     assert [problem in one for one in problems] == [True]
+
+
+def test_an_upgrade_that_does_not_say_to_what_is_not_signed() -> None:
+    found, problems = asked.read("upgrade", [ONE], "", args=["version=1.4.0"])
+    assert found is None
+    assert [one.partition(" (")[0] for one in problems] == [
+        "upgrade needs the args address, sha256, version: address, sha256 missing"
+    ]
+    _, problems = asked.read("upgrade", [ONE], "", targets=["var"], args=["version=x", "force=1"])
+    assert [words in one for words, one in zip(("no target", "'version'", "'force'", "missing"), problems, strict=True)]
 
 
 def test_args_are_read_strictly() -> None:

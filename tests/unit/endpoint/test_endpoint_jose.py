@@ -127,6 +127,7 @@ SIGNERS: dict[str, tuple[list[SoftwareKey], bool, int]] = {
     "a stranger": ([STRANGER], False, -1),
     "an operator and a stranger": ([OPERATOR, STRANGER], False, -1),
 }
+ARGS = {"upgrade": {"version": "1.4.0", "sha256": "0a" * 32, "address": "https://images.example/1.4.0"}}
 ENDPOINTS = {"sync", "snapshot", "collect-diagnostics", "reboot"}
 WIDE: dict[str, dict[str, object]] = {
     "keep": {"verb": Verb.WIPE, "targets": ["keep"]},
@@ -140,7 +141,7 @@ WIDE: dict[str, dict[str, object]] = {
 def test_who_may_sign_what(what: str, who: str) -> None:
     """Every verb, and what goes past a blast radius, by every set of signers and a threshold of 1, 2 and 3."""
     signers, by_endpoint, operators = SIGNERS[who]
-    one = command(**(WIDE[what] if what in WIDE else {"verb": Verb(what)}))
+    one = command(**(WIDE[what] if what in WIDE else {"verb": Verb(what), "args": ARGS.get(what, {})}))
     signed = sign_command(one, signers)
     for threshold in (1, 2, 3):
         least = threshold if what in WIDE or what == "retire" else 0 if what in ENDPOINTS else 1

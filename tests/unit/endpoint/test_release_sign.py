@@ -54,6 +54,14 @@ async def test_another_version_than_the_image_has_is_no_release(folder: Path, ve
     assert not (folder / "release.json").exists()
 
 
+async def test_the_remedy_for_another_version_is_said(folder: Path) -> None:
+    with pytest.raises(Rejected, match=r"`make image VERSION=1\.5\.0`\), or sign it as --version 1\.4\.0$"):
+        await releases.sign(None, options(folder, "1.5.0"))
+    (folder / "kernel-a.efi").write_bytes(b"MZ says nothing")
+    with pytest.raises(Rejected, match=r"`make image VERSION=1\.4\.0`\)$"):
+        await releases.sign(None, options(folder, "1.4.0"))
+
+
 async def test_an_image_that_says_no_version_is_no_release(folder: Path) -> None:
     """Each node that ran it would tell that it did not start."""
     (folder / "kernel-b.efi").write_bytes(b"MZ says nothing")

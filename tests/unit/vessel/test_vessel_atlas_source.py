@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from agents.contracts.identity import AtlasSource, GitCredential, SiteDocument
+from agents.core.atlas import check_assigned
 from agents.core.errors import Rejected, Retryable
 from agents.core.settings import EndpointSettings
 from agents.io.state import StateFile
 from vessel.atlases import Atlases
-from vessel.git.remote import check_assigned
 
 GOOD = AtlasSource(url="https://git.example/atlas.git", credential="endpoint")
 

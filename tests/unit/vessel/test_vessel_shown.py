@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from agents.contracts.identity import AtlasSource
+from agents.core.atlas import check_assigned, shown
 from agents.core.errors import Rejected
 from vessel.git.faults import last_words, remote_fault
-from vessel.git.remote import Remote, check_assigned, shown
+from vessel.git.remote import Remote
 
 WITH_PASSWORD = [
     "ssh://git:hunter2@h/x.git",
