@@ -83,12 +83,14 @@ def daemon_says(path: Path | None) -> tuple[str, ...]:
 
 
 def notices(file: Path) -> tuple[str, ...]:
-    """Lines of a file of notices, bounded; none where there is none."""
+    """Lines of a file of notices, bounded; none where there is none. One that cannot be read is a notice too."""
     try:
         with file.open("rb") as stream:
             found = stream.read(MAX_NOTICES).decode(errors="replace").splitlines()
-    except OSError:
+    except FileNotFoundError:
         return ()
+    except OSError as error:
+        return (f"{file}: cannot be read: {error.strerror}",)
     return tuple(line.strip() for line in found if line.strip())
 
 

@@ -190,7 +190,8 @@ def _notice(said: Sequence[str]) -> None:
         if not said:
             NOTICES.unlink(missing_ok=True)
             return
-        NOTICES.parent.mkdir(mode=0o755, exist_ok=True)
+        NOTICES.parent.mkdir(exist_ok=True)
+        NOTICES.parent.chmod(0o755)  # who shows it is another user, and the unit's umask lets nobody in
         write_durably(NOTICES, "".join(f"{line}\n" for line in said).encode(), 0o644)
     except OSError as error:
         _say(f"{NOTICES}: cannot be written: {error.strerror}")
