@@ -5,6 +5,7 @@ No settings, or wrong ones, are a state like any other: shown until they are rig
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -142,8 +143,10 @@ def _hint(seen: Seen, told: _Told) -> Advice:
 
 def _wrong(seen: Seen) -> list[str]:
     """Each without the file's name where that is said already, above them all."""
-    said = f"{seen.config}: " if seen.document is None else ""
-    return [] if seen.missing else [one.removeprefix(said) for one in seen.problems]
+    if seen.missing or seen.document is not None:
+        return [] if seen.missing else [*seen.problems]
+    said = re.compile(rf"{re.escape(seen.config)}:(?:(\d+):)? ")
+    return [said.sub(lambda found: f"line {found[1]}: " if found[1] else "", one, count=1) for one in seen.problems]
 
 
 def _without(seen: Seen) -> _Told:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from agents.core.errors import ConfigError, Rejected
-from agents.core.settings import EndpointSettings, build_section
-from agents.io.yamlfile import parse
+from agents.core.settings import EndpointSettings, build_section, placed
+from agents.io.yamlfile import lines_of, parse
 from edge_commander.machine_settings import files, medium
 from edge_commander.machine_settings.settings import MachineSettings, problems
 from edge_commander.shown import plain
@@ -23,6 +23,8 @@ DAEMONS = {
     "synthetic-client": "galley-synthetic",
 }
 """The command of each, and its user and group."""
+ETC = "/etc/galley"
+"""Where a node has the files of its medium."""
 MAX_LINES = 100
 MAX_LINE = 500
 CHECK_SECONDS = 120.0
@@ -41,15 +43,24 @@ def checked(
     """The files that the machine's own settings become, and every problem of every section, each once. `found`: as
     medium.read gives it, with galley.yaml; `daemons_say`: each daemon's own check of the whole."""
     try:
-        document: Any = parse(found[medium.MAIN].decode(), medium.MAIN)
-        machine = build_section([(medium.MAIN, document)], "machine", MachineSettings)
+        text = found[medium.MAIN].decode()
+        document: Any = parse(text, medium.MAIN)
     except UnicodeDecodeError:
         return {}, [f"{medium.MAIN}: is no UTF-8 text"]
-    except ConfigError as error:
-        return {}, list(dict.fromkeys([*error.problems, *daemons_say(found)]))
     except Rejected as error:
         return {}, [str(error)]
-    return files.render(machine, _endpoint(document)), [*problems(machine), *daemons_say(found)]
+    made: Mapping[str, str] = {}
+    try:
+        machine = build_section([(medium.MAIN, document)], "machine", MachineSettings)
+        wrong, made = problems(machine), files.render(machine, _endpoint(document))
+    except ConfigError as error:
+        wrong = error.problems
+    wrong = [placed(one, [(medium.MAIN, document)], {}, lambda _: lines_of(text)) for one in wrong]
+    # The medium's own file is called as it is there, and not as it will be on the node.
+    said = [
+        one.removeprefix(f"{ETC}/") if one.startswith(f"{ETC}/{medium.MAIN}:") else one for one in daemons_say(found)
+    ]
+    return made, list(dict.fromkeys([*wrong, *said]))
 
 
 def _endpoint(document: Any) -> EndpointSettings | None:
