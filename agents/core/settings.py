@@ -116,7 +116,8 @@ class Settings(Generic[S]):
 def build(
     documents: Iterable[tuple[str, Any]], environ: Mapping[str, str], section: str, type_: type[S]
 ) -> Settings[S]:
-    """Merges `(name, document)` pairs and the environment, and checks all of it; raises ConfigError."""
+    """Merges `(name, document)` pairs and the environment, and checks all of it. Raises ConfigError, whose `sound` is
+    Settings with what is right by its types: `own` may be None there, and `endpoint` a stand-in for a wrong one."""
     problems: list[str] = []
     merged: dict[str, Any] = {}
     files = list(documents)
@@ -139,9 +140,20 @@ def build(
         if endpoint.proxy is not None and not _has_port(endpoint.proxy):
             problems.append("endpoint.proxy: names no host and port that there can be")
     if problems:
-        raise ConfigError(sorted(set(problems)))
+        shared = endpoint or _stand_in(merged.get("endpoint"))
+        sound: Settings[Any] = Settings(node=node or NodeSettings(), endpoint=shared, own=own)
+        raise ConfigError(sorted(set(problems)), sound)
     assert node is not None and own is not None
     return Settings(node=node, endpoint=endpoint, own=own)
+
+
+def _stand_in(section: Any) -> EndpointSettings | None:
+    """For an endpoint that is wrong, to judge what it names and what needs one; None where none is meant."""
+    if section is None:
+        return None
+    file = section.get("ca_file") if isinstance(section, dict) else None
+    nowhere = "https://endpoint.invalid"
+    return EndpointSettings(urls=[nowhere], issuer=nowhere, ca_file=file if isinstance(file, str) else None)
 
 
 def placed(

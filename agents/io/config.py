@@ -63,7 +63,7 @@ def load(
     try:
         settings = build(documents, variables, section, type_)
     except ConfigError as error:
-        raise ConfigError([placed(one, documents, variables, _lines) for one in error.problems]) from None
+        raise ConfigError([placed(one, documents, variables, _lines) for one in error.problems], error.sound) from None
     node = settings.node
     absolute = {name: os.path.abspath(getattr(node, name)) for name in ("state_dir", "run_dir")}  # noqa: PTH100 - resolves no link
     return replace(settings, node=msgspec.structs.replace(node, **absolute))

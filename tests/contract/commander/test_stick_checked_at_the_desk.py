@@ -107,6 +107,30 @@ def test_the_machines_and_the_shared_sections_are_judged_together(
     assert len(found) == len(set(found)), "each once, whoever found it"
 
 
+NAMED = ("ca.pem", "operators-1.json", "scenario.yaml")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        GOOD.replace("v: 1\n", "v: 1\nkitchen: {}\n").replace("https://galley.example:8443", "http://galley.example"),
+        GOOD.replace(', issuer: "https://galley.example"', "") + "node: {colour: red}\n",
+    ],
+    ids=["unknown section, insecure endpoint", "endpoint without an issuer, wrong node"],
+)
+def test_what_is_wrong_in_one_section_hides_no_file_that_another_names(
+    stick: Path, capsys: pytest.CaptureFixture[str], wrong: str
+) -> None:
+    """Whoever mends a stick is to need one turn."""
+    (stick / "galley.yaml").write_text(wrong)
+    for name in NAMED:
+        (stick / "galley" / name).write_text("nothing of use")
+    found = said(stick, capsys)
+    for name in NAMED:
+        assert any(name in problem for problem in found), (name, found)
+    assert not any("vessel.atlas" in problem for problem in found), found
+
+
 def test_what_no_node_would_look_into_is_told_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
