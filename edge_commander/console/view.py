@@ -25,17 +25,22 @@ NO_ADDRESS = "none yet: the network has given none"
 BRING = Advice(
     "put galley.yaml on a stick labelled GALLEY, and plug it in: it is read at once",
     "write {config}, or bring it on a stick labelled GALLEY (docs/image.md)",
+    "bring galley.yaml on a stick labelled GALLEY; edge-commander stick check FOLDER judges it before (docs/image.md)",
 )
 CORRECT = Advice(
     "have galley.yaml corrected, put it on a stick labelled GALLEY, and plug that in: it is read at once",
     "correct {config}; edge-commander --check-config says whether it is right",
+    "correct galley.yaml until edge-commander stick check FOLDER finds it good; it comes on a stick labelled GALLEY",
 )
 WAIT = Advice(
     "wait for two minutes; if this stays, switch the machine off and on; if it still stays, call the support desk",
     "journalctl -u galley-edge-commander",
+    "the page on port 9412 of this node shows the same; other settings come on a stick labelled GALLEY",
 )
 TELL = Advice(
-    "call the support desk, and read out what is wrong here", "look at what is wrong here, and at the journal"
+    "call the support desk, and read out what is wrong here",
+    "look at what is wrong here, and at the journal",
+    "look at what is wrong here; the page on port 9412 of this node shows the same",
 )
 PLUG_IN = "plug in the network cable"
 
@@ -46,7 +51,7 @@ class Seen:
     what is wrong with the one there is, each with its path. `early`: what early boot could not do; `medium`: what was
     wrong with the last stick, or the esp. `node`, `serial`: as the hardware has them, empty where it says nothing.
     `addresses`: on the LAN; None: nobody looked. `cable`: whether one is plugged in; None: the hardware does not tell.
-    `now_ms`: Unix ms."""
+    `image`: it has the NUC image, on which nobody can log in. `now_ms`: Unix ms."""
 
     document: StatusDocument | None
     now_ms: int
@@ -60,6 +65,7 @@ class Seen:
     serial: str = ""
     addresses: Sequence[str] | None = None
     cable: bool | None = None
+    image: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +129,7 @@ def view(seen: Seen) -> View:
         reason=told.reason,
         waits=told.waits,
         here="; then ".join(steps),
-        desk=hint.desk.format(config=seen.config),
+        desk=((seen.image and hint.image) or hint.desk).format(config=seen.config),
         problems=tuple(dict.fromkeys([*seen.early, *seen.medium, *_wrong(seen)])),
         more=told.more,
     )

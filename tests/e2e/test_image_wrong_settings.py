@@ -57,14 +57,16 @@ def page(host: SuiteHost) -> str:
 
 
 def shown(host: SuiteHost) -> list[tuple[str, str]]:
-    return [("screen", screen(host)), ("page", page(host))]
+    """However long their lines are."""
+    return [(where, re.sub(r"\s+", " ", text)) for where, text in (("screen", screen(host)), ("page", page(host)))]
 
 
 def test_all_that_is_wrong_on_the_esp_is_on_the_screen_and_the_page(host: SuiteHost) -> None:
     assert host.property("galley-settings", "ExecMainStatus") == "78", host.journal("settings")
     for where, text in shown(host):
         for path in PROBLEMS:
-            assert re.search(rf"the esp: .*{re.escape(path)}", text), f"{where}: {path}\n{text}"
+            assert re.search(rf"the esp: (galley\.yaml:\d+: )?{re.escape(path)}", text), f"{where}: {path}\n{text}"
+        assert "stick check FOLDER" in text and "write /etc/galley" not in text, f"{where}\n{text}"
 
 
 def test_a_stick_that_cannot_be_read_is_too(host: SuiteHost) -> None:
