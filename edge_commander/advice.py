@@ -28,7 +28,7 @@ ADVICE: dict[Why, Advice] = {
     Why.CONFIG: Advice(
         "put a galley.yaml that names an endpoint on a stick labelled GALLEY, and plug it in: the support desk has one",
         "name an endpoint in {config}, or leave this node alone: Vessel runs without one",
-        "bring a galley.yaml that names an endpoint on a stick labelled GALLEY (docs/image.md)",
+        "bring a stick labelled GALLEY whose galley.yaml names an endpoint",
     ),
     Why.ENDPOINT: Advice(
         "see that the network cable is plugged in and the restaurant's internet works; this node goes on by itself",
@@ -37,7 +37,7 @@ ADVICE: dict[Why, Advice] = {
     Why.APPROVAL: Advice(
         "call the support desk with the node's id, or photograph the code here: they approve this machine",
         "approve this device at the endpoint, or put its one-time code into the enrolment code file",
-        "approve this device at the endpoint, or bring its code on a stick labelled GALLEY, with all other settings",
+        "approve this device, or bring its code with the settings on a GALLEY stick",
     ),
     Why.QUARANTINED: Advice(
         "call the support desk: another machine is known by this one's serial number",
@@ -137,7 +137,7 @@ ADVICE: dict[Why, Advice] = {
     Why.DISTRIBUTION: Advice(
         "leave the machine on, and call the support desk",
         "look at edge_commander.distribution in {config}, and at the journal of galley-edge-commander",
-        "look at edge_commander.distribution in galley.yaml; a better one comes on a stick labelled GALLEY",
+        "edge_commander.distribution in galley.yaml: a better one comes by a stick",
     ),
     Why.WIPING: Advice(
         "leave the machine on: it is erased from afar, and comes back by itself",

@@ -25,22 +25,22 @@ NO_ADDRESS = "none yet: the network has given none"
 BRING = Advice(
     "put galley.yaml on a stick labelled GALLEY, and plug it in: it is read at once",
     "write {config}, or bring it on a stick labelled GALLEY (docs/image.md)",
-    "bring galley.yaml on a stick labelled GALLEY; edge-commander stick check FOLDER judges it before (docs/image.md)",
+    "bring a stick labelled GALLEY that edge-commander stick check finds good",
 )
 CORRECT = Advice(
     "have galley.yaml corrected, put it on a stick labelled GALLEY, and plug that in: it is read at once",
     "correct {config}; edge-commander --check-config says whether it is right",
-    "correct galley.yaml until edge-commander stick check FOLDER finds it good; it comes on a stick labelled GALLEY",
+    "edge-commander stick check FOLDER says whether the next stick is good",
 )
 WAIT = Advice(
     "wait for two minutes; if this stays, switch the machine off and on; if it still stays, call the support desk",
     "journalctl -u galley-edge-commander",
-    "the page on port 9412 of this node shows the same; other settings come on a stick labelled GALLEY",
+    "the page on port 9412 shows the same; other settings come by a stick",
 )
 TELL = Advice(
     "call the support desk, and read out what is wrong here",
     "look at what is wrong here, and at the journal",
-    "look at what is wrong here; the page on port 9412 of this node shows the same",
+    "look at what is wrong here; the page on port 9412 shows the same",
 )
 PLUG_IN = "plug in the network cable"
 

@@ -16,8 +16,8 @@ from edge_commander.machine_settings.files import CODE, READERS, reader_of
 
 ETC = "/etc/galley/"
 """Where a node has the files of its medium."""
-FOLDER = "galley/"
-"""Where they are on the medium."""
+MAIN, FOLDER = "galley.yaml", "galley/"
+"""The file that names them there, and where they are."""
 _PEM = re.compile(rb"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----")
 _CODE = re.compile(rb"[!-~]{4,256}")
 _CODE_FILE = "edge_commander.enrol_code_file"
@@ -29,8 +29,9 @@ _MISSING = re.compile(
 
 def exposed(found: Mapping[str, bytes]) -> list[str]:
     """Private keys in files that every user of the node may read: an operator's, that of a certificate, a device's."""
+    why = "holds a private key, and every user of the node may read it: it does not belong on a medium"
     return [
-        f"{FOLDER}{name}: holds a private key, and every user of the node may read it: it does not belong on a medium"
+        f"{'' if name == MAIN else FOLDER}{name}: {why}"
         for name, data in sorted(found.items())
         if reader_of(name) is None and (_PEM.search(data) or _is_private(data))
     ]

@@ -57,8 +57,8 @@ def page(host: SuiteHost) -> str:
 
 
 def shown(host: SuiteHost) -> list[tuple[str, str]]:
-    """However long their lines are."""
-    return [(where, re.sub(r"\s+", " ", text)) for where, text in (("screen", screen(host)), ("page", page(host)))]
+    """However long their lines are, and without the code beside them."""
+    return [(where, re.sub(r"[\s█▀▄]+", " ", text)) for where, text in (("screen", screen(host)), ("page", page(host)))]
 
 
 def test_all_that_is_wrong_on_the_esp_is_on_the_screen_and_the_page(host: SuiteHost) -> None:

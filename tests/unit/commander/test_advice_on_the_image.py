@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ from edge_commander.reasons import Why
 from edge_commander.view import StatusDocument
 from images.nuc.root import IMAGE_ID
 
+BESIDE = 29
+"""Characters of a row beside the code, on the smallest screen."""
 NOW = 1_800_000_000_000
 NEEDS_A_SHELL = re.compile(r"/etc/|journal|--check-config|kubectl logs|put .* on this node|leave this node alone|\{")
 PLACES = [
@@ -31,6 +34,7 @@ PLACES = [
 @pytest.mark.parametrize("advice", PLACES)
 def test_no_advice_for_the_image_needs_a_shell_there(advice: Advice) -> None:
     text = advice.image or advice.desk
+    assert len(textwrap.wrap(advice.image, BESIDE, break_on_hyphens=False)) <= 3, "the end is not on the screen"
     assert NEEDS_A_SHELL.search(text) is None, text
 
 
@@ -39,13 +43,13 @@ def test_the_screen_says_the_one_or_the_other() -> None:
         return view(Seen(document=document, now_ms=NOW, image=image, **more)).desk  # type: ignore[arg-type]
 
     assert desk(False, missing=True).startswith("write /etc/galley/galley.yaml, or bring it")
-    assert desk(True, missing=True).startswith("bring galley.yaml on a stick labelled GALLEY")
+    assert desk(True, missing=True).startswith("bring a stick labelled GALLEY")
     assert desk(False) == "journalctl -u galley-edge-commander"
     assert "page on port 9412" in desk(True)
     waits = StatusDocument(state=NodeState.FORMING, reason=Why.CONFIG.value, since=1, node=None, site=None)
     assert "/etc/galley/galley.yaml" in desk(False, waits) and "stick labelled GALLEY" in desk(True, waits)
     rows = "\n".join(lines(view(Seen(document=None, now_ms=NOW, missing=True, image=True))))
-    assert "stick check FOLDER" in re.sub(r"\s+", " ", rows) and " ..." not in rows
+    assert "stick check finds good" in re.sub(r"\s+", " ", rows) and " ..." not in rows
 
 
 @pytest.mark.parametrize(("text", "image"), [(f"ID=debian\nIMAGE_ID={IMAGE_ID}\n", True), ("ID=debian\n", False)])
