@@ -81,6 +81,7 @@ def test_it_boots_from_the_stick_and_enrols(lives: list[Life]) -> None:
     for life in lives:
         life.machine.wait_shell(600)
     for life in lives:
+        assert "fsck.erofs" not in life.machine.console(), "it looks like a fault, and is none"
         assert life.wait_enrolled()["site"] == life.site
         wait(lambda life=life: life.node["beat_ms"], "a beat", life.machine)  # type: ignore[misc]
 
