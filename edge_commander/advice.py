@@ -15,10 +15,12 @@ CONFIG = "/etc/galley/galley.yaml"
 @dataclass(frozen=True)
 class Advice:
     """`here`: for who stands before the machine, with a stick and a telephone and no login; `desk`: for who runs the
-    fleet, with a shell on the node and rights at the endpoint."""
+    fleet, with a shell on the node and rights at the endpoint; `image`: the same where `desk` needs that shell, and the
+    node has the NUC image, on which nobody can log in."""
 
     here: str
     desk: str
+    image: str = ""
 
 
 NONE = Advice("", "")
@@ -26,6 +28,7 @@ ADVICE: dict[Why, Advice] = {
     Why.CONFIG: Advice(
         "put a galley.yaml that names an endpoint on a stick labelled GALLEY, and plug it in: the support desk has one",
         "name an endpoint in {config}, or leave this node alone: Vessel runs without one",
+        "bring a stick labelled GALLEY whose galley.yaml names an endpoint",
     ),
     Why.ENDPOINT: Advice(
         "see that the network cable is plugged in and the restaurant's internet works; this node goes on by itself",
@@ -34,6 +37,7 @@ ADVICE: dict[Why, Advice] = {
     Why.APPROVAL: Advice(
         "call the support desk with the node's id, or photograph the code here: they approve this machine",
         "approve this device at the endpoint, or put its one-time code into the enrolment code file",
+        "approve this device, or bring its code with the settings on a GALLEY stick",
     ),
     Why.QUARANTINED: Advice(
         "call the support desk: another machine is known by this one's serial number",
@@ -46,6 +50,7 @@ ADVICE: dict[Why, Advice] = {
     Why.KEYS: Advice(
         "leave the machine on, exchange no part of it, and call the support desk",
         "put the device keys back from a copy, or have the endpoint retire this device and wipe it",
+        "have the endpoint retire this device and wipe it",
     ),
     Why.TPM: Advice(
         "switch the machine off and on once; if this stays, call the support desk",
@@ -66,6 +71,7 @@ ADVICE: dict[Why, Advice] = {
     Why.CLOCK: Advice(
         "see that the network cable is plugged in; if this stays, call the support desk: the clock is wrong",
         "set the clock, or make NTP reachable",
+        "make NTP reachable, or set the clock in the firmware's setup",
     ),
     Why.SITE: Advice(
         "call the support desk: they add this machine to the site",
@@ -118,6 +124,7 @@ ADVICE: dict[Why, Advice] = {
     Why.VERSION: Advice(
         "call the support desk: a program that was ordered is not on this machine",
         "put the ordered version's programs on this node, beside those it runs",
+        "order a version whose programs the image has, or update the image before",
     ),
     Why.STOPPED: Advice(
         "see that all nodes of this restaurant are switched on, and call the support desk",
@@ -130,6 +137,7 @@ ADVICE: dict[Why, Advice] = {
     Why.DISTRIBUTION: Advice(
         "leave the machine on, and call the support desk",
         "look at edge_commander.distribution in {config}, and at the journal of galley-edge-commander",
+        "edge_commander.distribution in galley.yaml: a better one comes by a stick",
     ),
     Why.WIPING: Advice(
         "leave the machine on: it is erased from afar, and comes back by itself",
@@ -161,4 +169,4 @@ def advice(document: StatusDocument, config: str = CONFIG) -> Advice:
     if not fitting:
         return STATES.get(document.state, NONE)
     found = ADVICE[max(fitting, key=lambda why: len(why.value))]
-    return Advice(found.here, found.desk.format(config=config))
+    return Advice(found.here, found.desk.format(config=config), found.image)

@@ -1,13 +1,11 @@
-"""Reads a scenario file: strict YAML, and the line of every path in it. Touches that file alone."""
+"""Reads a scenario file: strict YAML, each problem with its line. Touches that file alone."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
-
 from agents.core.errors import Rejected
-from agents.io.yamlfile import MAX_BYTES, parse
+from agents.io.yamlfile import MAX_BYTES, lines_of, parse
 from synthetic_client.scenario import BadScenario, Scenario, check
 
 
@@ -30,22 +28,3 @@ def read_text(data: bytes, name: str) -> Scenario:
     except Rejected as error:
         raise BadScenario([str(error)]) from None
     return check(document, lines_of(data), name)
-
-
-def lines_of(data: bytes) -> dict[str, int]:
-    """Line (from 1) by path, such as `steps[2].url`. Only for text that `parse` has taken: no aliases, no bombs."""
-    found: dict[str, int] = {}
-    root = yaml.compose(data, Loader=yaml.SafeLoader)
-    if root is not None:
-        _walk(root, "", root.start_mark.line + 1, found)
-    return found
-
-
-def _walk(node: yaml.Node, path: str, line: int, found: dict[str, int]) -> None:
-    found[path] = line
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            _walk(value, f"{path}.{key.value}".lstrip("."), key.start_mark.line + 1, found)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            _walk(value, f"{path}[{index}]", value.start_mark.line + 1, found)

@@ -41,8 +41,10 @@ class BatchRefused(Rejected):
 
 
 class ConfigError(Rejected):
-    """The configuration is wrong; `problems` holds all errors at once. The process exits with 78 (EX_CONFIG)."""
+    """The configuration is wrong; `problems` holds all errors at once. The process exits with 78 (EX_CONFIG). `sound`:
+    what of it is right by its types, so that more of it can be judged (see settings.build); None: nothing."""
 
-    def __init__(self, problems: list[str]) -> None:
+    def __init__(self, problems: list[str], sound: object = None) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
+        self.sound = sound

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin, get_type_hints
+from enum import EnumMeta
+from typing import Annotated, Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
 import msgspec
@@ -44,6 +45,7 @@ Positive = Annotated[float, msgspec.Meta(gt=0)]
 _LABELS = re.compile(
     r"[0-9A-Za-z_]([0-9A-Za-z_-]{0,61}[0-9A-Za-z_])?(\.[0-9A-Za-z_]([0-9A-Za-z_-]{0,61}[0-9A-Za-z_])?)*\.?"
 )
+_LAST_STEP = re.compile(r"(\.[^.\[\]]*|\[[^\[\]]*\])\Z")
 _ZONE = re.compile(r"[0-9A-Za-z._-]{1,15}")
 
 
@@ -114,7 +116,8 @@ class Settings(Generic[S]):
 def build(
     documents: Iterable[tuple[str, Any]], environ: Mapping[str, str], section: str, type_: type[S]
 ) -> Settings[S]:
-    """Merges `(name, document)` pairs and the environment, and checks all of it; raises ConfigError."""
+    """Merges `(name, document)` pairs and the environment, and checks all of it. Raises ConfigError, whose `sound` is
+    Settings with what is right by its types: `own` may be None there, and `endpoint` a stand-in for a wrong one."""
     problems: list[str] = []
     merged: dict[str, Any] = {}
     files = list(documents)
@@ -137,14 +140,30 @@ def build(
         if endpoint.proxy is not None and not _has_port(endpoint.proxy):
             problems.append("endpoint.proxy: names no host and port that there can be")
     if problems:
-        raise ConfigError(sorted(set(problems)))
+        shared = endpoint or _stand_in(merged.get("endpoint"))
+        sound: Settings[Any] = Settings(node=node or NodeSettings(), endpoint=shared, own=own)
+        raise ConfigError(sorted(set(problems)), sound)
     assert node is not None and own is not None
     return Settings(node=node, endpoint=endpoint, own=own)
 
 
-def placed(problem: str, documents: Sequence[tuple[str, Any]], environ: Mapping[str, str]) -> str:
+def _stand_in(section: Any) -> EndpointSettings | None:
+    """For an endpoint that is wrong, to judge what it names and what needs one; None where none is meant."""
+    if section is None:
+        return None
+    file = section.get("ca_file") if isinstance(section, dict) else None
+    nowhere = "https://endpoint.invalid"
+    return EndpointSettings(urls=[nowhere], issuer=nowhere, ca_file=file if isinstance(file, str) else None)
+
+
+def placed(
+    problem: str,
+    documents: Sequence[tuple[str, Any]],
+    environ: Mapping[str, str],
+    lines: Callable[[str], Mapping[str, int]] = lambda _: {},
+) -> str:
     """A problem of `build` with what it stands in before it: the variable that sets it, else the last file that does,
-    else, where it is missing everywhere, the first."""
+    else, where it is missing everywhere, the first. `lines`: of each path in the file of that name, for its line."""
     path = re.sub(r"\[\d+\].*", "", problem.partition(":")[0]).split(".")
     variable = f"{ENV_PREFIX}{'__'.join(path).upper()}"
     if not documents or problem.startswith(ENV_PREFIX) or any(problem.startswith(name) for name, _ in documents):
@@ -154,7 +173,19 @@ def placed(problem: str, documents: Sequence[tuple[str, Any]], environ: Mapping[
     depths = [_depth(document, path) for _, document in documents]
     deepest = max(depths)
     last = max(i for i, depth in enumerate(depths) if depth == deepest) if deepest else 0
-    return f"{documents[last][0]}: {problem}"
+    name = documents[last][0]
+    line = line_of(problem, lines(name))
+    return f"{name}:{line}: {problem}" if line else f"{name}: {problem}"
+
+
+def line_of(problem: str, lines: Mapping[str, int]) -> int:
+    """Where the path that a problem begins with stands, or else what is to hold it; 0 where that is nowhere."""
+    path = problem.partition(":")[0].split(" ")[0]
+    while path:
+        if path in lines:
+            return lines[path]
+        path = _LAST_STEP.sub("", path) if _LAST_STEP.search(path) else ""
+    return 0
 
 
 def _depth(document: Any, path: Sequence[str]) -> int:
@@ -321,6 +352,8 @@ def _check_field(value: Any, hint: Any, path: str, problems: list[str]) -> None:
         for pattern, text in _patterns_of(hint):
             if cause.endswith(f" matching regex {pattern!r}"):
                 cause = text
+        if cause.startswith("Invalid enum value") and len(lists := list(_words_of(hint))) == 1:
+            cause = f"must be one of {', '.join(lists[0])}"
         problems.append(f"{path}{inner}: {cause[:1].lower()}{cause[1:]}")
         return
     for note in getattr(hint, "__metadata__", ()):
@@ -342,6 +375,17 @@ def _patterns_of(hint: Any) -> Iterator[tuple[str, str]]:
             yield note.pattern, text
     for part in get_args(hint):
         yield from _patterns_of(part)
+
+
+def _words_of(hint: Any) -> Iterator[list[str]]:
+    """Each closed list of values in a type."""
+    if get_origin(hint) is Literal:
+        yield [str(word) for word in get_args(hint)]
+    elif isinstance(hint, EnumMeta):
+        yield [str(one.value) for one in hint]  # type: ignore[var-annotated]
+    else:
+        for part in get_args(hint):
+            yield from _words_of(part)
 
 
 def choices(pattern: str) -> str:

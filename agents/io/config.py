@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+import yaml
 
 from agents.core.errors import ConfigError, Rejected
 from agents.core.settings import Settings, build, placed
-from agents.io.yamlfile import read
+from agents.io.yamlfile import lines_of, read
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -62,10 +63,18 @@ def load(
     try:
         settings = build(documents, variables, section, type_)
     except ConfigError as error:
-        raise ConfigError([placed(one, documents, variables) for one in error.problems]) from None
+        raise ConfigError([placed(one, documents, variables, _lines) for one in error.problems], error.sound) from None
     node = settings.node
     absolute = {name: os.path.abspath(getattr(node, name)) for name in ("state_dir", "run_dir")}  # noqa: PTH100 - resolves no link
     return replace(settings, node=msgspec.structs.replace(node, **absolute))
+
+
+def _lines(name: str) -> Mapping[str, int]:
+    """Of a file that was read a moment ago; none where it is gone, or another now."""
+    try:
+        return lines_of(Path(name).read_bytes())
+    except (OSError, yaml.YAMLError):
+        return {}
 
 
 def _drop_ins(directory: Path) -> list[Path]:

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from structlog.typing import FilteringBoundLogger
 
@@ -49,13 +49,7 @@ def run_daemon(spec: DaemonSpec[S], argv: Sequence[str] | None = None) -> int:
     options = _options(spec.name, spec.commands, argv)
     root = "" if options.root is None else str(options.root.absolute()).rstrip("/")
     try:
-        settings = config.load(spec.section, spec.settings, options.config, root=Path(f"{root}{config.ROOT}"))
-        if root:
-            from agents.core.rooted import rooted  # a check on another machine: no daemon that runs pays for it
-
-            settings = rooted(settings, root)
-        if problems := [*_shared_problems(settings), *spec.check(settings)]:
-            raise ConfigError(sorted(set(problems)))
+        settings = _checked(spec, options.config, root)
         machine = open_machine(settings.node.machine, Path(settings.node.run_dir))
         if options.check_config:
             print(f"{spec.name}: the configuration is good")
@@ -76,6 +70,28 @@ def run_daemon(spec: DaemonSpec[S], argv: Sequence[str] | None = None) -> int:
     except (Rejected, Retryable) as error:
         log.error("cannot start", cause=str(error))
         return 1
+
+
+def _checked(spec: DaemonSpec[S], file: Path | None, root: str) -> Settings[S]:
+    """The settings, and what they name is right too. Raises ConfigError, also then with what is wrong with the files
+    that the right parts name: who mends it is to need one turn."""
+    wrong: list[str] = []
+    try:
+        settings = config.load(spec.section, spec.settings, file, root=Path(f"{root}{config.ROOT}"))
+    except ConfigError as error:
+        if error.sound is None:
+            raise
+        wrong, settings = error.problems, cast("Settings[S]", error.sound)
+    if root:
+        from agents.core.rooted import rooted  # a check on another machine: no daemon that runs pays for it
+
+        settings = rooted(settings, root)
+    more = _shared_problems(settings)
+    if settings.own is not None:
+        more += spec.check(settings)
+    if wrong or more:
+        raise ConfigError([*wrong, *sorted(set(more))])
+    return settings
 
 
 def _options(name: str, commands: Mapping[str, str], argv: Sequence[str] | None) -> argparse.Namespace:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from agents.contracts.ids import node_id
 from agents.core.errors import ConfigError, Rejected
+from agents.core.os_release import parse
 from agents.core.settings import NodeSettings, Settings
 from agents.io import config
 from agents.io.machine import open_machine
@@ -34,6 +35,9 @@ EARLY = Path("/run/galley-early/problems")
 """A line each: what early boot could not do (images/nuc)."""
 MEDIUM = Path("/run/galley-notices/settings")
 """A line each: what was wrong with the last stick, or the esp (machine_settings)."""
+OS_RELEASE = Path("/etc/os-release")
+IMAGE_ID = "galley-nuc"
+"""What the NUC image calls itself there (images/nuc)."""
 MAX_NOTICES = 8192
 MAX_TABLE = 1024 * 1024
 
@@ -83,12 +87,14 @@ def daemon_says(path: Path | None) -> tuple[str, ...]:
 
 
 def notices(file: Path) -> tuple[str, ...]:
-    """Lines of a file of notices, bounded; none where there is none."""
+    """Lines of a file of notices, bounded; none where there is none. One that cannot be read is a notice too."""
     try:
         with file.open("rb") as stream:
             found = stream.read(MAX_NOTICES).decode(errors="replace").splitlines()
-    except OSError:
+    except FileNotFoundError:
         return ()
+    except OSError as error:
+        return (f"{file}: cannot be read: {error.strerror}",)
     return tuple(line.strip() for line in found if line.strip())
 
 
@@ -125,12 +131,14 @@ class Look:
         noticed: Callable[[Path], Sequence[str]] = notices,
         net: Callable[[], tuple[Sequence[str], bool | None]] = network,
         check: Callable[[Path | None], tuple[str, ...]] = daemon_says,
+        os_release: Path = OS_RELEASE,
         monotonic: Callable[[], float] = time.monotonic,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 10**6,
     ) -> None:
         self._path, self._root, self._noticed, self._net, self._check = path, root, noticed, net, check
         self._monotonic, self._now_ms = monotonic, now_ms
         self._version = own_version()
+        self._image = parse(_text(os_release)).get("IMAGE_ID") == IMAGE_ID
         self._config = Config(None)
         self._mark: object = None
         self._silent: float | None = None
@@ -157,6 +165,7 @@ class Look:
             serial=serial,
             addresses=addresses,
             cable=cable,
+            image=self._image,
         )
 
     def config(self) -> Config:

@@ -5,6 +5,7 @@ No settings, or wrong ones, are a state like any other: shown until they are rig
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,17 +25,22 @@ NO_ADDRESS = "none yet: the network has given none"
 BRING = Advice(
     "put galley.yaml on a stick labelled GALLEY, and plug it in: it is read at once",
     "write {config}, or bring it on a stick labelled GALLEY (docs/image.md)",
+    "bring a stick labelled GALLEY that edge-commander stick check finds good",
 )
 CORRECT = Advice(
     "have galley.yaml corrected, put it on a stick labelled GALLEY, and plug that in: it is read at once",
     "correct {config}; edge-commander --check-config says whether it is right",
+    "edge-commander stick check FOLDER says whether the next stick is good",
 )
 WAIT = Advice(
     "wait for two minutes; if this stays, switch the machine off and on; if it still stays, call the support desk",
     "journalctl -u galley-edge-commander",
+    "the page on port 9412 shows the same; other settings come by a stick",
 )
 TELL = Advice(
-    "call the support desk, and read out what is wrong here", "look at what is wrong here, and at the journal"
+    "call the support desk, and read out what is wrong here",
+    "look at what is wrong here, and at the journal",
+    "look at what is wrong here; the page on port 9412 shows the same",
 )
 PLUG_IN = "plug in the network cable"
 
@@ -45,7 +51,7 @@ class Seen:
     what is wrong with the one there is, each with its path. `early`: what early boot could not do; `medium`: what was
     wrong with the last stick, or the esp. `node`, `serial`: as the hardware has them, empty where it says nothing.
     `addresses`: on the LAN; None: nobody looked. `cable`: whether one is plugged in; None: the hardware does not tell.
-    `now_ms`: Unix ms."""
+    `image`: it has the NUC image, on which nobody can log in. `now_ms`: Unix ms."""
 
     document: StatusDocument | None
     now_ms: int
@@ -59,6 +65,7 @@ class Seen:
     serial: str = ""
     addresses: Sequence[str] | None = None
     cable: bool | None = None
+    image: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +129,7 @@ def view(seen: Seen) -> View:
         reason=told.reason,
         waits=told.waits,
         here="; then ".join(steps),
-        desk=hint.desk.format(config=seen.config),
+        desk=((seen.image and hint.image) or hint.desk).format(config=seen.config),
         problems=tuple(dict.fromkeys([*seen.early, *seen.medium, *_wrong(seen)])),
         more=told.more,
     )
@@ -142,8 +149,10 @@ def _hint(seen: Seen, told: _Told) -> Advice:
 
 def _wrong(seen: Seen) -> list[str]:
     """Each without the file's name where that is said already, above them all."""
-    said = f"{seen.config}: " if seen.document is None else ""
-    return [] if seen.missing else [one.removeprefix(said) for one in seen.problems]
+    if seen.missing or seen.document is not None:
+        return [] if seen.missing else [*seen.problems]
+    said = re.compile(rf"{re.escape(seen.config)}:(?:(\d+):)? ")
+    return [said.sub(lambda found: f"line {found[1]}: " if found[1] else "", one, count=1) for one in seen.problems]
 
 
 def _without(seen: Seen) -> _Told:

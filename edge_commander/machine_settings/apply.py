@@ -47,14 +47,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not found and not wrong:
         if not (ETC / "galley/galley.yaml").exists():
             _say(f"there is no galley.yaml on {options.name}: write one onto a stick labelled GALLEY (docs/image.md)")
-        _notice([f"{options.name}: there is no galley.yaml on it"] if options.restart else [])
+        hint = medium.instead(options.medium)
+        missing = f"{options.name}: there is no galley.yaml {'at its top' if hint else 'on it'}{hint}"
+        _notice([missing] if options.restart or hint else [])
         return 0
     if not wrong and _in_force(found) and (esp is None or _kept(esp, found)):
         _notice([])
         return 0
     made: Mapping[str, str] = {}
     if not wrong:
-        made, wrong = checked(found, _daemons_say)
+        made, wrong = checked(found, _daemons_say, medium.top(options.medium))
     end = "nothing of it is taken over"
     if not wrong:
         wrong, end = _taken_over(found, made, esp), "it is not in force"
@@ -190,7 +192,8 @@ def _notice(said: Sequence[str]) -> None:
         if not said:
             NOTICES.unlink(missing_ok=True)
             return
-        NOTICES.parent.mkdir(mode=0o755, exist_ok=True)
+        NOTICES.parent.mkdir(exist_ok=True)
+        NOTICES.parent.chmod(0o755)  # who shows it is another user, and the unit's umask lets nobody in
         write_durably(NOTICES, "".join(f"{line}\n" for line in said).encode(), 0o644)
     except OSError as error:
         _say(f"{NOTICES}: cannot be written: {error.strerror}")

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from edge_commander.machine_settings import judge, medium
+from edge_commander.machine_settings import judge, medium, named
 from edge_commander.machine_settings.files import reader_of
 
 FROM_THE_IMAGE = ("usr", "etc/ssl")
@@ -22,20 +22,30 @@ FROM_THE_IMAGE = ("usr", "etc/ssl")
 
 
 def main(argv: Sequence[str]) -> int:
-    """0: a node would take it over; 78: it would not, and every problem is said."""
+    """0: a node would take it over, and work with it; 78: it would not, and every problem is said. Notes change nothing
+    of that."""
     folder: Path = _parser().parse_args(argv).folder
-    found, wrong = medium.read(folder)
+    absent = "is no folder" if folder.exists() else "there is no such folder"
+    found, wrong = medium.read(folder) if folder.is_dir() else ({}, [absent])
+    late: list[str] = []
+    notes: list[str] = []
     if not found and not wrong:
-        wrong = [f"there is no {medium.MAIN} at its top"]
-    if not wrong:
-        _, wrong = judge.checked(found, daemons_say)
-    if not wrong:
+        wrong = [f"there is no {medium.MAIN} at its top{medium.instead(folder)}"]
+    elif not wrong:
+        top = medium.top(folder)
+        _, wrong = judge.checked(found, daemons_say, top)
+        late, notes = named.desk(found, judge.document(found), top)
+    for note in judge.bounded(notes):
+        print(f"{folder}: note: {note}")
+    if not wrong and not late:
         print(f"{folder}: the settings are good ({', '.join(sorted(found))})")
         return 0
-    for problem in judge.bounded(wrong):
+    for problem in judge.bounded([*wrong, *late]):
         print(f"{folder}: {problem}", file=sys.stderr)
-    count = "1 problem" if len(wrong) == 1 else f"{len(wrong)} problems"
-    print(f"{folder}: {count}; a node takes nothing of it over", file=sys.stderr)
+    number = len(wrong) + len(late)
+    count = "1 problem" if number == 1 else f"{number} problems"
+    end = "a node takes nothing of it over" if wrong else "a node would take it over, and wait for what is missing"
+    print(f"{folder}: {count}; {end}", file=sys.stderr)
     return os.EX_CONFIG
 
 

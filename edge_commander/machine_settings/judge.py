@@ -6,13 +6,13 @@ Starts the programs that it is given. On the node that is apply.py, at a desk de
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from agents.core.errors import ConfigError, Rejected
-from agents.core.settings import EndpointSettings, build_section
-from agents.io.yamlfile import parse
-from edge_commander.machine_settings import files, medium
+from agents.core.settings import EndpointSettings, build_section, placed
+from agents.io.yamlfile import lines_of, parse
+from edge_commander.machine_settings import files, medium, named
 from edge_commander.machine_settings.settings import MachineSettings, problems
 from edge_commander.shown import plain
 
@@ -36,26 +36,46 @@ def bounded(problems: Sequence[str]) -> list[str]:
 
 
 def checked(
-    found: Mapping[str, bytes], daemons_say: Callable[[Mapping[str, bytes]], list[str]]
+    found: Mapping[str, bytes],
+    daemons_say: Callable[[Mapping[str, bytes]], list[str]],
+    top: Collection[str] = (),
 ) -> tuple[Mapping[str, str], list[str]]:
     """The files that the machine's own settings become, and every problem of every section, each once. `found`: as
-    medium.read gives it, with galley.yaml; `daemons_say`: each daemon's own check of the whole."""
+    medium.read gives it, with galley.yaml; `daemons_say`: each daemon's own check of the whole; `top`: what is at the
+    medium's top, where a file that is missing may be."""
     try:
-        document: Any = parse(found[medium.MAIN].decode(), medium.MAIN)
-        machine = build_section([(medium.MAIN, document)], "machine", MachineSettings)
+        text = found[medium.MAIN].decode()
+        whole: Any = parse(text, medium.MAIN)
     except UnicodeDecodeError:
         return {}, [f"{medium.MAIN}: is no UTF-8 text"]
-    except ConfigError as error:
-        return {}, list(dict.fromkeys([*error.problems, *daemons_say(found)]))
     except Rejected as error:
         return {}, [str(error)]
-    return files.render(machine, _endpoint(document)), [*problems(machine), *daemons_say(found)]
+    made: Mapping[str, str] = {}
+    try:
+        machine = build_section([(medium.MAIN, whole)], "machine", MachineSettings)
+        wrong, made = problems(machine), files.render(machine, _endpoint(whole))
+    except ConfigError as error:
+        wrong = error.problems
+    wrong = [placed(one, [(medium.MAIN, whole)], {}, lambda _: lines_of(text)) for one in wrong]
+    # The medium's own files are called as they are there, and not as they will be on the node.
+    at = f"{named.ETC}{medium.MAIN}:"
+    said = [one.removeprefix(named.ETC) if one.startswith(at) else one for one in daemons_say(found)]
+    wrong += [*named.exposed(found), *(named.told(one, found, top) for one in said)]
+    return made, list(dict.fromkeys(wrong))
 
 
-def _endpoint(document: Any) -> EndpointSettings | None:
+def document(found: Mapping[str, bytes]) -> Any:
+    """What galley.yaml holds; None where it cannot be read, which `checked` says."""
+    try:
+        return parse(found[medium.MAIN].decode(), medium.MAIN)
+    except (UnicodeDecodeError, Rejected):
+        return None
+
+
+def _endpoint(whole: Any) -> EndpointSettings | None:
     """None where there is none that is right: the daemons say what is wrong with it."""
     try:
-        return build_section([(medium.MAIN, document)], "endpoint", EndpointSettings)
+        return build_section([(medium.MAIN, whole)], "endpoint", EndpointSettings)
     except ConfigError:
         return None
 

@@ -19,6 +19,9 @@ FOLDER = "galley"
 DROP_INS = "galley.d"
 MAX_FILES = 32
 MAX_BYTES = 1024 * 1024
+MAX_TOP = 256
+ALIKE = frozenset({MAIN, "galley.yml", f"{MAIN}.txt", "galley.yml.txt", "galley.txt"})
+"""What people, and the computers that hide a name's end, call it."""
 TAKEN = frozenset({MAIN, DROP_INS, PurePath(PROXY).name})
 """Names that no file of the folder may have."""
 NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
@@ -55,6 +58,23 @@ def _read(medium: Path) -> tuple[Mapping[str, bytes], list[str]]:
         else:
             _take(folder / name, found, problems)
     return found, problems
+
+
+def top(medium: Path) -> list[str]:
+    """Names of what is at a medium's top, as many as are worth a look: what belongs elsewhere may be there."""
+    try:
+        with os.scandir(medium) as inside:
+            return sorted(one.name for one in islice(inside, MAX_TOP) if not one.name.startswith("."))
+    except OSError:
+        return []
+
+
+def instead(medium: Path) -> str:
+    """What is there in the place of a `galley.yaml`, and what to do with it; empty where nothing is."""
+    if alike := [one for one in top(medium) if one.casefold() in ALIKE and one != MAIN]:
+        return f": {_shown(alike[0])} must be called {MAIN}"
+    inner = [one for one in top(medium / FOLDER) if one.casefold() in ALIKE]
+    return f": {FOLDER}/{_shown(inner[0])} belongs there, as {MAIN}" if inner else ""
 
 
 def _names(folder: Path) -> list[str]:

@@ -23,8 +23,9 @@ BUSYBOX=y
 COMPRESS=zstd
 COMPRESSLEVEL=10
 RUNSIZE=10%
-FSTYPE=erofs
 """
+"""No FSTYPE=: the root's erofs has no check, and what is to be repaired early boot repairs itself. With it the initrd
+got `fsck` alone, whose complaint was the first line on each screen."""
 
 
 def version(tree: Path) -> str:

@@ -137,9 +137,9 @@ def test_every_configuration_error_on_a_line_of_its_own_and_78(stage: Stage) -> 
     assert stage.end() == 78
     file = stage.root / "galley.yaml"
     assert stage.log.splitlines() == [
-        f"heartbeat: {file}: heartbeat.behaviour: expected `str`, got `int`",
-        f"heartbeat: {file}: heartbeat.colour: unknown key",
-        f"heartbeat: {file}: heartbeat.health.port: expected `int` >= 0",
+        f"heartbeat: {file}:1: heartbeat.behaviour: expected `str`, got `int`",
+        f"heartbeat: {file}:1: heartbeat.colour: unknown key",
+        f"heartbeat: {file}:1: heartbeat.health.port: expected `int` >= 0",
     ]
 
 

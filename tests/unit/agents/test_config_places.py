@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import pytest
 
 from agents.contracts.codec import WORDS, ContractError, decode
 from agents.contracts.command import Command
+from agents.contracts.identity import Role
 from agents.contracts.ids import NodeId, Revision, SiteId
 from agents.contracts.orders import Release
 from agents.core.errors import ConfigError
-from agents.core.settings import Listener
+from agents.core.settings import Listener, build
 from agents.io.config import load
 
 
@@ -39,12 +41,36 @@ def test_the_last_file_that_sets_it_is_named(root: Path) -> None:
     (root / "galley.d/10.yaml").write_text("vessel: {words: [1, two], health: {port: -1}}\n")
     (root / "galley.d/20.yaml").write_text("vessel: {health: {bind: 5}}\nsurprise: {}\n")
     assert problems(root) == [
-        "galley.yaml: node.colour: unknown key",
-        "galley.d/20.yaml: surprise: unknown section",
-        "galley.d/20.yaml: vessel.health.bind: expected `str`, got `int`",
-        "galley.d/10.yaml: vessel.health.port: expected `int` >= 0",
-        "galley.yaml: vessel.n: expected `int`, got `str`",
-        "galley.d/10.yaml: vessel.words[1]: expected `int`, got `str`",
+        "galley.yaml:3: node.colour: unknown key",
+        "galley.d/20.yaml:2: surprise: unknown section",
+        "galley.d/20.yaml:1: vessel.health.bind: expected `str`, got `int`",
+        "galley.d/10.yaml:1: vessel.health.port: expected `int` >= 0",
+        "galley.yaml:2: vessel.n: expected `int`, got `str`",
+        "galley.d/10.yaml:1: vessel.words[1]: expected `int`, got `str`",
+    ]
+
+
+def test_the_line_is_its_own_or_of_what_is_to_hold_it(root: Path) -> None:
+    (root / "galley.yaml").write_text(
+        "v: 1\nendpoint:\n  urls: [x]\nvessel:\n  words:\n    - 1\n    - two\n  health:\n    colour: red\n"
+    )
+    assert problems(root) == [
+        "galley.yaml:2: endpoint.issuer: is required",
+        "galley.yaml:9: vessel.health.colour: unknown key",
+        "galley.yaml:7: vessel.words[1]: expected `int`, got `str`",
+    ]
+
+
+def test_a_closed_list_of_words_is_told(root: Path) -> None:
+    class Kinds(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+        kind: Literal["existing", "kubeadm", "k3s"] = "existing"
+        roles: list[Role] | None = None
+
+    with pytest.raises(ConfigError) as caught:
+        build([("f", {"v": 1, "vessel": {"kind": "kubeadmin", "roles": ["cook"]}})], {}, "vessel", Kinds)
+    assert caught.value.problems == [
+        "vessel.kind: must be one of existing, kubeadm, k3s",
+        f"vessel.roles[0]: must be one of {', '.join(Role)}",
     ]
 
 

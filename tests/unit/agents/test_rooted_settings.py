@@ -72,7 +72,7 @@ def test_a_check_below_a_root_reads_nothing_else_and_tells_paths_as_they_are_set
     assert found == {f"vessel: vessel.named: {gone}: is not there" for gone in ("/gone", here)}
     settings.write_text("v: 1\nvessel: {colour: red}\n")
     assert run_daemon(SPEC, ["--check-config", "--root", str(root)]) == 78
-    assert capsys.readouterr().err == "vessel: /etc/galley/galley.yaml: vessel.colour: unknown key\n"
+    assert capsys.readouterr().err == "vessel: /etc/galley/galley.yaml:2: vessel.colour: unknown key\n"
     settings.write_text("v: 1\nvessel: {named: [/etc/galley/ca.pem]}\n")
     assert run_daemon(SPEC, ["--check-config", "--root", f"{root}/"]) == 0
 

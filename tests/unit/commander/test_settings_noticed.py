@@ -77,3 +77,10 @@ def test_a_stick_steers_no_console(
     said = capsys.readouterr().err.rstrip("\n").split("\n")
     assert len(said) == 2 and all(line.isprintable() for line in said)
     assert len(notices(noticed)) == 1 and notices(noticed)[0].isprintable()
+
+
+def test_a_notice_that_cannot_be_read_is_said_and_is_not_as_if_there_were_none(tmp_path: Path) -> None:
+    file = tmp_path / "settings"
+    assert notices(file) == ()
+    file.mkdir()  # nobody may read that, whoever runs this
+    assert notices(file) == (f"{file}: cannot be read: Is a directory",)
