@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import EnumMeta
-from typing import Annotated, Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
 import msgspec
 
 from agents.core.errors import ConfigError
+from agents.core.setting_words import patterns_of, words_of
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -349,10 +349,10 @@ def _check_field(value: Any, hint: Any, path: str, problems: list[str]) -> None:
     except msgspec.ValidationError as error:
         cause, _, inner = str(error).partition(" - at `")
         inner = inner.rstrip("`").replace("key` in `$", " key").removeprefix("$")
-        for pattern, text in _patterns_of(hint):
+        for pattern, text in patterns_of(hint):
             if cause.endswith(f" matching regex {pattern!r}"):
                 cause = text
-        if cause.startswith("Invalid enum value") and len(lists := list(_words_of(hint))) == 1:
+        if cause.startswith("Invalid enum value") and len(lists := list(words_of(hint))) == 1:
             cause = f"must be one of {', '.join(lists[0])}"
         problems.append(f"{path}{inner}: {cause[:1].lower()}{cause[1:]}")
         return
@@ -363,38 +363,6 @@ def _check_field(value: Any, hint: Any, path: str, problems: list[str]) -> None:
 
 def _nothing(value: Any) -> str:
     return ""
-
-
-def _patterns_of(hint: Any) -> Iterator[tuple[str, str]]:
-    """The patterns of a type and what to tell people in their place: `Meta(description="must be ...")` beside the
-    pattern, else the words of a pattern that lists them; a pattern for which there is neither shows itself."""
-    for note in getattr(hint, "__metadata__", ()):
-        if not isinstance(note, msgspec.Meta) or note.pattern is None:
-            continue
-        if text := note.description or choices(note.pattern):
-            yield note.pattern, text
-    for part in get_args(hint):
-        yield from _patterns_of(part)
-
-
-def _words_of(hint: Any) -> Iterator[list[str]]:
-    """Each closed list of values in a type."""
-    if get_origin(hint) is Literal:
-        yield [str(word) for word in get_args(hint)]
-    elif isinstance(hint, EnumMeta):
-        yield [str(one.value) for one in hint]  # type: ignore[var-annotated]
-    else:
-        for part in get_args(hint):
-            yield from _words_of(part)
-
-
-def choices(pattern: str) -> str:
-    r"""`must be unit or pod` for `^(unit|pod)\Z`, `file:<path>` for `file:.+`; empty for other patterns."""
-    found = re.fullmatch(r"\^\((?:(?:[a-z-]+|file:\.\+)\|)+(?:[a-z-]+|file:\.\+)\)\\Z", pattern)
-    if found is None:
-        return ""
-    *words, last = pattern[2:-3].replace("file:.+", "file:<path>").split("|")
-    return f"must be {', '.join(words)} or {last}"
 
 
 def _struct_of(hint: Any) -> type[msgspec.Struct] | None:

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from agents.core.errors import ConfigError
-from agents.core.settings import Listener, NodeSettings, build, build_section, choices, insecure, unbindable
+from agents.core.setting_words import choices
+from agents.core.settings import Listener, NodeSettings, build, build_section, insecure, unbindable
 from cloud_endpoint.settings import EndpointOwn
 from edge_commander.settings import CommanderSettings
 from heartbeat.settings import HeartbeatSettings
