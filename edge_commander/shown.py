@@ -19,7 +19,7 @@ def as_text(document: StatusDocument, *, running: bool, now_ms: int, config: str
         f"site     {document.site or 'none yet'}",
         f"state    {document.state.value}",
         f"reason   {reason_text(document)}",
-        f"since    {stamp(document.since)} ({span(now_ms - document.since)})",
+        *([f"since    {stamp(document.since)} ({span(now_ms - document.since)})"] if document.since else []),
         f"daemon   {'running' if running else 'not running: this is what it last wrote'}",
     ]
     if version:

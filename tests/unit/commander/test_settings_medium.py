@@ -44,6 +44,12 @@ def test_links_folders_strange_names_and_long_files_are_named_and_not_taken(tmp_
     assert not [problem for problem in problems if "\n" in problem]
 
 
+def test_a_main_file_that_no_daemon_could_bear_to_read_is_said_and_not_taken(tmp_path: Path) -> None:
+    _write(tmp_path, code=b"abc")
+    (tmp_path / "galley.yaml").write_bytes(b"v: 1\n" + b"#" * medium.MAX_MAIN)
+    assert medium.read(tmp_path) == ({"code": b"abc"}, ["galley.yaml: is longer than 131072 bytes"])
+
+
 def test_a_main_file_that_is_a_link_is_none(tmp_path: Path) -> None:
     _write(tmp_path)
     (tmp_path / "galley.yaml").unlink()

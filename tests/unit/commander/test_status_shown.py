@@ -58,6 +58,11 @@ def document(**changed: Any) -> StatusDocument:
     return StatusDocument(**{**fields, **changed})
 
 
+def test_what_nothing_has_happened_to_is_not_so_since_1970() -> None:
+    said = as_text(document(state=NodeState.FACTORY, since=0), running=True, now_ms=NOW)
+    assert "since" not in said and "1970" not in said
+
+
 CASES: dict[str, StatusDocument | None] = {
     "factory": StatusDocument(
         state=NodeState.ENROLLING, reason=Why.APPROVAL.value, since=NOW - 200_000, node="n-abcdefghij234567", site=None
