@@ -11,8 +11,7 @@ import pytest
 import yaml
 
 from images.nuc.build import Built
-from tests.site_in_a_box.host_suite import SuiteHost, free_name
-from tests.site_in_a_box.image_host import mounted_root
+from tests.site_in_a_box.host_suite import SuiteHost, alone
 from tests.site_in_a_box.image_shop import SCENARIO
 
 WRONG = """\
@@ -35,16 +34,10 @@ pytestmark = pytest.mark.timeout(300)
 
 @pytest.fixture(scope="module")
 def host(image: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SuiteHost]:
-    folder = tmp_path_factory.mktemp("wrong")
-    with mounted_root(image, folder) as root:
-        host = SuiteHost(free_name("wrong"), folder / "host", root, serial="WRONG-1", options=["--private-network"])
+    with alone(image, tmp_path_factory.mktemp("wrong"), serial="WRONG-1") as host:
         host.put(WRONG, {})
-        try:
-            host.boot()
-            yield host
-        finally:
-            host.power_off()
-            host.remove()
+        host.boot()
+        yield host
 
 
 def screen(host: SuiteHost) -> str:

@@ -17,8 +17,7 @@ from agents.contracts.ids import node_id
 from edge_commander.access import LAN_PAGE
 from images.nuc import units
 from images.nuc.build import Built
-from tests.site_in_a_box.host_suite import NODE_UNITS, PORTS, USERS, SuiteHost, free_name
-from tests.site_in_a_box.image_host import mounted_root
+from tests.site_in_a_box.host_suite import NODE_UNITS, PORTS, USERS, SuiteHost, alone
 
 SERIAL = "GALLEY-E2E-0001"
 EXPOSURE = 2.0
@@ -63,19 +62,13 @@ unit = pytest.mark.parametrize("unit", NODE_UNITS)
 @pytest.fixture(scope="module")
 def host(image: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SuiteHost]:
     """A node that never reached its endpoint, nor anything else: it has no network but its own loopback."""
-    folder = tmp_path_factory.mktemp("host")
-    with mounted_root(image, folder) as root:
-        host = SuiteHost(free_name("unit"), folder / "host", root, serial=SERIAL, options=["--private-network"])
+    with alone(image, tmp_path_factory.mktemp("host"), serial=SERIAL) as host:
         host.put(yaml.safe_dump(SETTINGS), {
             "scenario.yaml": yaml.safe_dump(SCENARIO), "vessel.kubeconfig": json.dumps(KUBECONFIG),
         })  # fmt: skip
         host.path(f"/etc/systemd/system/{ENDPOINT}").write_text(Path(f"systemd/{ENDPOINT}").read_text())
-        try:
-            host.boot()
-            yield host
-        finally:
-            host.power_off()
-            host.remove()
+        host.boot()
+        yield host
 
 
 def get(host: SuiteHost, url: str) -> tuple[int, str]:

@@ -13,8 +13,7 @@ import pytest
 import yaml
 
 from images.nuc.build import Built
-from tests.site_in_a_box.host_suite import USERS, SuiteHost, free_name
-from tests.site_in_a_box.image_host import mounted_root
+from tests.site_in_a_box.host_suite import USERS, SuiteHost, alone
 from tests.site_in_a_box.nuc_shop import SCENARIO
 
 UNIT = "edge-commander"
@@ -29,19 +28,14 @@ def host(image: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sui
     device = folder / "tpmrm0"
     os.mknod(device, stat.S_IFCHR | 0o660, FUSE)
     device.chmod(0o660)
-    with mounted_root(image, folder) as root:
-        groups = [line.split(":") for line in (root / "etc/group").read_text().splitlines()]
+    options = [f"--bind={device}:/dev/tpmrm0"]
+    with alone(image, folder, serial="GALLEY-TPM-0001", options=options) as host:
+        groups = [line.split(":") for line in (folder / "image/etc/group").read_text().splitlines()]
         os.chown(device, 0, next(int(group[2]) for group in groups if group[0] == "tss"))
-        options = ["--private-network", f"--bind={device}:/dev/tpmrm0"]
-        host = SuiteHost(free_name("tpm"), folder / "host", root, serial="GALLEY-TPM-0001", options=options)
         host.put(yaml.safe_dump({"v": 1, "endpoint": NOWHERE, "synthetic_client": {"scenario": "/etc/galley/s.yaml"}}),
                  {"s.yaml": yaml.safe_dump(SCENARIO)})  # fmt: skip
-        try:
-            host.boot()
-            yield host
-        finally:
-            host.power_off()
-            host.remove()
+        host.boot()
+        yield host
 
 
 def test_it_opens_the_tpm_and_no_other_device_and_waits_for_one_that_does_not_answer(host: SuiteHost) -> None:

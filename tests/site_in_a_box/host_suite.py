@@ -6,11 +6,14 @@ import json
 import os
 import random
 import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from images.nuc.build import Built
 from tests.site_in_a_box.host import Host
-from tests.site_in_a_box.image_host import ImageHost
+from tests.site_in_a_box.image_host import ImageHost, mounted_root
 
 NODE_UNITS = ("edge-commander", "heartbeat", "vessel", "synthetic-client")
 USERS = {"vessel": 770, "heartbeat": 771, "synthetic-client": 772, "edge-commander": 773, "endpoint": 774,
@@ -73,6 +76,19 @@ class SuiteHost(ImageHost):
     def shell(self, text: str, *arguments: object, check: bool = True) -> str:
         """A line of shell as root; `{}` are replaced by quoted arguments."""
         return self.run("bash", "-c", text.format(*(shlex.quote(str(one)) for one in arguments)), check=check)
+
+
+@contextmanager
+def alone(image: Built, folder: Path, *, serial: str, options: Sequence[str] = ()) -> Iterator[SuiteHost]:
+    """A box, without power, that reaches nothing but its own loopback; gone in the end."""
+    with mounted_root(image, folder) as root:
+        private = ["--private-network", *options]
+        host = SuiteHost(free_name("alone"), folder / "host", root, serial=serial, options=private)
+        try:
+            yield host
+        finally:
+            host.power_off()
+            host.remove()
 
 
 def as_user(host: Host, uid: int, *command: str, check: bool = True) -> str:
