@@ -47,7 +47,7 @@ def expected(trial: Trial, *, kvm: bool) -> str:
     """What is started, and what it takes."""
     first = f"{trial.disk} is blank: the machine starts from the stick and makes a node of it"
     again = f"{trial.disk} is a node's: the machine starts from it, and the stick stays out"
-    took = "some seconds" if kvm else "4 to 6 minutes, as all of it is emulated (KVM=1 where KVM works: some seconds)"
+    took = "far less than emulated" if kvm else "4 to 6 minutes, as all of it is emulated (KVM=1 where KVM works)"
     return f"{first if trial.blank else again}; expected until its screen is there: {took}"
 
 
