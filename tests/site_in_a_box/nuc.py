@@ -184,12 +184,17 @@ class Nuc:
         self.program = Program("qemu", command, log=self.folder / "qemu.log")
         self.program.start()
         self.began = time.monotonic()
-        self.program.wait_ready((self.folder / "shell").exists, seconds=30, what="there")
         self._link = socket.socket(socket.AF_UNIX)
+        self.program.wait_ready(self._linked, seconds=30, what="there")
+
+    def _linked(self) -> bool:
+        """Whether the shell's port could be connected to. QEMU makes its file a moment before it listens there."""
+        assert self._link is not None
         try:
             self._link.connect(str(self.folder / "shell"))
-        except ConnectionRefusedError:
-            raise StartError(f"{self.serial}: went off\n{self.program.log_tail()}") from None
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        return True
 
     def boot(self, seconds: float = BOOT_SECONDS) -> None:
         """Power on, and wait until the shell answers."""
