@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -63,7 +64,8 @@ def load(
     try:
         settings = build(documents, variables, section, type_)
     except ConfigError as error:
-        raise ConfigError([placed(one, documents, variables, _lines) for one in error.problems], error.sound) from None
+        lines = cache(_lines)  # each file once, and not for every problem in it
+        raise ConfigError([placed(one, documents, variables, lines) for one in error.problems], error.sound) from None
     node = settings.node
     absolute = {name: os.path.abspath(getattr(node, name)) for name in ("state_dir", "run_dir")}  # noqa: PTH100 - resolves no link
     return replace(settings, node=msgspec.structs.replace(node, **absolute))

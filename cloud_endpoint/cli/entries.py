@@ -16,7 +16,7 @@ from agents.contracts.ids import hardware_digest, node_of
 from agents.contracts.trust import EpochAuthorisation, ShippingEntry
 from agents.core.entries import sign_authorisation, sign_entry
 from agents.core.errors import Rejected
-from cloud_endpoint.cli.arguments import site_id
+from cloud_endpoint.cli.arguments import SITE
 from cloud_endpoint.cli.problems import told
 from cloud_endpoint.cli.spec import Command, Flag
 from cloud_endpoint.signing.keys import HELP, operators_key
@@ -90,7 +90,7 @@ EPOCH = Command(
     "sign that a site may have one more cluster: prints the authorisation as JSON",
     authorise_epoch,
     [
-        ("site", {"type": site_id, "metavar": "SITE", "help": "the site's id, such as store-01234"}),
+        ("site", SITE[1]),
         ("--epoch", {"type": int, "required": True, "help": "the new one; it follows the one before"}),
         ("--reason", {"default": "", "help": "for people, signed too"}),
         ("--restore", {"action": "store_true", "help": "its cluster is made of the newest snapshot of the older one"}),

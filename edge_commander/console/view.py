@@ -149,8 +149,10 @@ def _hint(seen: Seen, told: _Told) -> Advice:
 
 def _wrong(seen: Seen) -> list[str]:
     """Each without the file's name where that is said already, above them all."""
-    if seen.missing or seen.document is not None:
-        return [] if seen.missing else [*seen.problems]
+    if seen.missing:
+        return []
+    if seen.document is not None:
+        return [*seen.problems]
     said = re.compile(rf"{re.escape(seen.config)}:(?:(\d+):)? ")
     return [said.sub(lambda found: f"line {found[1]}: " if found[1] else "", one, count=1) for one in seen.problems]
 

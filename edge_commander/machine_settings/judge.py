@@ -56,7 +56,8 @@ def checked(
         wrong, made = problems(machine), files.render(machine, _endpoint(whole))
     except ConfigError as error:
         wrong = error.problems
-    wrong = [placed(one, [(medium.MAIN, whole)], {}, lambda _: lines_of(text)) for one in wrong]
+    lines = lines_of(text) if wrong else {}
+    wrong = [placed(one, [(medium.MAIN, whole)], {}, lambda _: lines) for one in wrong]
     # The medium's own files are called as they are there, and not as they will be on the node.
     at = f"{named.ETC}{medium.MAIN}:"
     said = [one.removeprefix(named.ETC) if one.startswith(at) else one for one in daemons_say(found)]
